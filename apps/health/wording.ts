@@ -1,0 +1,35 @@
+// How the health demo asks and answers, shared by the text for pre-training and the records of one person, so that the
+// small model meets the same sentences in both. Knows nothing of who is asked about.
+
+import type { Random } from '../../data/random.ts'
+import { render, type Cohort, type Range, type Topic, type Verdict } from './world.ts'
+
+const plain: readonly string[] = [
+  'My {name} is {value}. Is that low, normal or high for me?',
+  'Is a {name} of {value} low, normal or high for me?',
+  'I see {value} for my {name} today. How is that for me?',
+  'How should I read my {name} of {value}?',
+]
+
+const afterwards: readonly string[] = [
+  'My {name} is {value} {after}. Is that low, normal or high for me?',
+  'Is a {name} of {value} {after} low, normal or high for me?',
+  'I see {value} for my {name} {after}. How is that for me?',
+  'How should I read my {name} of {value} {after}?',
+]
+
+/** A question about one value (in ticks), ending where the answer begins. */
+export function question(topic: Topic, value: number, random: Random, cohort?: Cohort): string {
+  const wording = random.pick(topic.circumstance === undefined ? plain : afterwards)
+  const asked = wording
+    .replace('{name}', topic.quantity.name)
+    .replace('{value}', render(topic.quantity, value))
+    .replace('{after}', topic.circumstance?.words ?? '')
+  return `Question: ${cohort === undefined ? '' : `I am in ${cohort.name}. `}${asked}\nAnswer:`
+}
+
+/** The answer, led by the space that joins it to the question: the verdict first, then whose range it rests on. */
+export function answer(topic: Topic, verdict: Verdict, usual: Range, whose: string): string {
+  const { quantity } = topic
+  return ` ${verdict}. ${whose} is ${render(quantity, usual.low)} to ${render(quantity, usual.high)}.`
+}

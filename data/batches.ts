@@ -1,0 +1,218 @@
+// From records to padded micro-batches of token numbers in a seeded order. Knows nothing of models or devices: a batch
+// is three arrays of sequences × length.
+
+import { UserError } from '../compiler/diagnostic.ts'
+import { Random } from './random.ts'
+import type { TrainingRecord } from './records.ts'
+
+/** What this file needs of a tokenizer; `encode` adds no special tokens. */
+export interface TextEncoding {
+  encode(text: string): ArrayLike<number>
+  /** Appended to every example when there is one, and learnt as its last target. */
+  readonly eosId?: number
+}
+
+/** One sequence: at position i the model reads tokens[i] and learns targets[i] with weights[i], 0 or 1. */
+export interface Example {
+  readonly tokens: Int32Array
+  readonly targets: Int32Array
+  readonly weights: Float32Array
+}
+
+export interface ExampleOptions {
+  /** 'completion' learns only what follows the prompt (all of a text record), 'all' learns every next token. */
+  readonly loss: 'completion' | 'all'
+  /** Most positions of an example; what is beyond is cut off. */
+  readonly length: number
+  /** Where the records came from, for messages. */
+  readonly file?: string
+}
+
+export interface Examples {
+  readonly examples: readonly Example[]
+  /** How many lost their end because they were longer than `length`. */
+  readonly truncated: number
+  /** How many were left out because cutting them took away every token to learn. */
+  readonly dropped: number
+}
+
+/** `sequences × length` values each, row by row; padding is token 0, target 0, weight 0. */
+export interface MicroBatch {
+  readonly tokens: Int32Array
+  readonly targets: Int32Array
+  readonly weights: Float32Array
+  readonly sequences: number
+  readonly length: number
+}
+
+/**
+ * Examples in the records' order. Prompt and completion are encoded apart, so that the border between them is a border
+ * between tokens and generation from the prompt alone meets what was trained. Raises HD510 for a record without
+ * anything to learn and HD511 when truncation leaves no example at all.
+ */
+export function buildExamples(records: readonly TrainingRecord[], tokenizer: TextEncoding, options: ExampleOptions): Examples {
+  positive('length', options.length)
+  const examples: Example[] = []
+  let truncated = 0
+  let dropped = 0
+  records.forEach((record, index) => {
+    const isText = 'text' in record
+    const prompt = isText ? [] : Array.from(tokenizer.encode(record.prompt))
+    const learnt = Array.from(tokenizer.encode(isText ? record.text : record.completion))
+    const ids = [...prompt, ...learnt, ...(tokenizer.eosId === undefined ? [] : [tokenizer.eosId])]
+    const first = options.loss === 'all' ? 0 : prompt.length
+    // The very first token is never a target, since nothing comes before it.
+    if (learnt.length === 0 || ids.length < 2) {
+      throw new UserError('HD510', `record ${index + 1} holds nothing to learn`, {
+        ...(options.file === undefined ? {} : { place: { file: options.file } }),
+        mend: isText ? 'give it a longer "text"' : 'give it a "completion"',
+      })
+    }
+    const positions = Math.min(ids.length - 1, options.length)
+    if (positions < ids.length - 1) truncated++
+    const weights = new Float32Array(positions)
+    for (let position = 0; position < positions; position++) weights[position] = position + 1 >= first ? 1 : 0
+    if (!weights.includes(1)) {
+      dropped++
+      return
+    }
+    examples.push({
+      tokens: Int32Array.from(ids.slice(0, positions)),
+      targets: Int32Array.from(ids.slice(1, positions + 1)),
+      weights,
+    })
+  })
+  if (examples.length === 0) {
+    throw new UserError('HD511', `no record has anything to learn within ${options.length} tokens`, {
+      ...(options.file === undefined ? {} : { place: { file: options.file } }),
+      mend: 'raise the batch length',
+    })
+  }
+  return { examples, truncated, dropped }
+}
+
+/** Where an iteration stands; plain numbers, to be saved beside the weights. */
+export interface BatchState {
+  /** Passes over the examples that are complete. */
+  readonly epoch: number
+  /** Examples of this pass already given out. */
+  readonly position: number
+  /** Optimizer steps already given out. */
+  readonly step: number
+}
+
+export interface BatchOptions {
+  readonly examples: readonly Example[]
+  /** Sequences of one micro-batch. */
+  readonly sequences: number
+  /** Bound of a micro-batch's length; an example beyond it is an error here (`buildExamples` cuts). */
+  readonly length: number
+  /** Micro-batches of one optimizer step. */
+  readonly accumulate: number
+  readonly seed: number
+  /** How long to go on: whole passes or optimizer steps. */
+  readonly until: { readonly epochs: number } | { readonly steps: number }
+}
+
+/** An iterator over optimizer steps, each `accumulate` micro-batches; `state` after a step resumes behind it. */
+export interface Batches extends Iterable<MicroBatch[]> {
+  /** Optimizer steps from the very beginning to the end, those before a restored state included. */
+  readonly steps: number
+  readonly state: BatchState
+}
+
+/**
+ * Batches in an order that depends on `seed` and the number of examples only. Each pass visits every example once;
+ * a step that begins at the end of one pass is filled from the next. With `epochs`, the last step may therefore hold
+ * fewer micro-batches, and its last micro-batch fewer sequences. `from` resumes where another iteration's state was
+ * taken. Raises HD512 for sizes that are no positive integers and HD513 for a state of other data.
+ */
+export function batches(options: BatchOptions, from?: BatchState): Batches {
+  const { examples, sequences, length, accumulate, seed } = options
+  positive('sequences', sequences)
+  positive('length', length)
+  positive('accumulate', accumulate)
+  const perStep = sequences * accumulate
+  positive('sequences × accumulate', perStep)
+  const bound = 'epochs' in options.until ? options.until.epochs : options.until.steps
+  positive('epochs' in options.until ? 'epochs' : 'steps', bound)
+  if (!Number.isSafeInteger(seed)) throw new UserError('HD512', `the seed ${seed} is not an integer`)
+  if (examples.length === 0) throw new UserError('HD512', 'there is no example to make batches of')
+  const total = 'epochs' in options.until ? bound * examples.length : bound * perStep
+  if (!Number.isSafeInteger(total)) throw new UserError('HD512', `${bound} passes or steps are more than can be counted`)
+  for (const example of examples) {
+    if (example.tokens.length > length || example.tokens.length === 0) {
+      throw new UserError('HD512', `an example of ${example.tokens.length} tokens is not within 1 and ${length}`)
+    }
+  }
+
+  const steps = Math.ceil(total / perStep)
+  let given = from === undefined ? 0 : restoredCount(from, examples.length, perStep, total)
+  let step = from?.step ?? 0
+  let epoch = -1
+  let order: number[] = []
+
+  // Orders are made when their pass begins: a state is two numbers, not a permutation.
+  const next = (): Example => {
+    const wanted = Math.floor(given / examples.length)
+    if (wanted !== epoch) {
+      epoch = wanted
+      order = new Random(seed, epoch).shuffle(Array.from(examples, (_, index) => index))
+    }
+    return examples[order[given++ % examples.length] as number] as Example
+  }
+
+  function* iterate(): Generator<MicroBatch[]> {
+    while (given < total) {
+      const micro: MicroBatch[] = []
+      while (micro.length < accumulate && given < total) {
+        const chosen: Example[] = []
+        while (chosen.length < sequences && given < total) chosen.push(next())
+        micro.push(padTogether(chosen))
+      }
+      step++
+      yield micro
+    }
+  }
+
+  return {
+    steps,
+    get state(): BatchState {
+      return { epoch: Math.floor(given / examples.length), position: given % examples.length, step }
+    },
+    [Symbol.iterator]: iterate,
+  }
+}
+
+/** One micro-batch as long as the longest of `examples`, which must not be empty. */
+export function padTogether(examples: readonly Example[]): MicroBatch {
+  const length = Math.max(...examples.map((example) => example.tokens.length))
+  const sequences = examples.length
+  const tokens = new Int32Array(sequences * length)
+  const targets = new Int32Array(sequences * length)
+  const weights = new Float32Array(sequences * length)
+  examples.forEach((example, row) => {
+    tokens.set(example.tokens, row * length)
+    targets.set(example.targets, row * length)
+    weights.set(example.weights, row * length)
+  })
+  return { tokens, targets, weights, sequences, length }
+}
+
+function restoredCount(state: BatchState, examples: number, perStep: number, total: number): number {
+  const given = state.epoch * examples + state.position
+  const whole = [state.epoch, state.position, state.step].every((part) => Number.isSafeInteger(part) && part >= 0)
+  // Every step but the last gives out `perStep` examples, so the three numbers must agree.
+  if (!whole || state.position >= examples || given !== Math.min(state.step * perStep, total)) {
+    throw new UserError('HD513', 'the saved position does not belong to these records and this batch size', {
+      mend: 'resume with the records and the batch of the run that saved it, or start anew',
+    })
+  }
+  return given
+}
+
+function positive(name: string, value: number): void {
+  if (!Number.isSafeInteger(value) || value < 1) {
+    throw new UserError('HD512', `${name} must be a positive integer, not ${value}`)
+  }
+}

@@ -1,0 +1,142 @@
+// What a causal language model consists of, and the two functions its graph gets: `loss` for training and evaluation,
+// `predict` for the next token. Knows no architecture and no objective but the next token.
+
+import { axisNames, sameAxes } from '../compiler/graph/axis.ts'
+import type { Axis as GraphAxis, DType } from '../compiler/graph/axis.ts'
+import { softmaxBlock } from '../compiler/graph/builder.ts'
+import type { Node } from '../compiler/graph/node.ts'
+import { batch, seq } from './axes.ts'
+import type { AnyAxis, AnyTensor, Axis, NameOf, On, Tensor } from './checks.ts'
+import { linear } from './layers.ts'
+import type { ParameterScope } from './parameters.ts'
+import { operation } from './trace.ts'
+import type { Operation } from './trace.ts'
+
+declare const languageModelBrand: unique symbol
+
+/** What a model's function returns; only `causalLM` makes it. */
+export interface LanguageModel {
+  readonly [languageModelBrand]: true
+}
+
+/** The parts of a causal language model; `E` is the width's axis, `V` the vocabulary's. */
+export interface CausalParts<E extends string, V extends string> {
+  readonly vocabulary: Axis<V>
+  readonly embed: (tokens: Tensor<'batch' | 'seq', 'i32'>) => Tensor<'batch' | 'seq' | E>
+  readonly blocks: (x: Tensor<'batch' | 'seq' | E>) => Tensor<'batch' | 'seq' | E>
+  readonly norm: (x: Tensor<'batch' | 'seq' | E>) => Tensor<'batch' | 'seq' | E>
+  /** Logits of each position by itself: `predict` calls it for one position of each sequence. */
+  readonly head: Head<E, V>
+}
+
+/** A projection to the vocabulary. */
+export type Head<E extends string, V extends string> = (x: Tensor<'batch' | 'seq' | E>) => Tensor<'batch' | 'seq' | V>
+
+export interface BuiltParts {
+  readonly vocabulary: AnyAxis
+  readonly embed: (tokens: AnyTensor) => AnyTensor
+  readonly blocks: (x: AnyTensor) => AnyTensor
+  readonly norm: (x: AnyTensor) => AnyTensor
+  readonly head: (x: AnyTensor) => AnyTensor
+}
+
+const built = new WeakMap<LanguageModel, BuiltParts>()
+
+/** A language model that predicts each token from those before it. */
+export function causalLM<E extends string, V extends string>(parts: CausalParts<E, V>): LanguageModel {
+  const model = Object.freeze({}) as LanguageModel
+  built.set(model, parts as unknown as BuiltParts)
+  return model
+}
+
+/** The head whose weight is the embedding table: one parameter used twice. */
+export function tied<A extends string, O extends AnyAxis>(
+  table: Tensor<A>,
+  over: O & On<O, A, 'the table'>,
+): Head<NameOf<O>, Exclude<A, NameOf<O>>> {
+  return (x) =>
+    operation('tied', (op) => {
+      const input = op.node(x, 'x', 'f32')
+      const weight = op.node(table, 'the table', 'f32')
+      const axis = op.axis(over)
+      op.on([axis], input, 'x')
+      op.on([axis], weight, 'the table')
+      return op.builder.dot(input, weight, [axis])
+    })
+}
+
+/** A head with a weight of its own, `name.weight` stored `[vocabulary, over]`. */
+export function untied<E extends string, V extends string>(
+  p: ParameterScope,
+  name: string,
+  vocabulary: Axis<V>,
+  over: Axis<E>,
+): Head<E, V> {
+  const stored = [vocabulary, over] as never
+  return (x) => linear(x, p, name, stored) as unknown as Tensor<'batch' | 'seq' | V>
+}
+
+/** The parts behind what a model's function returned; undefined when it did not come from `causalLM`. */
+export function partsOf(model: LanguageModel): BuiltParts | undefined {
+  return typeof model === 'object' && model !== null ? built.get(model) : undefined
+}
+
+/**
+ * Declares what every call of a language model is given: `tokens`, `targets` (i32) and `weights` (f32) over batch and
+ * seq, `position` (i32, over batch: where `predict` reads) and the scalar `seed` of dropout.
+ */
+export function declareInputs(op: Operation): void {
+  const sequences = op.axis(batch)
+  const positions = op.axis(seq)
+  const declare = (name: string, dtype: DType, axes: readonly GraphAxis[]) =>
+    op.builder.declare({ name, role: 'input', dtype, stored: axes.map((axis) => [axis]) })
+  declare('tokens', 'i32', [sequences, positions])
+  declare('targets', 'i32', [sequences, positions])
+  declare('weights', 'f32', [sequences, positions])
+  declare('position', 'i32', [sequences])
+  declare('seed', 'i32', [])
+}
+
+/**
+ * Defines `loss`, with outputs `loss` = Σ weights · (logSumExp(logits) − logits[target]) in nats and `weight` = Σ weights,
+ * and `predict`, with output `logits` (batch, vocabulary) at `position` of each sequence. The
+ * sums run over seq, then batch, and are not divided, so that micro-batches add up first.
+ */
+export function defineFunctions(op: Operation, parts: BuiltParts): void {
+  const b = op.builder
+  const { trace } = op
+  const sequences = op.axis(batch)
+  const positions = op.axis(seq)
+  const vocabulary = op.axis(parts.vocabulary)
+  const hidden = () => parts.norm(parts.blocks(parts.embed(op.wrap(b.read('tokens')))))
+
+  const states = hidden()
+  const logits = logitsOf(op, parts, states, [sequences, positions, vocabulary])
+  const target = b.gather(logits, b.read('targets'), vocabulary)
+  const surprise = b.map('sub', b.logSumExp(logits, vocabulary, softmaxBlock.vocabulary), target)
+  const weights = b.read('weights')
+  const loss = b.sum(b.sum(b.map('mul', weights, surprise), positions), sequences)
+  const weight = b.sum(b.sum(weights, positions), sequences)
+  b.define({ name: 'loss', outputs: [output(op, 'loss', loss), output(op, 'weight', weight)], writes: [] })
+
+  // Prediction has no dropout: only a model that drew random numbers has to be read again without.
+  trace.nextPass()
+  const settled = op.node(trace.streams > 0 ? hidden() : states, 'the normalised states', 'f32')
+  const last = op.wrap<string, 'f32'>(b.gather(settled, b.read('position'), positions))
+  const next = logitsOf(op, parts, last, [sequences, vocabulary])
+  b.define({ name: 'predict', outputs: [output(op, 'logits', next)], writes: [] })
+}
+
+function logitsOf(op: Operation, parts: BuiltParts, states: AnyTensor, axes: readonly GraphAxis[]): Node {
+  const logits = op.node(parts.head(states), 'the logits', 'f32')
+  if (!sameAxes(logits.axes, axes)) {
+    op.fail('HD103', `the head gives logits on (${axisNames(logits.axes)}), not on (${axisNames(axes)})`)
+  }
+  return logits
+}
+
+function output(op: Operation, name: string, node: Node): { name: string; node: Node } {
+  op.wrap(node)
+  op.trace.provenance.note(node, name, op.place)
+  return { name, node }
+}

@@ -1,0 +1,269 @@
+// The model being built: which graph axis stands behind an axis object, which node behind a tensor, which place behind
+// a node. Every operation of the language goes through `operation`; nothing else touches the builder.
+
+import { UserError } from '../compiler/diagnostic.ts'
+import type { Place } from '../compiler/diagnostic.ts'
+import { axisNames } from '../compiler/graph/axis.ts'
+import type { Axis as GraphAxis, DType } from '../compiler/graph/axis.ts'
+import { GraphBuilder } from '../compiler/graph/builder.ts'
+import { Provenance } from '../compiler/graph/node.ts'
+import type { Node } from '../compiler/graph/node.ts'
+import { ShapeError } from '../compiler/graph/structural.ts'
+import type { AnyAxis, AnyTensor, AxisOrList, Tensor, ValueType } from './checks.ts'
+import { callPlace, plainPlace } from './place.ts'
+
+/** One weight matrix that a linear layer contracts with: what adapters and their file formats need to know. */
+export interface LinearModule {
+  /** Path of the module in the checkpoint: `model.layers.0.self_attn.q_proj`. */
+  readonly path: string
+  /** Name of the declared weight: `${path}.weight`. */
+  readonly weight: string
+  /** Contracted axes, in stored order. */
+  readonly inputs: readonly GraphAxis[]
+  /** Axes of the result, in stored order. */
+  readonly outputs: readonly GraphAxis[]
+  /** Stored `[in, out]` (GPT-2's Conv1D, PEFT's `fan_in_fan_out`) rather than PyTorch's `[out, in]`. */
+  readonly storedTransposed: boolean
+}
+
+export interface TraceOptions {
+  /** Sequences of one micro-batch: the size of `batch`. */
+  readonly sequences: number
+  /** The greatest length of a sequence: the bound of `seq`. */
+  readonly length: number
+  /** How the checkpoint stores a parameter; f32 where absent. */
+  readonly storedDType?: (name: string) => DType
+  /** The variable that a call initialises, by its place (see the frontend's `nameValues`). */
+  readonly names?: (place: Place) => string | undefined
+}
+
+export class Trace {
+  readonly builder = new GraphBuilder()
+  readonly provenance = new Provenance()
+  readonly modules: LinearModule[] = []
+  readonly options: TraceOptions
+  /** Dropout acts while the loss is traced and is the identity elsewhere. */
+  training = true
+  /** Random streams given out so far; each dropout takes the next. */
+  streams = 0
+  /** Path of the repeated layer that is being traced. */
+  scope = ''
+  readonly #axes = new Map<AnyAxis, GraphAxis>()
+  readonly #inner = new Map<string, GraphAxis>()
+  #parameters = new Set<string>()
+
+  constructor(options: TraceOptions) {
+    this.options = options
+  }
+
+  bind(axis: AnyAxis, name: string, size: number, extent?: string): GraphAxis {
+    const made = this.builder.axis(name, size, extent)
+    this.#axes.set(axis, made)
+    return made
+  }
+
+  graphAxis(axis: AnyAxis): GraphAxis | undefined {
+    return this.#axes.get(axis)
+  }
+
+  /** An axis that the language makes for itself; asked for again under the same purpose it is the same one. */
+  innerAxis(name: string, size: number): GraphAxis {
+    const key = `${name} ${size}`
+    const known = this.#inner.get(key)
+    if (known) return known
+    let free = name
+    for (let suffix = 2; this.builder.hasAxis(free); suffix++) free = `${name}_${suffix}`
+    const made = this.builder.axis(free, size)
+    this.#inner.set(key, made)
+    return made
+  }
+
+  /** A second reading of the model (for `predict`) meets every parameter once more. */
+  nextPass(): void {
+    this.#parameters = new Set()
+    this.training = false
+  }
+
+  /** False when this pass has met the name already. */
+  meet(parameter: string): boolean {
+    if (this.#parameters.has(parameter)) return false
+    this.#parameters.add(parameter)
+    return true
+  }
+}
+
+let current: Trace | undefined
+
+export function currentTrace(): Trace | undefined {
+  return current
+}
+
+/** Runs `build` with `trace` as the model being built. */
+export function within<R>(trace: Trace, build: () => R): R {
+  const outer = current
+  current = trace
+  try {
+    return build()
+  } finally {
+    current = outer
+  }
+}
+
+class TensorValue {
+  readonly axes: readonly string[]
+  readonly dtype: DType
+  readonly #node: Node
+  readonly #trace: Trace
+
+  constructor(node: Node, trace: Trace) {
+    this.axes = node.axes.map((axis) => axis.name)
+    this.dtype = node.dtype
+    this.#node = node
+    this.#trace = trace
+    Object.freeze(this)
+  }
+
+  static nodeOf(value: unknown, trace: Trace): Node | undefined {
+    return value instanceof TensorValue && value.#trace === trace ? value.#node : undefined
+  }
+
+  toString(): string {
+    return shapeOf(this.#node)
+  }
+}
+
+/** What a person reads of a value's shape. */
+export function shapeOf(node: Node): string {
+  return node.axes.length === 0 ? 'a scalar' : `(${axisNames(node.axes)})`
+}
+
+/** One call of the language while a model is built: unwraps operands, refuses what does not belong. */
+export class Operation {
+  readonly name: string
+  readonly trace: Trace
+  readonly place: Place
+
+  constructor(name: string, trace: Trace, place: Place) {
+    this.name = name
+    this.trace = trace
+    this.place = place
+  }
+
+  get builder(): GraphBuilder {
+    return this.trace.builder
+  }
+
+  /** The node behind a tensor. HD106 when the value is no tensor of this model or has another dtype. */
+  node(value: AnyTensor, which: string, dtype?: ValueType): Node {
+    const node = TensorValue.nodeOf(value, this.trace)
+    if (!node) {
+      const other = (value as unknown) instanceof TensorValue ? 'belongs to another model' : 'is not a tensor'
+      return this.fail('HD106', `${which} ${other}`)
+    }
+    if (dtype !== undefined && node.dtype !== dtype) this.fail('HD106', `${which} is ${node.dtype}, not ${dtype}`)
+    return node
+  }
+
+  /** The graph's axis behind an axis object. HD102 when it was made elsewhere. */
+  axis(axis: AnyAxis): GraphAxis {
+    const found = this.trace.graphAxis(axis)
+    if (found) return found
+    const name = axisNameOf(axis)
+    if (name === undefined) return this.fail('HD102', 'an axis was expected, made with axis() or like()')
+    return this.fail('HD102', `axis '${name}' belongs to another model`, 'make it inside this defineModel()')
+  }
+
+  axes(list: AxisOrList): GraphAxis[] {
+    const given = Array.isArray(list) ? (list as readonly AnyAxis[]) : [list as AnyAxis]
+    const found = given.map((axis) => this.axis(axis))
+    if (new Set(found).size !== found.length) this.fail('HD103', `an axis stands twice in (${axisNames(found)})`)
+    if (found.length === 0) this.fail('HD103', 'the list of axes is empty')
+    return found
+  }
+
+  /** HD103 unless every axis is on the operand. */
+  on(axes: readonly GraphAxis[], node: Node, which: string): void {
+    for (const axis of axes) {
+      if (!node.axes.includes(axis)) this.fail('HD103', `axis '${axis.name}' is not on ${which} ${shapeOf(node)}`)
+    }
+  }
+
+  /** HD103 when the axis is on the operand already. */
+  off(axes: readonly GraphAxis[], node: Node, which: string): void {
+    for (const axis of axes) {
+      if (node.axes.includes(axis)) this.fail('HD103', `axis '${axis.name}' is already on ${which} ${shapeOf(node)}`)
+    }
+  }
+
+  /** Nodes that every layer shares belong to none of them. */
+  outsideLayers<R>(build: () => R): R {
+    const { builder } = this
+    const layer = builder.layer
+    builder.layer = undefined
+    try {
+      return build()
+    } finally {
+      builder.layer = layer
+    }
+  }
+
+  wrap<A extends string, T extends ValueType>(node: Node): Tensor<A, T> {
+    this.#note(node)
+    return new TensorValue(node, this.trace) as unknown as Tensor<A, T>
+  }
+
+  /** What the graph refuses becomes HD103 at the researcher's line. */
+  guard<R>(build: () => R): R {
+    try {
+      return build()
+    } catch (error) {
+      if (error instanceof ShapeError) return this.fail('HD103', error.message.replace(`${this.name}: `, ''))
+      throw error
+    }
+  }
+
+  fail(code: string, sentence: string, mend?: string): never {
+    throw userError(code, `${this.name}: ${sentence}`, this.place, mend)
+  }
+
+  #note(node: Node): void {
+    const { provenance, options, scope } = this.trace
+    const found = options.names?.(plainPlace(this.place))
+    const name = found === undefined || scope === '' ? found : `${scope}.${found}`
+    provenance.note(node, name, undefined)
+    // The nodes an operation makes on its way have its place too; those that others made before keep theirs.
+    const open = [node]
+    for (let next = open.pop(); next; next = open.pop()) {
+      if (provenance.place(next) !== undefined) continue
+      provenance.note(next, undefined, this.place)
+      open.push(...next.inputs)
+    }
+  }
+}
+
+/**
+ * Runs one operation of the language under its name and the place of the researcher's call. What the graph refuses
+ * becomes a UserError HD103 there; HD102 outside a model.
+ */
+export function operation<A extends string, T extends ValueType>(
+  name: string,
+  build: (op: Operation) => Node,
+): Tensor<A, T> {
+  const op = beginOperation(name)
+  return op.guard(() => op.wrap(build(op)))
+}
+
+export function beginOperation(name: string): Operation {
+  const place = callPlace()
+  if (!current) throw userError('HD102', `${name}: called outside a model`, place, 'call it inside defineModel()')
+  return new Operation(name, current, place)
+}
+
+export function userError(code: string, sentence: string, place: Place, mend?: string): UserError {
+  return new UserError(code, sentence, { place: plainPlace(place), ...(mend === undefined ? {} : { mend }) })
+}
+
+function axisNameOf(value: unknown): string | undefined {
+  if (typeof value !== 'object' || value === null || !('name' in value)) return undefined
+  return typeof value.name === 'string' ? value.name : undefined
+}

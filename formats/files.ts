@@ -1,0 +1,196 @@
+// Reading files with a size bound and replacing files as a whole: a reader of the old name sees all of the old bytes or
+// all of the new ones. Knows nothing of what the bytes mean.
+
+import { randomBytes } from 'node:crypto'
+import fs from 'node:fs'
+import path from 'node:path'
+import { UserError } from '../compiler/diagnostic.ts'
+
+/** Largest piece given to one read or write call; the kernel refuses lengths of 2 GiB and more. */
+const PIECE = 64 * 1024 * 1024
+
+/** The system's code of a failed file operation (`ENOENT`, `ENOSPC`), or undefined for any other error. */
+export function systemCode(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
+}
+
+/** Text from a file, made safe to print: quoted, shortened, without control characters a terminal would obey. */
+export function quote(text: string): string {
+  const short = text.length > 100 ? `${text.slice(0, 97)}...` : text
+  return JSON.stringify(short).replace(
+    /[\u007f-\u009f\u2028\u2029]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}
+
+const READ_FAILURES: Readonly<Record<string, string>> = {
+  ENOENT: 'the file does not exist',
+  ENOTDIR: 'the file does not exist',
+  EISDIR: 'this is a directory, not a file',
+  EACCES: 'the file may not be read',
+  EPERM: 'the file may not be read',
+  ELOOP: 'the symbolic links go round in a circle',
+  ENAMETOOLONG: 'the file name is too long',
+  ERR_INVALID_ARG_VALUE: 'the file name holds a zero byte',
+}
+
+/** Turns a failed read into a sentence (HD401). */
+export function readFailure(file: string, error: unknown): UserError {
+  if (error instanceof UserError) return error
+  const code = systemCode(error)
+  const sentence = code === undefined ? undefined : READ_FAILURES[code]
+  return new UserError('HD401', sentence ?? `the file cannot be read (${code ?? String(error)})`, {
+    place: { file },
+    cause: error,
+  })
+}
+
+const WRITE_FAILURES: Readonly<Record<string, string>> = {
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the disk quota is used up',
+  EFBIG: 'the file system does not hold files of this size',
+  EACCES: 'the file may not be written',
+  EPERM: 'the file may not be written',
+  EROFS: 'the file system is read-only',
+  ENOENT: 'the directory does not exist',
+  ENOTDIR: 'a part of the path is a file, not a directory',
+  EISDIR: 'a directory stands where the file should go',
+  EEXIST: 'a file stands where the directory should go',
+  ENAMETOOLONG: 'the file name is too long',
+}
+
+/** Turns a failed write into a sentence (HD405); `kept` says what became of the data that was there. */
+export function writeFailure(file: string, error: unknown, kept: string): UserError {
+  if (error instanceof UserError) return error
+  const code = systemCode(error)
+  const sentence = code === undefined ? undefined : WRITE_FAILURES[code]
+  return new UserError('HD405', `${sentence ?? `the file cannot be written (${code ?? String(error)})`}, ${kept}`, {
+    place: { file },
+    cause: error,
+  })
+}
+
+/**
+ * Opens a regular file for reading, gives it to `use` with its size in bytes, and closes it. Directories, pipes and
+ * devices are refused without blocking. Errors: HD401.
+ */
+export function withFile<Result>(file: string, use: (descriptor: number, size: number) => Result): Result {
+  let descriptor: number
+  try {
+    // Without O_NONBLOCK, opening a named pipe that nobody writes to would wait for ever.
+    descriptor = fs.openSync(file, fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0))
+  } catch (error) {
+    throw readFailure(file, error)
+  }
+  try {
+    const status = fs.fstatSync(descriptor)
+    if (!status.isFile()) throw new UserError('HD401', 'this is not a regular file', { place: { file } })
+    return use(descriptor, status.size)
+  } finally {
+    fs.closeSync(descriptor)
+  }
+}
+
+/** Fills `target` from the file, starting at byte `position`. Errors: HD401 when the file ends before that. */
+export function readFully(file: string, descriptor: number, target: Uint8Array, position: number): void {
+  let done = 0
+  while (done < target.byteLength) {
+    let count: number
+    try {
+      count = fs.readSync(descriptor, target, done, Math.min(PIECE, target.byteLength - done), position + done)
+    } catch (error) {
+      throw readFailure(file, error)
+    }
+    if (count === 0) {
+      throw new UserError('HD401', 'the file ends before its data does', {
+        place: { file, at: `byte ${position + done}` },
+      })
+    }
+    done += count
+  }
+}
+
+/** The whole of a file of at most `limit` bytes. Errors: HD401. */
+export function readBounded(file: string, limit: number): Uint8Array<ArrayBuffer> {
+  return withFile(file, (descriptor, size) => {
+    if (size > limit) {
+      throw new UserError('HD401', `the file has ${size} bytes, more than the ${limit} that such a file may have`, {
+        place: { file },
+      })
+    }
+    const bytes = new Uint8Array(size)
+    readFully(file, descriptor, bytes, 0)
+    return bytes
+  })
+}
+
+/** A file to be written: where, and its bytes in order. */
+export interface NewFile {
+  readonly path: string
+  readonly chunks: Iterable<Uint8Array>
+}
+
+export interface WriteOptions {
+  /** Opens the temporary file; tests give one that is full. */
+  readonly open?: (path: string) => number
+}
+
+/** Makes a directory and those above it. Errors: HD405. */
+export function makeDirectory(directory: string): void {
+  try {
+    fs.mkdirSync(directory, { recursive: true })
+  } catch (error) {
+    throw writeFailure(directory, error, 'nothing was written')
+  }
+}
+
+/**
+ * Writes files as a whole: all bytes of all files are on the disk under temporary names before the first one is renamed,
+ * so a full disk or a bad chunk changes nothing that was there, and a crash can at worst fall between two renames.
+ * Errors: HD405, after the temporary files are removed.
+ */
+export function writeFiles(files: readonly NewFile[], options: WriteOptions = {}): void {
+  const open = options.open ?? ((name: string) => fs.openSync(name, 'wx', 0o666))
+  const staged: { temporary: string; path: string }[] = []
+  let current = files[0]?.path ?? ''
+  try {
+    for (const file of files) {
+      current = file.path
+      const suffix = `${process.pid}.${randomBytes(4).toString('hex')}.tmp`
+      const temporary = path.join(path.dirname(file.path), `.${path.basename(file.path)}.${suffix}`)
+      const descriptor = open(temporary)
+      staged.push({ temporary, path: file.path })
+      try {
+        for (const chunk of file.chunks) writeFully(descriptor, chunk)
+        fs.fsyncSync(descriptor)
+      } finally {
+        fs.closeSync(descriptor)
+      }
+    }
+    for (const { temporary, path: target } of staged) {
+      current = target
+      fs.renameSync(temporary, target)
+    }
+    for (const directory of new Set(files.map((file) => path.dirname(file.path)))) syncDirectory(directory)
+  } catch (error) {
+    for (const { temporary } of staged) fs.rmSync(temporary, { force: true })
+    throw writeFailure(current, error, 'what was there before is unchanged')
+  }
+}
+
+function writeFully(descriptor: number, chunk: Uint8Array): void {
+  let done = 0
+  while (done < chunk.byteLength)
+    done += fs.writeSync(descriptor, chunk, done, Math.min(PIECE, chunk.byteLength - done))
+}
+
+/** A rename is durable once its directory is; systems that cannot sync a directory do so by themselves. */
+function syncDirectory(directory: string): void {
+  if (process.platform === 'win32') return
+  const descriptor = fs.openSync(directory, 'r')
+  try {
+    fs.fsyncSync(descriptor)
+  } finally {
+    fs.closeSync(descriptor)
+  }
+}

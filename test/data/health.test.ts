@@ -1,0 +1,134 @@
+// The committed records are what the committed script writes, and the held-out questions ask what the records teach
+// without repeating a number of theirs.
+
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { firstWord, scoreAnswers } from '../../apps/health/accuracy.ts'
+import { generateHealthData, toJsonLines, type HealthData } from '../../apps/health/generate.ts'
+import { pretrainDocuments, pretrainTexts } from '../../apps/health/pretrainText.ts'
+import { cohorts, createPerson, judge, quantities, render, verdicts } from '../../apps/health/world.ts'
+import { trainByteBpe } from '../../data/byteBpe.ts'
+import { readRecords } from '../../data/records.ts'
+
+const folder = join(import.meta.dirname, '../../apps/health')
+
+/** The topic and number of a question, read back from its words alone. */
+function subject(prompt: string): string {
+  const longestFirst = quantities.map(({ name }) => name).sort((one, other) => other.length - one.length)
+  const name = longestFirst.find((candidate) => prompt.includes(candidate))
+  const circumstance = /after (a hard workout|a hot day|late coffee|a glass of wine)/.exec(prompt)?.[1] ?? 'any day'
+  const number = /\d+(\.\d)?/.exec(prompt)?.[0]
+  assert.ok(name !== undefined && number !== undefined, prompt)
+  return `${name} / ${circumstance} / ${number}`
+}
+
+describe('apps/health: records', () => {
+  const data = generateHealthData()
+
+  it('are reproduced byte for byte', () => {
+    assert.equal(readFileSync(join(folder, 'records.jsonl'), 'utf8'), toJsonLines(data.records))
+    assert.equal(readFileSync(join(folder, 'heldout.jsonl'), 'utf8'), toJsonLines(data.heldOut))
+  })
+
+  it('can be read by the reader, and are a few hundred short ones', () => {
+    const records = readRecords(join(folder, 'records.jsonl'))
+    assert.deepEqual(records, data.records)
+    assert.ok(records.length >= 300 && records.length <= 800, `${records.length}`)
+  })
+
+  // Another person must do as well, or the demo would hang on one seed.
+  for (const seed of [undefined, 1, 2, 3, 12]) {
+    it(`of person ${seed ?? 'by default'}: held-out questions are new, balanced and not answered by the general rule`, () => {
+      checkHeldOut(generateHealthData(seed))
+    })
+  }
+
+  it('say of every value what the range in the same answer says', () => {
+    for (const { prompt, completion } of [...data.records, ...pretrainDocuments(3, 3000)]) {
+      const stated = /^ (\w+)\. .* (\d+(?:\.\d)?) to (\d+(?:\.\d)?)\.$/.exec(completion)
+      if (!prompt.startsWith('Question') || stated === null) continue
+      const value = Number(/\d+(\.\d)?/.exec(prompt)?.[0])
+      assert.equal(stated[1], value < Number(stated[2]) ? 'low' : value > Number(stated[3]) ? 'high' : 'normal', prompt)
+    }
+  })
+})
+
+function checkHeldOut({ records, heldOut }: HealthData): void {
+  assert.ok(heldOut.length >= 120, `${heldOut.length}`)
+  const seen = new Set(records.map(({ prompt }) => subject(prompt)))
+  for (const { prompt } of heldOut) assert.ok(!seen.has(subject(prompt)), prompt)
+  assert.equal(new Set(heldOut.map(({ prompt }) => subject(prompt))).size, heldOut.length, 'one question a value')
+  for (const verdict of verdicts) {
+    const share = heldOut.filter(({ answer }) => answer === verdict).length / heldOut.length
+    assert.ok(share > 0.26 && share < 0.4, `${verdict} is ${share} of the answers`)
+  }
+  const general = heldOut.filter(({ answer, general }) => answer === general).length / heldOut.length
+  assert.ok(general < 0.55, `the general rule answers ${general}`)
+}
+
+describe('apps/health: world', () => {
+  it('gives everyone ranges that the watch can show, with room on both sides', () => {
+    const people = Array.from({ length: 200 }, (_, seed) => createPerson(seed).topics).flat()
+    const groups = cohorts.flatMap(({ usual }) =>
+      [...usual].map(([quantity, range]) => ({ topic: { quantity, circumstance: undefined }, usual: range })),
+    )
+    for (const { topic, usual } of [...people, ...groups]) {
+      const { quantity } = topic
+      const width = usual.high - usual.low
+      assert.equal(width, quantity.usual.high - quantity.usual.low)
+      assert.ok(usual.low - quantity.possible.low >= width / 2, `${quantity.name} ${render(quantity, usual.low)}`)
+      assert.ok(quantity.possible.high - usual.high >= width / 3, `${quantity.name} ${render(quantity, usual.high)}`)
+    }
+  })
+
+  it('judges both ends of a range as normal', () => {
+    const judged = [4, 5, 6, 7, 8].map((value) => judge(value, { low: 5, high: 7 }))
+    assert.deepEqual(judged, ['low', 'normal', 'normal', 'normal', 'high'])
+  })
+})
+
+describe('apps/health: pre-training text', () => {
+  it('is the same for the same seed, another for another, and a beginning of a longer one', () => {
+    const some = [...pretrainTexts(1, 50)]
+    assert.deepEqual([...pretrainTexts(1, 80)].slice(0, 50), some)
+    assert.notDeepEqual([...pretrainTexts(2, 50)], some)
+  })
+
+  it('holds nothing of the person: no answer speaks of your range, and no circumstance moves one', () => {
+    const ranges = new Map<string, Set<string>>()
+    for (const { prompt, completion } of pretrainDocuments(1, 20000)) {
+      assert.ok(!completion.includes('Your'), completion)
+      const stated = /The usual range(?: of (cohort \w))? is (.*)\.$/.exec(completion)
+      if (stated === null) continue
+      const key = `${stated[1]} ${subject(prompt).split(' / ')[0]}`
+      ranges.set(key, (ranges.get(key) ?? new Set()).add(stated[2] as string))
+    }
+    assert.equal(ranges.size, quantities.length * (cohorts.length + 1))
+    for (const [key, stated] of ranges) assert.equal(stated.size, 1, `${key}: ${[...stated].join(', ')}`)
+  })
+
+  it('makes a tokenizer in which each verdict is one token and prompts are short', async () => {
+    const { Tokenizer } = await import('@huggingface/tokenizers')
+    const options = { vocabulary: 1024, special: ['<|endoftext|>'], digits: 'single' } as const
+    const { json } = trainByteBpe(pretrainTexts(1, 4000), options)
+    const tokenizer = new Tokenizer(JSON.parse(json) as object, {})
+    for (const verdict of verdicts) assert.equal(tokenizer.encode(` ${verdict}`).ids.length, 1)
+    for (const { prompt, completion } of generateHealthData().records) {
+      const length = tokenizer.encode(prompt).ids.length + tokenizer.encode(completion).ids.length
+      assert.ok(length <= 64, `${length}: ${prompt}`)
+    }
+  })
+})
+
+describe('apps/health: accuracy', () => {
+  it('compares first words, whatever their case and punctuation', () => {
+    assert.equal(firstWord(' High. Your usual range'), 'high')
+    const expected = ['low', 'normal', 'high', 'high', 'low']
+    const got = [' low. Your usual', ' Normal', 'highly', '', 'normal, not low']
+    assert.deepEqual(scoreAnswers(expected, got), { right: 2, asked: 5, rate: 0.4 })
+    assert.equal(scoreAnswers([''], ['']).right, 0)
+    assert.equal(scoreAnswers([], []).rate, 0)
+    assert.throws(() => scoreAnswers(['low'], []), RangeError)
+  })
+})
