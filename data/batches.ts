@@ -50,7 +50,11 @@ export interface MicroBatch {
  * between tokens and generation from the prompt alone meets what was trained. Raises HD510 for a record without
  * anything to learn and HD511 when truncation leaves no example at all.
  */
-export function buildExamples(records: readonly TrainingRecord[], tokenizer: TextEncoding, options: ExampleOptions): Examples {
+export function buildExamples(
+  records: readonly TrainingRecord[],
+  tokenizer: TextEncoding,
+  options: ExampleOptions,
+): Examples {
   positive('length', options.length)
   const examples: Example[] = []
   let truncated = 0
@@ -139,7 +143,8 @@ export function batches(options: BatchOptions, from?: BatchState): Batches {
   if (!Number.isSafeInteger(seed)) throw new UserError('HD512', `the seed ${seed} is not an integer`)
   if (examples.length === 0) throw new UserError('HD512', 'there is no example to make batches of')
   const total = 'epochs' in options.until ? bound * examples.length : bound * perStep
-  if (!Number.isSafeInteger(total)) throw new UserError('HD512', `${bound} passes or steps are more than can be counted`)
+  if (!Number.isSafeInteger(total))
+    throw new UserError('HD512', `${bound} passes or steps are more than can be counted`)
   for (const example of examples) {
     if (example.tokens.length > length || example.tokens.length === 0) {
       throw new UserError('HD512', `an example of ${example.tokens.length} tokens is not within 1 and ${length}`)

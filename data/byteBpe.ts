@@ -52,7 +52,11 @@ interface Word {
   readonly count: number
 }
 
-function countWords(texts: Iterable<string>, alphabet: readonly string[], digits: 'single' | 'merged'): [string, number][] {
+function countWords(
+  texts: Iterable<string>,
+  alphabet: readonly string[],
+  digits: 'single' | 'merged',
+): [string, number][] {
   const encoder = new TextEncoder()
   const raw = new Map<string, number>()
   for (const text of texts) {
@@ -81,7 +85,7 @@ function learnMerges(
   vocabulary: number,
 ): [string, string][] {
   const words: Word[] = counted.map(([word, count]) => ({
-    tokens: [...word].map((character) => identifier.get(character) as number),
+    tokens: Array.from(word, (character) => identifier.get(character) as number),
     count,
   }))
   // A pair (a, b) is the number a * room + b: exact, since both are below the vocabulary's size.
@@ -146,7 +150,11 @@ function mergePair(tokens: readonly number[], left: number, right: number, merge
   return result
 }
 
-function mostFrequent(counts: ReadonlyMap<number, number>, room: number, spelling: readonly string[]): number | undefined {
+function mostFrequent(
+  counts: ReadonlyMap<number, number>,
+  room: number,
+  spelling: readonly string[],
+): number | undefined {
   let best: number | undefined
   let most = 1
   for (const [pair, count] of counts) {

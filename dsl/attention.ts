@@ -101,13 +101,7 @@ export interface AttendOptions<A extends string, B extends string, O extends Any
  *
  * @throws UserError HD103 for an axis that is missing or a mask on axes that the scores lack
  */
-export function attend<
-  A extends string,
-  B extends string,
-  C extends string,
-  O extends AnyAxis,
-  K extends AnyAxis,
->(
+export function attend<A extends string, B extends string, C extends string, O extends AnyAxis, K extends AnyAxis>(
   q: Tensor<A>,
   k: Tensor<B>,
   v: Tensor<C>,
@@ -120,10 +114,18 @@ export function attend<
     const values = op.node(v, 'v', 'f32')
     const over = op.axis(options.over)
     const keys = op.axis(options.keys)
-    for (const [node, which] of [[queries, 'q'], [keyed, 'k']] as const) op.on([over], node, which)
-    for (const [node, which] of [[keyed, 'k'], [values, 'v']] as const) op.on([keys], node, which)
+    for (const [node, which] of [
+      [queries, 'q'],
+      [keyed, 'k'],
+    ] as const)
+      op.on([over], node, which)
+    for (const [node, which] of [
+      [keyed, 'k'],
+      [values, 'v'],
+    ] as const)
+      op.on([keys], node, which)
     op.off([keys], queries, 'q')
-    const scores = b.map('mul', b.dot(queries, keyed, [over]), b.float(positive(op, 'scale', options.scale)))
+    const scores = b.map('mul', b.dot(queries, keyed, [over]), op.number(positive(op, 'scale', options.scale)))
     const masked = maskScores(op, scores, keys, options.mask)
     return b.softmaxDot(masked, values, keys, softmaxBlock.keys)
   })
@@ -136,9 +138,12 @@ function maskScores(op: Operation, scores: Node, keys: GraphAxis, mask: Mask | A
   const wrong = predicate.axes.find((axis) => !scores.axes.includes(axis))
   if (wrong) {
     const called = isMask ? `the ${mask.name} mask` : 'the mask'
-    op.fail('HD103', `${called} (${axisNames(predicate.axes)}) has axis '${wrong.name}', which the scores ${shapeOf(scores)} lack`)
+    op.fail(
+      'HD103',
+      `${called} (${axisNames(predicate.axes)}) has axis '${wrong.name}', which the scores ${shapeOf(scores)} lack`,
+    )
   }
-  return op.builder.map('select', predicate, scores, op.builder.float(maskedScore))
+  return op.builder.map('select', predicate, scores, op.number(maskedScore))
 }
 
 /** −log softmax(logits)[target] in nats, over the vocabulary's axis. */
@@ -157,4 +162,3 @@ export function crossEntropy<A extends string, B extends string, O extends AnyAx
     return b.map('sub', b.logSumExp(scores, axis, softmaxBlock.vocabulary), b.gather(scores, wanted, axis))
   })
 }
-

@@ -31,7 +31,7 @@ export type ValueType = Extract<DType, 'f32' | 'i32' | 'bool'>
 // oxlint-disable-next-line typescript/no-explicit-any
 export type AnyAxis = Axis<any>
 // oxlint-disable-next-line typescript/no-explicit-any
-export type AnyTensor = Tensor<any, ValueType>
+export type AnyTensor = Tensor<any, ValueType> | Tensor<never, ValueType>
 
 /** A condition on any axes. */
 // oxlint-disable-next-line typescript/no-explicit-any
@@ -49,7 +49,13 @@ export type NameOf<O> =
 type NameOfOne<X> =
   X extends Axis<infer N> ? N : X extends readonly (infer Y)[] ? (Y extends Axis<infer N> ? N : never) : never
 
-export type IsUnion<T, U = T> = [T] extends [never] ? false : T extends unknown ? ([U] extends [T] ? false : true) : never
+export type IsUnion<T, U = T> = [T] extends [never]
+  ? false
+  : T extends unknown
+    ? [U] extends [T]
+      ? false
+      : true
+    : never
 
 /** `M` where it is one literal; otherwise the sentence. */
 export type OneName<N extends string> = string extends N
@@ -102,8 +108,9 @@ export type Within<B extends string, A extends string> = [Exclude<B, A>] extends
 type Positions<L> = Extract<keyof L, `${number}`>
 /** Names that stand in more than one place of a tuple. */
 type Repeated<L> = {
-  [I in Positions<L>]: Extract<NameOf<L[I]>, NameOf<L[Exclude<Positions<L>, I> & keyof L]>>
+  [I in Positions<L>]: Extract<NameOf<L[I]>, NamesAt<L, Exclude<Positions<L>, I>>>
 }[Positions<L>]
+type NamesAt<L, I extends keyof L> = [I] extends [never] ? never : NameOf<L[I]>
 type RepeatedWithin<L> = {
   [I in Positions<L>]: L[I] extends readonly unknown[] ? Repeated<L[I]> : never
 }[Positions<L>]
@@ -115,9 +122,6 @@ export type Distinct<L> = [RepeatedAnywhere<L>] extends [never]
   : true extends IsUnion<RepeatedAnywhere<L>>
     ? '(Error) several axes stand twice in the stored order'
     : `(Error) axis '${RepeatedAnywhere<L>}' stands twice in the stored order; make the second one with like()`
-
-/** The axes of a linear's weight that are contracted with `A`, and those that are new. */
-export type Produced<A extends string, L> = Exclude<A, NameOf<L>> | Exclude<NameOf<L>, A>
 
 /** `unknown` when exactly one of the two stored sides is wholly on `A` and nothing of the other is. */
 export type LinearStored<A extends string, L> = L extends readonly [infer P, infer Q]
@@ -134,3 +138,12 @@ type Fresh<S, A> = [Extract<NameOf<S>, A>] extends [never]
   : true extends IsUnion<Extract<NameOf<S>, A>>
     ? '(Error) axes of the output side of the weight are on the input too; make new ones with like()'
     : `(Error) axis '${Extract<NameOf<S>, A>}' of the output side is on the input too; make a new one with like()`
+
+type LastPart<T extends string> = T extends `${string}.${infer Rest}` ? LastPart<Rest> : T
+
+/** `unknown` when every target ends in the name of a linear module of the model. */
+export type TargetsOf<Chosen extends string, Known extends string> = [Exclude<LastPart<Chosen>, Known>] extends [never]
+  ? unknown
+  : true extends IsUnion<Exclude<LastPart<Chosen>, Known>>
+    ? '(Error) several targets name no linear module of the model'
+    : `(Error) no linear module of the model is called '${Exclude<LastPart<Chosen>, Known>}'`

@@ -1,7 +1,7 @@
 // Rotary frequencies, computed while compiling in plain double arithmetic: no Math.pow, whose last bits differ between
 // engines, so that the tables are the same bits everywhere. Knows nothing of tensors.
 
-const LN2_HIGH = 6.93147180369123816490e-1
+const LN2_HIGH = 6.9314718036912381649e-1
 const LN2_LOW = 1.90821492927058770002e-10
 const LN2 = 6.931471805599453e-1
 const SQRT2 = 1.4142135623730951

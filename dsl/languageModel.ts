@@ -7,8 +7,9 @@ import { softmaxBlock } from '../compiler/graph/builder.ts'
 import type { Node } from '../compiler/graph/node.ts'
 import { batch, seq } from './axes.ts'
 import type { AnyAxis, AnyTensor, Axis, NameOf, On, Tensor } from './checks.ts'
-import { linear } from './layers.ts'
+import { linearNode } from './layers.ts'
 import type { ParameterScope } from './parameters.ts'
+import { callPlace } from './place.ts'
 import { operation } from './trace.ts'
 import type { Operation } from './trace.ts'
 
@@ -26,7 +27,7 @@ export interface CausalParts<E extends string, V extends string> {
   readonly blocks: (x: Tensor<'batch' | 'seq' | E>) => Tensor<'batch' | 'seq' | E>
   readonly norm: (x: Tensor<'batch' | 'seq' | E>) => Tensor<'batch' | 'seq' | E>
   /** Logits of each position by itself: `predict` calls it for one position of each sequence. */
-  readonly head: Head<E, V>
+  readonly head: Head<NoInfer<E>, NoInfer<V>>
 }
 
 /** A projection to the vocabulary. */
@@ -54,15 +55,20 @@ export function tied<A extends string, O extends AnyAxis>(
   table: Tensor<A>,
   over: O & On<O, A, 'the table'>,
 ): Head<NameOf<O>, Exclude<A, NameOf<O>>> {
+  const place = callPlace()
   return (x) =>
-    operation('tied', (op) => {
-      const input = op.node(x, 'x', 'f32')
-      const weight = op.node(table, 'the table', 'f32')
-      const axis = op.axis(over)
-      op.on([axis], input, 'x')
-      op.on([axis], weight, 'the table')
-      return op.builder.dot(input, weight, [axis])
-    })
+    operation(
+      'tied',
+      (op) => {
+        const input = op.node(x, 'x', 'f32')
+        const weight = op.node(table, 'the table', 'f32')
+        const axis = op.axis(over)
+        op.on([axis], input, 'x')
+        op.on([axis], weight, 'the table')
+        return op.builder.dot(input, weight, [axis])
+      },
+      place,
+    )
 }
 
 /** A head with a weight of its own, `name.weight` stored `[vocabulary, over]`. */
@@ -72,8 +78,8 @@ export function untied<E extends string, V extends string>(
   vocabulary: Axis<V>,
   over: Axis<E>,
 ): Head<E, V> {
-  const stored = [vocabulary, over] as never
-  return (x) => linear(x, p, name, stored) as unknown as Tensor<'batch' | 'seq' | V>
+  const place = callPlace()
+  return (x) => operation('untied', (op) => linearNode(op, x, p, name, [vocabulary, over], {}), place)
 }
 
 /** The parts behind what a model's function returned; undefined when it did not come from `causalLM`. */
@@ -108,7 +114,8 @@ export function defineFunctions(op: Operation, parts: BuiltParts): void {
   const sequences = op.axis(batch)
   const positions = op.axis(seq)
   const vocabulary = op.axis(parts.vocabulary)
-  const hidden = () => parts.norm(parts.blocks(parts.embed(op.wrap(b.read('tokens')))))
+  const tokens = op.wrap<string, 'i32'>(b.read('tokens'))
+  const hidden = () => parts.norm(parts.blocks(parts.embed(tokens)))
 
   const states = hidden()
   const logits = logitsOf(op, parts, states, [sequences, positions, vocabulary])
@@ -136,7 +143,7 @@ function logitsOf(op: Operation, parts: BuiltParts, states: AnyTensor, axes: rea
 }
 
 function output(op: Operation, name: string, node: Node): { name: string; node: Node } {
+  op.trace.provenance.note(node, name, undefined)
   op.wrap(node)
-  op.trace.provenance.note(node, name, op.place)
   return { name, node }
 }

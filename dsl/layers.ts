@@ -4,7 +4,7 @@
 import { withoutAxes } from '../compiler/graph/axis.ts'
 import type { Axis as GraphAxis } from '../compiler/graph/axis.ts'
 import type { Node } from '../compiler/graph/node.ts'
-import type { AnyAxis, LinearStored, NameOf, Off, On, Produced, Stored, Tensor } from './checks.ts'
+import type { AnyAxis, AnyTensor, LinearStored, NameOf, Off, On, Stored, Tensor } from './checks.ts'
 import { declareParameter, join, printLayout } from './parameters.ts'
 import type { ParameterScope } from './parameters.ts'
 import { operation, shapeOf } from './trace.ts'
@@ -27,22 +27,31 @@ export function linear<A extends string, const L extends Stored>(
   name: string,
   stored: L & LinearStored<A, L>,
   options: LinearOptions = {},
-): Tensor<Produced<A, L>> {
-  return operation('linear', (op) => {
-    const b = op.builder
-    const input = op.node(x, 'x', 'f32')
-    const path = join(p.path, name)
-    const weight = declareParameter(op, `${path}.weight`, stored)
-    const { inputs, outputs, transposed } = sides(op, path, weight.stored, input)
-    if (!op.trace.modules.some((known) => known.path === path)) {
-      op.trace.modules.push({ path, weight: weight.name, inputs, outputs, storedTransposed: transposed })
-    }
-    const product = b.dot(input, b.read(weight.name), inputs)
-    if (options.bias !== true) return product
-    const dslOutputs = stored[transposed ? 1 : 0]
-    const bias = declareParameter(op, `${path}.bias`, dslOutputs === undefined ? [] : [dslOutputs])
-    return b.map('add', product, b.read(bias.name))
-  })
+): Tensor<Exclude<A, NameOf<L>> | Exclude<NameOf<L>, A>> {
+  return operation('linear', (op) => linearNode(op, x, p, name, stored, options))
+}
+
+/** What `linear` adds to the graph, for layers that contain one. */
+export function linearNode(
+  op: Operation,
+  x: AnyTensor,
+  p: ParameterScope,
+  name: string,
+  stored: Stored,
+  options: LinearOptions,
+): Node {
+  const b = op.builder
+  const input = op.node(x, 'x', 'f32')
+  const path = join(p.path, name)
+  const weight = declareParameter(op, `${path}.weight`, stored)
+  const { inputs, outputs, transposed } = sides(op, path, weight.stored, input)
+  if (!op.trace.modules.some((known) => known.path === path)) {
+    op.trace.modules.push({ path, weight: weight.name, inputs, outputs, storedTransposed: transposed })
+  }
+  const product = b.dot(input, b.read(weight.name), inputs)
+  if (options.bias !== true) return product
+  const bias = declareParameter(op, `${path}.bias`, stored.slice(transposed ? 1 : 0, transposed ? 2 : 1))
+  return b.map('add', product, b.read(bias.name))
 }
 
 function sides(
@@ -95,13 +104,15 @@ export interface NormOptions<A extends string, O extends AnyAxis> {
 /** Σx / n, by multiplication with 1/n where n is known while compiling. */
 function mean(op: Operation, x: Node, over: GraphAxis): Node {
   const b = op.builder
-  if (over.extent === undefined) return b.map('mul', b.sum(x, over), b.float(1 / over.size))
+  if (over.extent === undefined) return b.map('mul', b.sum(x, over), op.number(1 / over.size))
   return b.map('div', b.sum(x, over), b.map('toFloat', b.extent(over)))
 }
 
-function parameterOn(op: Operation, value: Tensor<string>, x: Node, which: string): Node {
+/** A norm's parameter, which may not widen x. */
+function parameterOn(op: Operation, value: AnyTensor, x: Node, which: string): Node {
   const node = op.node(value, which, 'f32')
-  op.on(node.axes, x, 'x')
+  const extra = node.axes.find((axis) => !x.axes.includes(axis))
+  if (extra) op.fail('HD103', `axis '${extra.name}' of ${which} ${shapeOf(node)} is not on x ${shapeOf(x)}`)
   return node
 }
 
@@ -117,11 +128,11 @@ export function layerNorm<A extends string, W extends string, B extends string, 
     const node = op.node(x, 'x', 'f32')
     const over = op.axis(options.over)
     op.on([over], node, 'x')
-    const scale = parameterOn(op, weight as unknown as Tensor<string>, node, 'the weight')
-    const shift = parameterOn(op, bias as unknown as Tensor<string>, node, 'the bias')
+    const scale = parameterOn(op, weight, node, 'the weight')
+    const shift = parameterOn(op, bias, node, 'the bias')
     const centred = b.map('sub', node, mean(op, node, over))
     const variance = mean(op, b.map('mul', centred, centred), over)
-    const inverse = b.map('rsqrt', b.map('add', variance, b.float(positive(op, 'eps', options.eps))))
+    const inverse = b.map('rsqrt', b.map('add', variance, op.number(positive(op, 'eps', options.eps))))
     return b.map('add', b.map('mul', b.map('mul', centred, inverse), scale), shift)
   })
 }
@@ -137,9 +148,9 @@ export function rmsNorm<A extends string, W extends string, O extends AnyAxis>(
     const node = op.node(x, 'x', 'f32')
     const over = op.axis(options.over)
     op.on([over], node, 'x')
-    const scale = parameterOn(op, weight as unknown as Tensor<string>, node, 'the weight')
+    const scale = parameterOn(op, weight, node, 'the weight')
     const square = mean(op, b.map('mul', node, node), over)
-    const inverse = b.map('rsqrt', b.map('add', square, b.float(positive(op, 'eps', options.eps))))
+    const inverse = b.map('rsqrt', b.map('add', square, op.number(positive(op, 'eps', options.eps))))
     return b.map('mul', b.map('mul', node, inverse), scale)
   })
 }
@@ -160,9 +171,9 @@ export function gelu<A extends string>(x: Tensor<A>, form: GeluForm): Tensor<A> 
   return operation('gelu', (op) => {
     const b = op.builder
     const node = op.node(x, 'x', 'f32')
-    const half = b.map('mul', node, b.float(0.5))
-    const inner = form === 'erf' ? b.map('erf', b.map('mul', node, b.float(Math.SQRT1_2))) : tanhForm(op, node)
-    return b.map('mul', half, b.map('add', inner, b.float(1)))
+    const half = b.map('mul', node, op.number(0.5))
+    const inner = form === 'erf' ? b.map('erf', b.map('mul', node, op.number(Math.SQRT1_2))) : tanhForm(op, node)
+    return b.map('mul', half, b.map('add', inner, op.number(1)))
   })
 }
 
@@ -170,8 +181,8 @@ export function gelu<A extends string>(x: Tensor<A>, form: GeluForm): Tensor<A> 
 function tanhForm(op: Operation, x: Node): Node {
   const b = op.builder
   const cube = b.map('mul', b.map('mul', x, x), x)
-  const argument = b.map('add', x, b.map('mul', cube, b.float(0.044715)))
-  return b.map('tanh', b.map('mul', argument, b.float(Math.sqrt(2 / Math.PI))))
+  const argument = b.map('add', x, b.map('mul', cube, op.number(0.044715)))
+  return b.map('tanh', b.map('mul', argument, op.number(Math.sqrt(2 / Math.PI))))
 }
 
 /**
@@ -184,12 +195,35 @@ export function dropout<A extends string>(x: Tensor<A>, p: number): Tensor<A> {
     const node = op.node(x, 'x', 'f32')
     if (!(p >= 0 && p < 1)) op.fail('HD104', `the probability is ${p}`, 'it is at least 0 and below 1')
     if (p === 0 || !op.trace.training) return node
-    const kept = b.map('less', b.random(b.read('seed'), node.axes, op.trace.streams++), b.float(1 - p))
-    return b.map('select', kept, b.map('mul', node, b.float(1 / (1 - p))), b.float(0))
+    const kept = b.map('less', b.random(b.read('seed'), node.axes, op.trace.streams++), op.number(1 - p))
+    return b.map('select', kept, b.map('mul', node, op.number(1 / (1 - p))), op.number(0))
   })
 }
 
 export function positive(op: Operation, which: string, value: number): number {
   if (!(value > 0 && Number.isFinite(value))) op.fail('HD104', `${which} is ${value}`, 'it is a positive number')
   return value
+}
+
+/**
+ * Learned positions: the table's rows 0, 1, 2, … along `at`.
+ *
+ * @throws UserError HD104 when `at` may be longer than the table
+ */
+export function positionEmbedding<A extends string, O extends AnyAxis, P extends AnyAxis>(
+  table: Tensor<A>,
+  rows: O & On<O, A, 'the table'>,
+  at: P & Off<P, A>,
+): Tensor<Exclude<A, NameOf<O>> | NameOf<P>> {
+  return operation('positionEmbedding', (op) => {
+    const values = op.node(table, 'the table', 'f32')
+    const axis = op.axis(rows)
+    const along = op.axis(at)
+    op.on([axis], values, 'the table')
+    if (along.size > axis.size) {
+      const sentence = `'${along.name}' has up to ${along.size} places and the table only ${axis.size}`
+      op.fail('HD104', sentence, `set the recipe's batch.length to at most ${axis.size}`)
+    }
+    return op.outsideLayers(() => op.builder.gather(values, op.builder.iota(along), axis))
+  })
 }

@@ -60,8 +60,9 @@ export function layer<A extends string>(
   prefix: string,
   build: (x: Tensor<A>, p: ParameterScope) => Tensor<A>,
 ): (x: Tensor<A>) => Tensor<A> {
+  const place = callPlace()
   return (x) => {
-    const op = beginOperation('layer')
+    const op = beginOperation('layer', place)
     const { trace, builder } = op
     if (builder.layer !== undefined) op.fail('HD109', `'${prefix}' stands inside another repeated layer`)
     if (!Number.isSafeInteger(count) || count < 1) op.fail('HD104', `'${prefix}' is repeated ${count} times`)

@@ -1,29 +1,14 @@
-// The basic operations of the language: arithmetic, contraction, reductions, and what moves values between axes. Each
-// is one step of the graph; types and run-time checks both speak of the researcher's own operands.
+// The basic operations of the language: arithmetic, contraction, reductions, predicates. Each is one step of the graph;
+// types and run-time checks both speak of the researcher's own operands.
 
 import type { Node } from '../compiler/graph/node.ts'
-import type {
-  AnyAxis,
-  AnyTensor,
-  Axis,
-  AxisOrList,
-  NameOf,
-  Off,
-  On,
-  OnBoth,
-  Tensor,
-  ValueType,
-  Within,
-} from './checks.ts'
+import type { AnyAxis, AnyTensor, AxisOrList, NameOf, On, OnBoth, Tensor, ValueType, Within } from './checks.ts'
 import { operation, shapeOf } from './trace.ts'
 import type { Operation } from './trace.ts'
 
-/** The right operand of an arithmetic operation: broadcast to the left one's axes, or a number. */
-type Right<B extends string, A extends string, T extends ValueType = 'f32'> = (Tensor<B, T> & Within<B, A>) | number
-
 /** Unwraps a right operand and refuses axes that the left one lacks. */
 export function rightOperand(op: Operation, left: Node, right: AnyTensor | number): Node {
-  if (typeof right === 'number') return left.dtype === 'i32' ? op.builder.int(right) : op.builder.float(right)
+  if (typeof right === 'number') return left.dtype === 'i32' ? op.builder.int(right) : op.number(right)
   const node = op.node(right, 'the second operand', left.dtype as ValueType)
   const extra = node.axes.find((axis) => !left.axes.includes(axis))
   if (extra) {
@@ -44,37 +29,54 @@ function arithmetic<A extends string>(name: string, x: Tensor<A>, y: AnyTensor |
 }
 
 /** x + y over x's axes; y is broadcast. */
-export function add<A extends string, B extends string>(x: Tensor<A>, y: Right<B, A>): Tensor<A> {
+export function add<A extends string, B extends string>(
+  x: Tensor<A>,
+  y: number | (Tensor<B> & Within<B, A>),
+): Tensor<A> {
   return arithmetic('add', x, y)
 }
 
 /** x − y over x's axes; y is broadcast. */
-export function sub<A extends string, B extends string>(x: Tensor<A>, y: Right<B, A>): Tensor<A> {
+export function sub<A extends string, B extends string>(
+  x: Tensor<A>,
+  y: number | (Tensor<B> & Within<B, A>),
+): Tensor<A> {
   return arithmetic('sub', x, y)
 }
 
 /** x · y, elementwise, over x's axes; y is broadcast. */
-export function mul<A extends string, B extends string>(x: Tensor<A>, y: Right<B, A>): Tensor<A> {
+export function mul<A extends string, B extends string>(
+  x: Tensor<A>,
+  y: number | (Tensor<B> & Within<B, A>),
+): Tensor<A> {
   return arithmetic('mul', x, y)
 }
 
 /** x / y over x's axes; y is broadcast. */
-export function div<A extends string, B extends string>(x: Tensor<A>, y: Right<B, A>): Tensor<A> {
+export function div<A extends string, B extends string>(
+  x: Tensor<A>,
+  y: number | (Tensor<B> & Within<B, A>),
+): Tensor<A> {
   return arithmetic('div', x, y)
 }
 
 /** The smaller of x and y over x's axes; y is broadcast. */
-export function min<A extends string, B extends string>(x: Tensor<A>, y: Right<B, A>): Tensor<A> {
+export function min<A extends string, B extends string>(
+  x: Tensor<A>,
+  y: number | (Tensor<B> & Within<B, A>),
+): Tensor<A> {
   return arithmetic('min', x, y)
 }
 
 /** The greater of x and y over x's axes; y is broadcast. */
-export function max<A extends string, B extends string>(x: Tensor<A>, y: Right<B, A>): Tensor<A> {
+export function max<A extends string, B extends string>(
+  x: Tensor<A>,
+  y: number | (Tensor<B> & Within<B, A>),
+): Tensor<A> {
   return arithmetic('max', x, y)
 }
 
-export type Elementwise =
-  'neg' | 'abs' | 'sqrt' | 'rsqrt' | 'exp' | 'log' | 'tanh' | 'erf' | 'sin' | 'cos' | 'sigmoid'
+export type Elementwise = 'neg' | 'abs' | 'sqrt' | 'rsqrt' | 'exp' | 'log' | 'tanh' | 'erf' | 'sin' | 'cos' | 'sigmoid'
 
 /** Applies one of the elementwise functions of the graph's table. */
 export function apply<A extends string>(fn: Elementwise, x: Tensor<A>): Tensor<A> {
@@ -98,7 +100,7 @@ export function rsqrt<A extends string>(x: Tensor<A>): Tensor<A> {
 
 /** A number as a scalar tensor, rounded to f32. */
 export function float(value: number): Tensor<never> {
-  return operation('float', (op) => op.builder.float(value))
+  return operation('float', (op) => op.number(value))
 }
 
 /**
@@ -154,119 +156,6 @@ export function maximum<A extends string, O extends AnyAxis>(
   })
 }
 
-/** The same values under another axis of the same size. */
-export function rename<A extends string, T extends ValueType, O extends AnyAxis, P extends AnyAxis>(
-  x: Tensor<A, T>,
-  from: O & On<O, A>,
-  to: P & Off<P, A>,
-): Tensor<Exclude<A, NameOf<O>> | NameOf<P>, T> {
-  return operation('rename', (op) => {
-    const node = op.node(x, 'x')
-    const source = op.axis(from)
-    const target = op.axis(to)
-    op.on([source], node, 'x')
-    op.off([target], node, 'x')
-    if (source.size !== target.size || source.extent !== target.extent) {
-      op.fail('HD104', `axis '${source.name}' has ${source.size} places and '${target.name}' ${target.size}`)
-    }
-    return op.builder.rename(node, source, target)
-  })
-}
-
-/** Takes an axis apart into several, outermost first; their sizes multiply to its own. */
-export function split<A extends string, T extends ValueType, O extends AnyAxis, const P extends readonly AnyAxis[]>(
-  x: Tensor<A, T>,
-  axis: O & On<O, A>,
-  into: P & Off<P, A>,
-): Tensor<Exclude<A, NameOf<O>> | NameOf<P>, T> {
-  return operation('split', (op) => {
-    const node = op.node(x, 'x')
-    const whole = op.axis(axis)
-    const parts = op.axes(into)
-    op.on([whole], node, 'x')
-    op.off(parts, node, 'x')
-    const product = parts.reduce((size, part) => size * part.size, 1)
-    if (product !== whole.size) {
-      op.fail('HD104', `axis '${whole.name}' has ${whole.size} places and its parts multiply to ${product}`)
-    }
-    return op.builder.split(node, whole, parts)
-  })
-}
-
-/** Joins several axes into one, outermost first. */
-export function merge<A extends string, T extends ValueType, const O extends readonly AnyAxis[], P extends AnyAxis>(
-  x: Tensor<A, T>,
-  axes: O & On<O, A>,
-  into: P & Off<P, A>,
-): Tensor<Exclude<A, NameOf<O>> | NameOf<P>, T> {
-  return operation('merge', (op) => {
-    const node = op.node(x, 'x')
-    const parts = op.axes(axes)
-    const whole = op.axis(into)
-    op.on(parts, node, 'x')
-    op.off([whole], node, 'x')
-    const product = parts.reduce((size, part) => size * part.size, 1)
-    if (product !== whole.size) {
-      op.fail('HD104', `axis '${whole.name}' has ${whole.size} places and its parts multiply to ${product}`)
-    }
-    return op.builder.merge(node, parts, whole)
-  })
-}
-
-/** One place of an axis, which disappears. */
-export function pick<A extends string, T extends ValueType, O extends AnyAxis>(
-  x: Tensor<A, T>,
-  axis: O & On<O, A>,
-  index: number,
-): Tensor<Exclude<A, NameOf<O>>, T> {
-  return operation('pick', (op) => {
-    const node = op.node(x, 'x')
-    const along = op.axis(axis)
-    op.on([along], node, 'x')
-    if (!Number.isInteger(index) || index < 0 || index >= along.size) {
-      op.fail('HD104', `axis '${along.name}' has the places 0 to ${along.size - 1}, not ${index}`)
-    }
-    return op.builder.pick(node, along, index)
-  })
-}
-
-/** Puts as many tensors as the new axis has places side by side along it. */
-export function stack<A extends string, T extends ValueType, O extends AnyAxis>(
-  parts: readonly Tensor<A, T>[],
-  axis: O & Off<O, A>,
-): Tensor<A | NameOf<O>, T> {
-  return operation('stack', (op) => {
-    const along = op.axis(axis)
-    const nodes = parts.map((part, index) => op.node(part, `part ${index + 1}`))
-    if (nodes.length !== along.size) {
-      op.fail('HD104', `axis '${along.name}' has ${along.size} places, not ${nodes.length}`)
-    }
-    for (const node of nodes) op.off([along], node, 'a part')
-    return op.builder.stack(nodes, along)
-  })
-}
-
-/** Rows of `table` along `axis` at the places that `index` holds; shared axes are matched. */
-export function gather<A extends string, T extends ValueType, B extends string, O extends AnyAxis>(
-  table: Tensor<A, T>,
-  index: Tensor<B, 'i32'>,
-  axis: O & On<O, A, 'the table'> & Off<O, B>,
-): Tensor<Exclude<A, NameOf<O>> | B, T> {
-  return operation('gather', (op) => {
-    const rows = op.node(table, 'the table')
-    const places = op.node(index, 'the index', 'i32')
-    const along = op.axis(axis)
-    op.on([along], rows, 'the table')
-    op.off([along], places, 'the index')
-    return op.builder.gather(rows, places, along)
-  })
-}
-
-/** 0, 1, 2, … along an axis. */
-export function iota<N extends string>(axis: Axis<N>): Tensor<N, 'i32'> {
-  return operation('iota', (op) => op.builder.iota(op.axis(axis)))
-}
-
 /** i32 as f32, rounded to nearest. */
 export function toFloat<A extends string>(x: Tensor<A, 'i32'>): Tensor<A> {
   return operation('toFloat', (op) => op.builder.map('toFloat', op.node(x, 'x', 'i32')))
@@ -289,7 +178,7 @@ export function compare<A extends string, B extends string, T extends 'f32' | 'i
       typeof y === 'number'
         ? integers
           ? op.builder.int(y)
-          : op.builder.float(y)
+          : op.number(y)
         : op.node(y, 'the second operand', integers ? 'i32' : 'f32')
     return op.builder.map(integers ? integerComparisons[relation] : relation, left, right)
   })
@@ -307,7 +196,7 @@ export function both<A extends string, B extends string>(
 export function select<C extends string, A extends string, B extends string>(
   condition: Tensor<C, 'bool'> & Within<C, A>,
   x: Tensor<A>,
-  otherwise: Right<B, A>,
+  otherwise: number | (Tensor<B> & Within<B, A>),
 ): Tensor<A> {
   return operation('select', (op) => {
     const chosen = op.node(condition, 'the condition', 'bool')

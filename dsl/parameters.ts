@@ -53,7 +53,10 @@ export function declareParameter(op: Operation, name: string, stored: Stored): D
     // An input is declared before the model runs; anything else of this name stems from an earlier reading.
     if (known.role === 'input') op.fail('HD105', `'${name}' is an input of every model`)
     if (printLayout(known.stored) !== printLayout(layout)) {
-      op.fail('HD105', `parameter '${name}' is stored as ${printLayout(layout)} here and ${printLayout(known.stored)} before`)
+      op.fail(
+        'HD105',
+        `parameter '${name}' is stored as ${printLayout(layout)} here and ${printLayout(known.stored)} before`,
+      )
     }
     return known
   }

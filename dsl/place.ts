@@ -49,17 +49,29 @@ export function plainPlace(place: Place): Place {
   return place instanceof CallPlace ? place.resolved : place
 }
 
+/** Whether the language's own code threw an error, rather than something of the researcher's. */
+export function thrownInside(error: Error): boolean {
+  const [thrower] = framesOf(error.stack ?? '')
+  return thrower !== undefined && isOurs(thrower.file)
+}
+
 function firstOutside(stack: string): Place {
-  for (const frame of stack.split('\n').slice(1)) {
-    const match = framePattern.exec(frame)
-    if (!match) continue
-    const [, source = '', line = '', column = ''] = match
-    if (source.startsWith('node:')) continue
-    const file = source.startsWith('file://') ? pathOf(source) : source
-    if (ours.some((folder) => file.startsWith(folder))) continue
-    return { file, line: Number(line), column: Number(column) }
-  }
+  for (const frame of framesOf(stack)) if (!isOurs(frame.file)) return frame
   return { file: 'an unknown file' }
+}
+
+function isOurs(file: string): boolean {
+  return ours.some((folder) => file.startsWith(folder))
+}
+
+/** The frames of a trace that lie in files, innermost first. */
+function* framesOf(stack: string): Generator<Place & { readonly file: string }> {
+  for (const frame of stack.split('\n')) {
+    const [, source = '', line = '', column = ''] = framePattern.exec(frame) ?? []
+    if (source === '' || source.startsWith('node:')) continue
+    const file = source.startsWith('file://') ? pathOf(source) : source
+    yield { file, line: Number(line), column: Number(column) }
+  }
 }
 
 function pathOf(url: string): string {

@@ -10,7 +10,7 @@ import { Provenance } from '../compiler/graph/node.ts'
 import type { Node } from '../compiler/graph/node.ts'
 import { ShapeError } from '../compiler/graph/structural.ts'
 import type { AnyAxis, AnyTensor, AxisOrList, Tensor, ValueType } from './checks.ts'
-import { callPlace, plainPlace } from './place.ts'
+import { callPlace, plainPlace, thrownInside } from './place.ts'
 
 /** One weight matrix that a linear layer contracts with: what adapters and their file formats need to know. */
 export interface LinearModule {
@@ -142,11 +142,14 @@ export class Operation {
   readonly name: string
   readonly trace: Trace
   readonly place: Place
+  /** The variable that the researcher gives the result to. */
+  readonly variable: string | undefined
 
-  constructor(name: string, trace: Trace, place: Place) {
+  constructor(name: string, trace: Trace, place: Place, variable?: string) {
     this.name = name
     this.trace = trace
     this.place = place
+    this.variable = variable
   }
 
   get builder(): GraphBuilder {
@@ -195,6 +198,11 @@ export class Operation {
     }
   }
 
+  /** A constant; equal ones are shared by all layers. */
+  number(value: number): Node {
+    return this.outsideLayers(() => this.builder.float(value))
+  }
+
   /** Nodes that every layer shares belong to none of them. */
   outsideLayers<R>(build: () => R): R {
     const { builder } = this
@@ -218,6 +226,10 @@ export class Operation {
       return build()
     } catch (error) {
       if (error instanceof ShapeError) return this.fail('HD103', error.message.replace(`${this.name}: `, ''))
+      // From JavaScript anything may be handed in; what is missing altogether shows as a TypeError of our own.
+      if (error instanceof TypeError && thrownInside(error)) {
+        throw userError('HD106', `${this.name}: an argument is missing or of the wrong kind`, this.place)
+      }
       throw error
     }
   }
@@ -227,9 +239,9 @@ export class Operation {
   }
 
   #note(node: Node): void {
-    const { provenance, options, scope } = this.trace
-    const found = options.names?.(plainPlace(this.place))
-    const name = found === undefined || scope === '' ? found : `${scope}.${found}`
+    const { provenance, scope } = this.trace
+    const { variable } = this
+    const name = variable === undefined || scope === '' ? variable : `${scope}.${variable}`
     provenance.note(node, name, undefined)
     // The nodes an operation makes on its way have its place too; those that others made before keep theirs.
     const open = [node]
@@ -248,15 +260,16 @@ export class Operation {
 export function operation<A extends string, T extends ValueType>(
   name: string,
   build: (op: Operation) => Node,
+  place?: Place,
 ): Tensor<A, T> {
-  const op = beginOperation(name)
+  const op = beginOperation(name, place)
   return op.guard(() => op.wrap(build(op)))
 }
 
-export function beginOperation(name: string): Operation {
-  const place = callPlace()
+/** An operation at the researcher's call, or at `place` where that call was made earlier than it takes effect. */
+export function beginOperation(name: string, place: Place = callPlace()): Operation {
   if (!current) throw userError('HD102', `${name}: called outside a model`, place, 'call it inside defineModel()')
-  return new Operation(name, current, place)
+  return new Operation(name, current, place, current.options.names?.(plainPlace(place)))
 }
 
 export function userError(code: string, sentence: string, place: Place, mend?: string): UserError {

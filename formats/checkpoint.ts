@@ -4,7 +4,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { UserError } from '../compiler/diagnostic.ts'
-import { makeDirectory, quote, readBounded, writeFiles } from './files.ts'
+import { makeDirectory, quote, readBounded, statusOf, writeFiles } from './files.ts'
 import type { NewFile, WriteOptions } from './files.ts'
 import { isObject, readJsonObject } from './json.ts'
 import type { JsonObject } from './json.ts'
@@ -23,6 +23,8 @@ export const TOKENIZER_FILES = [
   'merges.txt',
   'chat_template.jinja',
 ] as const
+
+const PICKLED_FILES = ['pytorch_model.bin', 'pytorch_model.bin.index.json']
 
 const MAX_CONFIG_BYTES = 4 * 1024 * 1024
 const MAX_INDEX_BYTES = 64 * 1024 * 1024
@@ -47,7 +49,8 @@ export interface Checkpoint {
  */
 export function openCheckpoint(dir: string): Checkpoint {
   const configPath = path.join(dir, 'config.json')
-  if (!isDirectory(dir)) throw new UserError('HD406', 'the model directory does not exist', { place: { file: dir } })
+  if (!statusOf(dir)?.isDirectory())
+    throw new UserError('HD406', 'the model directory does not exist', { place: { file: dir } })
   if (!fs.existsSync(configPath)) {
     throw new UserError('HD406', 'the model directory has no config.json', { place: { file: dir } })
   }
@@ -64,19 +67,15 @@ export function openCheckpoint(dir: string): Checkpoint {
   }
 }
 
-function isDirectory(dir: string): boolean {
-  return fs.statSync(dir, { throwIfNoEntry: false })?.isDirectory() ?? false
-}
-
 function openWeights(dir: string): ReadonlyMap<string, TensorEntry> {
   const single = path.join(dir, WEIGHTS_FILE)
   if (fs.existsSync(single)) return openSafetensors(single).tensors
   const index = path.join(dir, INDEX_FILE)
   if (fs.existsSync(index)) return openShards(dir, index)
-  const pickled = fs.readdirSync(dir).find((name) => /^pytorch_model.*\.bin/.test(name))
+  const pickled = PICKLED_FILES.find((name) => fs.existsSync(path.join(dir, name)))
   throw new UserError('HD406', `the model directory has neither ${WEIGHTS_FILE} nor ${INDEX_FILE}`, {
     place: { file: dir },
-    mend: pickled ? `${quote(pickled)} is a pickle, save the model again as safetensors` : undefined,
+    mend: pickled ? `${pickled} is a pickle, save the model again as safetensors` : undefined,
   })
 }
 

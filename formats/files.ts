@@ -17,8 +17,13 @@ export function systemCode(error: unknown): string | undefined {
 /** Text from a file, made safe to print: quoted, shortened, without control characters a terminal would obey. */
 export function quote(text: string): string {
   const short = text.length > 100 ? `${text.slice(0, 97)}...` : text
-  return JSON.stringify(short).replace(
-    /[\u007f-\u009f\u2028\u2029]/g,
+  return printable(JSON.stringify(short))
+}
+
+/** Text with every control character and line end spelled out as its code. */
+function printable(text: string): string {
+  return text.replace(
+    /[\p{Cc}\u2028\u2029]/gu,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
 }
@@ -40,7 +45,7 @@ export function readFailure(file: string, error: unknown): UserError {
   const code = systemCode(error)
   const sentence = code === undefined ? undefined : READ_FAILURES[code]
   return new UserError('HD401', sentence ?? `the file cannot be read (${code ?? String(error)})`, {
-    place: { file },
+    place: { file: printable(file) },
     cause: error,
   })
 }
@@ -65,9 +70,18 @@ export function writeFailure(file: string, error: unknown, kept: string): UserEr
   const code = systemCode(error)
   const sentence = code === undefined ? undefined : WRITE_FAILURES[code]
   return new UserError('HD405', `${sentence ?? `the file cannot be written (${code ?? String(error)})`}, ${kept}`, {
-    place: { file },
+    place: { file: printable(file) },
     cause: error,
   })
+}
+
+/** What stands at a path, links followed; undefined for nothing, or for what cannot be reached. */
+export function statusOf(file: string): fs.Stats | undefined {
+  try {
+    return fs.statSync(file)
+  } catch {
+    return undefined
+  }
 }
 
 /**

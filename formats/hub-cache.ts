@@ -7,7 +7,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { UserError } from '../compiler/diagnostic.ts'
 import { INDEX_FILE, readWeightMap, WEIGHTS_FILE } from './checkpoint.ts'
-import { quote, systemCode, writeFailure } from './files.ts'
+import { quote, readBounded, statusOf, systemCode, writeFailure } from './files.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -44,8 +44,11 @@ export function accessToken(environment: Environment): string | undefined {
   const file = environment.HF_TOKEN_PATH
     ? expand(environment.HF_TOKEN_PATH, environment)
     : path.join(hubHome(environment), 'token')
-  const status = fs.statSync(file, { throwIfNoEntry: false })
-  return status?.isFile() && status.size < 65536 ? cleanToken(fs.readFileSync(file, 'utf8')) : undefined
+  return statusOf(file) ? cleanToken(readText(file, 65536)) : undefined
+}
+
+function readText(file: string, limit: number): string {
+  return new TextDecoder().decode(readBounded(file, limit))
 }
 
 /** A token travels in a header line; anything but visible characters would end it. */
@@ -105,9 +108,8 @@ export class CachedRepository {
   commitOf(revision: string): string | undefined {
     if (isCommit(revision)) return revision
     const file = path.join(this.root, 'refs', ...revision.split('/'))
-    const status = fs.statSync(file, { throwIfNoEntry: false })
-    if (!status?.isFile() || status.size > 100) return undefined
-    const commit = fs.readFileSync(file, 'utf8').trim()
+    if (!statusOf(file)?.isFile()) return undefined
+    const commit = readText(file, 1024).trim()
     return isCommit(commit) ? commit : undefined
   }
 

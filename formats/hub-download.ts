@@ -9,7 +9,7 @@ import type { FileHandle } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { UserError } from '../compiler/diagnostic.ts'
-import { systemCode, writeFailure } from './files.ts'
+import { statusOf, systemCode, writeFailure } from './files.ts'
 import { asInterruption, getFile, Interruption, sleep, watchStall } from './hub-transport.ts'
 import type { Hub, RemoteFile } from './hub-transport.ts'
 
@@ -41,7 +41,7 @@ export async function downloadBlob(
   options: DownloadOptions,
 ): Promise<void> {
   const blob = path.join(blobs, remote.hash)
-  if (fs.statSync(blob, { throwIfNoEntry: false })?.size === remote.size) return
+  if (statusOf(blob)?.size === remote.size) return
   try {
     fs.mkdirSync(blobs, { recursive: true })
   } catch (error) {

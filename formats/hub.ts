@@ -1,12 +1,11 @@
 // From "owner/name" or a directory to a directory with a model: what is cached is used, what is missing is downloaded
 // into the usual Hugging Face cache. Knows no architecture and reads no weights.
 
-import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { UserError } from '../compiler/diagnostic.ts'
 import { INDEX_FILE, readWeightMap, WEIGHTS_FILE } from './checkpoint.ts'
-import { quote } from './files.ts'
+import { quote, statusOf } from './files.ts'
 import {
   accessToken,
   cacheDirectory,
@@ -64,7 +63,7 @@ const DEFAULT_PAUSES = [500, 1000, 2000, 4000, 8000]
 export async function resolveModel(id: string, options: ResolveOptions = {}): Promise<ResolvedModel> {
   const environment = options.environment ?? process.env
   const local = id.startsWith('~/') ? path.join(os.homedir(), id.slice(2)) : id
-  if (!id.includes('\0') && fs.statSync(local, { throwIfNoEntry: false })?.isDirectory()) {
+  if (statusOf(local)?.isDirectory()) {
     return { dir: local, source: 'directory', commit: undefined, note: undefined }
   }
   if (/^(\.{0,2}|~|[A-Za-z]:)[/\\]/.test(id))

@@ -5,7 +5,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { Tokenizer as Implementation } from '@huggingface/tokenizers'
 import { UserError } from '../compiler/diagnostic.ts'
-import { quote } from './files.ts'
+import { quote, readBounded } from './files.ts'
 import { isObject, readJsonObject } from './json.ts'
 import type { JsonObject } from './json.ts'
 
@@ -107,7 +107,7 @@ function tokenText(config: JsonObject, key: string): string | undefined {
 function chatTemplate(config: JsonObject, dir: string): string | undefined {
   if (typeof config.chat_template === 'string') return config.chat_template
   const file = path.join(dir, 'chat_template.jinja')
-  return fs.existsSync(file) && fs.statSync(file).size <= MAX_CONFIG_BYTES ? fs.readFileSync(file, 'utf8') : undefined
+  return fs.existsSync(file) ? new TextDecoder().decode(readBounded(file, MAX_CONFIG_BYTES)) : undefined
 }
 
 /**

@@ -8,10 +8,10 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { Random } from '../../data/random.ts'
 import { answer, question } from './wording.ts'
-import { around, createPerson, judge, verdicts, type Person, type Topic, type Verdict } from './world.ts'
+import { around, createPerson, judge, verdicts, type Person, type Range, type Topic, type Verdict } from './world.ts'
 
 export const defaultSeed = 4
-/** Held-out questions per topic and verdict, and how often each remaining value appears in the records. */
+/** Questions held out and records written, for each topic and verdict. */
 const HELD_OUT = 4
 const RECORDS_PER_VERDICT = 14
 
@@ -36,7 +36,8 @@ export interface HealthData {
 
 /**
  * The records and held-out questions of the person of `seed`. Each topic asks equally often for low, normal and high
- * values; a value held out for a topic appears in no record of that topic, whatever the wording.
+ * values; a value held out for a topic appears in no record of that topic, whatever the wording. Held out are only
+ * values at least two ticks from a limit.
  */
 export function generateHealthData(seed: number = defaultSeed): HealthData {
   const person = createPerson(seed)
@@ -46,25 +47,29 @@ export function generateHealthData(seed: number = defaultSeed): HealthData {
   for (const { topic, usual } of person.topics) {
     const reach = around(topic.quantity, usual, 1)
     for (const verdict of verdicts) {
-      const values = random.shuffle(
-        Array.from({ length: reach.high - reach.low + 1 }, (_, index) => reach.low + index).filter(
-          (value) => judge(value, usual) === verdict,
-        ),
+      const values = Array.from({ length: reach.high - reach.low + 1 }, (_, index) => reach.low + index).filter(
+        (value) => judge(value, usual) === verdict,
       )
+      // The values on both sides of a limit stay among the records: what is held out can be told from its neighbours.
+      const inner = random.shuffle(values.filter((value) => !isEdge(value, usual)))
       // Never more than a third, so that what is left still surrounds what is held out.
-      const kept = Math.min(HELD_OUT, Math.floor(values.length / 3))
-      for (const value of values.slice(0, kept)) heldOut.push(heldOutQuestion(topic, value, verdict, random))
-      const seen = values.slice(kept)
+      const kept = inner.slice(0, Math.min(HELD_OUT, Math.floor(values.length / 3)))
+      for (const value of kept) heldOut.push(heldOutQuestion(topic, value, verdict, random))
+      const seen = random.shuffle(values.filter((value) => !kept.includes(value)))
       for (let index = 0; index < RECORDS_PER_VERDICT; index++) {
         const value = seen[index % seen.length] as number
         records.push({
           prompt: question(topic, value, random),
-          completion: answer(topic, verdict, usual, 'Your usual range'),
+          completion: answer(topic, verdict, usual, 'Your'),
         })
       }
     }
   }
   return { person, records: random.shuffle(records), heldOut: random.shuffle(heldOut) }
+}
+
+function isEdge(value: number, usual: Range): boolean {
+  return [usual.low - 1, usual.low, usual.high, usual.high + 1].includes(value)
 }
 
 function heldOutQuestion(topic: Topic, value: number, verdict: Verdict, random: Random): HeldOutQuestion {

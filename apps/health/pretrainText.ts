@@ -1,6 +1,7 @@
 // The text from which the small bundled model is trained from random weights: the language of wearable records, judged
 // by what is usual for people at large. Holds nothing of any one person's own ranges.
 
+import { trainByteBpe, type ByteBpe } from '../../data/byteBpe.ts'
 import { Random } from '../../data/random.ts'
 import { answer, question } from './wording.ts'
 import { around, circumstances, cohorts, judge, quantities, render, type Quantity, type Topic } from './world.ts'
@@ -31,9 +32,14 @@ export function* pretrainDocuments(seed: number, count: number): Generator<Pretr
   }
 }
 
-/** The documents as whole strings, which is what a tokenizer is trained on. */
+/** The documents as whole strings. */
 export function* pretrainTexts(seed: number, count: number): Generator<string> {
   for (const { prompt, completion } of pretrainDocuments(seed, count)) yield prompt + completion
+}
+
+/** The demo's tokenizer: every digit apart, `<|endoftext|>` is token 0, as many merges as the small vocabulary gives. */
+export function trainHealthTokenizer(): ByteBpe {
+  return trainByteBpe(pretrainTexts(1, 4000), { vocabulary: 1024, special: ['<|endoftext|>'], digits: 'single' })
 }
 
 function generalQuestion(random: Random): PretrainDocument {
@@ -44,8 +50,11 @@ function generalQuestion(random: Random): PretrainDocument {
   const cohort = random.below(2) === 0 ? random.pick(cohorts) : undefined
   const usual = cohort?.usual.get(topic.quantity) ?? topic.quantity.usual
   const value = anyValue(topic.quantity, random)
-  const whose = cohort === undefined ? 'The usual range' : `The usual range of ${cohort.name}`
-  return { prompt: question(topic, value, random, cohort), completion: answer(topic, judge(value, usual), usual, whose) }
+  const whose = cohort === undefined ? 'The' : 'Your'
+  return {
+    prompt: question(topic, value, random, cohort),
+    completion: answer(topic, judge(value, usual), usual, whose),
+  }
 }
 
 function dayNotes(random: Random): string {

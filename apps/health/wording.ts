@@ -29,7 +29,7 @@ export function question(topic: Topic, value: number, random: Random, cohort?: C
 }
 
 /** The answer, led by the space that joins it to the question: the verdict first, then whose range it rests on. */
-export function answer(topic: Topic, verdict: Verdict, usual: Range, whose: string): string {
+export function answer(topic: Topic, verdict: Verdict, usual: Range, whose: 'The' | 'Your'): string {
   const { quantity } = topic
-  return ` ${verdict}. ${whose} is ${render(quantity, usual.low)} to ${render(quantity, usual.high)}.`
+  return ` ${verdict}. ${whose} usual range is ${render(quantity, usual.low)} to ${render(quantity, usual.high)}.`
 }

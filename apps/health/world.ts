@@ -57,7 +57,7 @@ export const quantities: readonly Quantity[] = [
     meaning: 'the time asleep in one night',
     unit: 'minutes',
     usual: { low: 40, high: 52 },
-    possible: { low: 10, high: 80 },
+    possible: { low: 2, high: 90 },
     tick: 10,
     decimals: 0,
     shifts: 'either',
@@ -107,7 +107,7 @@ export const quantities: readonly Quantity[] = [
     meaning: 'the number of breaths in a minute of sleep',
     unit: 'breaths per minute',
     usual: { low: 65, high: 79 },
-    possible: { low: 40, high: 110 },
+    possible: { low: 40, high: 125 },
     tick: 2,
     decimals: 1,
     shifts: 'either',
@@ -195,7 +195,7 @@ export function createPerson(seed: number): Person {
 
 function createCohorts(): Cohort[] {
   const random = new Random(1, 4)
-  return [...'ABCDEFGHKLMN'].map((letter) => {
+  return Array.from('ABCDEFGHKLMN', (letter) => {
     const usual = new Map<Quantity, Range>()
     for (const quantity of quantities) {
       const up = quantity.shifts === 'either' ? random.below(2) === 0 : quantity.shifts === 'up'

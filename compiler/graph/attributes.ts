@@ -8,16 +8,7 @@ import type { Attributes, Node, StructuralOp } from './node.ts'
  * `function` is the name the operation is printed under, `type` is taken from the result's type; neither is written
  * among the attributes. `name` is a declared name, `text` is always in quotes.
  */
-export type AttributeKind =
-  | 'axis'
-  | 'axes'
-  | 'integer'
-  | 'number'
-  | 'numbers'
-  | 'name'
-  | 'text'
-  | 'function'
-  | 'type'
+export type AttributeKind = 'axis' | 'axes' | 'integer' | 'number' | 'numbers' | 'name' | 'text' | 'function' | 'type'
 
 /** Keys in the order in which they print, which is the order in which the builder makes them. */
 type AttributeKinds<K extends StructuralOp> = { readonly [A in keyof Attributes[K]]-?: AttributeKind }

@@ -30,7 +30,7 @@ const Comment = createToken({ name: 'Comment', pattern: /\/\/[^\n\r]*/, group: '
 const Blank = createToken({ name: 'Blank', pattern: /\s+/, group: Lexer.SKIPPED, line_breaks: true })
 
 const keyword = (text: string): TokenType =>
-  createToken({ name: text, pattern: text, longer_alt: Name, categories: [Name], label: `'${text}'` })
+  createToken({ name: `Keyword_${text}`, pattern: text, longer_alt: Name, categories: [Name], label: `'${text}'` })
 const mark = (name: string, text: string): TokenType => createToken({ name, pattern: text, label: `'${text}'` })
 
 const AxisWord = keyword('axis')

@@ -33,7 +33,8 @@ export interface Interpreted {
  */
 export function interpret(graph: Graph, fn: GraphFunction | string, options: InterpretOptions): Interpreted {
   const chosen = typeof fn === 'string' ? graph.functions.find((one) => one.name === fn) : fn
-  if (chosen === undefined) throw new InternalError(`the graph has no function '${String(fn)}'`)
+  if (chosen === undefined)
+    throw new InternalError(`the graph has no function '${typeof fn === 'string' ? fn : fn.name}'`)
   const results = interpretNodes(rootsOf(chosen), options)
   const named = (roots: GraphFunction['outputs']): Map<string, Tensor> =>
     new Map(roots.map(({ name, node }) => [name, results.get(node) as Tensor]))
@@ -222,7 +223,7 @@ const rules = {
   dot: (run, node, inputs) => {
     const x = operand(inputs, 0)
     const y = operand(inputs, 1)
-    const { fma } = run.s
+    const { s } = run
     const { over } = node.attrs
     const [xStart, yStart] = [run.offsets(node.axes, x), run.offsets(node.axes, y)]
     const [xStep, yStep] = [run.offsets(over, x), run.offsets(over, y)]
@@ -232,7 +233,7 @@ const rules = {
       let chain = 0
       for (let k = 0; k < xStep.length; k++) {
         const xValue = x.data[xFrom + (xStep[k] as number)] as number
-        chain = fma(xValue, y.data[yFrom + (yStep[k] as number)] as number, chain)
+        chain = s.fma(xValue, y.data[yFrom + (yStep[k] as number)] as number, chain)
       }
       room[index] = chain
     }

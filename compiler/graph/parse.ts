@@ -1,7 +1,7 @@
 // Graph text back to a graph: resolves names and rebuilds every node through the builder, so that shapes are inferred
 // again and compared with what the text says. Mistakes are HD2xx with line and column. Inverse of `print.ts`.
 
-import { UserError } from '../diagnostic.ts'
+import { InternalError, UserError } from '../diagnostic.ts'
 import type { Place } from '../diagnostic.ts'
 import { attributeForms, isStructuralOp } from './attributes.ts'
 import type { AttributeKind } from './attributes.ts'
@@ -13,6 +13,7 @@ import { Provenance } from './node.ts'
 import type { Attributes, Declaration, Graph, Initial, Node, Role, StructuralOp } from './node.ts'
 import { ShapeError } from './structural.ts'
 import type { AxisText, DeclarationText, FunctionText, ItemText, RootText, StatementText, Word } from './syntax.ts'
+import { verifyGraph } from './verify.ts'
 
 export interface ParsedGraph {
   readonly graph: Graph
@@ -23,7 +24,8 @@ export interface ParsedGraph {
 /**
  * Reads what `printGraph` writes. `file` names the text in places. Layers, and within a function the order of creation,
  * are as in the text. Throws UserError: HD201 what is no graph text, HD202 unknown or repeated names, HD203 shapes and
- * attributes that do not fit, HD204 a stated type that is not the inferred one.
+ * attributes that do not fit, HD204 a stated type that is not the inferred one, HD205 what else a graph may not be. The
+ * graph is verified.
  */
 export function parseGraph(text: string, file = 'graph'): ParsedGraph {
   const { axes, declarations, functions, comments } = readGraphText(text, file)
@@ -31,7 +33,15 @@ export function parseGraph(text: string, file = 'graph'): ParsedGraph {
   for (const axis of axes) reader.axis(axis)
   for (const declaration of declarations) reader.declaration(declaration)
   reader.functions(functions, comments)
-  return { graph: reader.builder.finish(), provenance: reader.provenance }
+  const graph = reader.builder.finish()
+  try {
+    verifyGraph(graph)
+  } catch (error) {
+    // The verifier speaks to us; here the text is to blame.
+    if (!(error instanceof InternalError)) throw error
+    throw new UserError('HD205', error.message, { place: { file }, cause: error })
+  }
+  return { graph, provenance: reader.provenance }
 }
 
 /** A statement before it is made: equal statements of all functions are one draft. */
@@ -98,7 +108,10 @@ class Reader {
       this.builder.define({
         name: text.name.text,
         outputs: text.outputs.map((root) => this.#root(root, values)),
-        writes: text.writes.map((root) => this.#root(root, values)),
+        writes: text.writes.map((root) => {
+          if (this.builder.declaration(root.name.text)) return this.#root(root, values)
+          throw this.#refuse('HD202', root.name, `'${root.name.text}' is not declared`)
+        }),
       })
     }
   }
@@ -258,7 +271,12 @@ class Reader {
 
   #dtype(word: Word): DType {
     if (!Object.hasOwn(dtypeBytes, word.text)) {
-      throw this.#refuse('HD202', word, `there is no type '${word.text}'`, `write one of ${Object.keys(dtypeBytes).join()}`)
+      throw this.#refuse(
+        'HD202',
+        word,
+        `there is no type '${word.text}'`,
+        `write one of ${Object.keys(dtypeBytes).join()}`,
+      )
     }
     return word.text as DType
   }

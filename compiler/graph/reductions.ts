@@ -19,7 +19,7 @@ function reduceBlock(
   take: Combine,
   join: Combine,
 ): number {
-  const partials = new Array<number>(partialCount).fill(start)
+  const partials = Array.from({ length: partialCount }, () => start)
   for (let index = from; index < to; index++) {
     const slot = (index - from) % partialCount
     partials[slot] = take(partials[slot] as number, values[index] as number)
@@ -43,12 +43,19 @@ function reduce(values: ArrayLike<number>, count: number, start: number, take: C
 
 /** The sum of the first `count` values: 16 partials from +0 and the tree, by blocks of 4,096 where there are more. */
 export function sumOf(s: Scalars<number>, values: ArrayLike<number>, count = values.length): number {
-  return reduce(values, count, 0, s.add, s.add)
+  const add: Combine = (a, b) => s.add(a, b)
+  return reduce(values, count, 0, add, add)
 }
 
 /** The largest of the first `count` values and `start`, in the order of `sumOf`; NaN among the values is passed over. */
 export function maximumOf(s: Scalars<number>, values: ArrayLike<number>, count: number, start: number): number {
-  return reduce(values, count, start, (partial, element) => s.max(element, partial), s.max)
+  return reduce(
+    values,
+    count,
+    start,
+    (partial, element) => s.max(element, partial),
+    (a, b) => s.max(a, b),
+  )
 }
 
 /** Where the running maximum of a softmax starts: finite, so that a block of masked scores divides nothing by zero. */
@@ -84,4 +91,3 @@ export function takeBlock(
   state.maximum = maximum
   return rescale
 }
-

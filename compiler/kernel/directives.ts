@@ -6,7 +6,7 @@ import { InternalError } from '../diagnostic.ts'
 import type { Binding, Buffer, Condition, Expr, Kernel, Loop, Stmt } from './ir.ts'
 import { denseDims } from './ir.ts'
 import {
-  addIndex, ceilDivide, constantOf, divideIndex, equalIndex, exprMentions, indexMentions, minIndex, rangeOf, scaleIndex, subtractIndex, variable,
+  addIndex, ceilDivide, constantOf, divideIndex, exprMentions, indexMentions, minIndex, rangeOf, scaleIndex, subtractIndex, upperBound, variable, variablesOf,
 } from './index.ts' // prettier-ignore
 import type { Index, Range } from './index.ts'
 import { guardLeaves, hasLoop, isLoop, loadsOf, mapBlocks, mapExpr, mapStmt, substitution, visitStmts, withBody } from './rewrite.ts'
@@ -149,8 +149,8 @@ function distribute(kernel: Kernel, loop: string): Kernel {
     if (extent === undefined) refuse(kernel, `distribute ${loop}`, 'its extent is not constant')
     visitStmts(stmt.body, (part) => {
       if (part.kind === 'store' && registers.has(part.buffer)) expanded.set(part.buffer, extent)
-      if (part.kind === 'let') refuse(kernel, `distribute ${loop}`, 'a local value lives across')
     })
+    if (stmt.body.some((part) => part.kind === 'let')) refuse(kernel, `distribute ${loop}`, 'a local value lives across')
     return stmt.body.map((part) => ({ ...stmt, body: [expandIn(part)] }))
   })
   if (!found) refuse(kernel, `distribute ${loop}`, 'there is no such loop with several statements')
@@ -206,8 +206,8 @@ function stage(kernel: Kernel, directive: Extract<Directive, { do: 'stage' }>): 
       }
     }
     const sizes = loops.map((loop) => {
-      const range = rangeOf(loop.extent, bounds)
-      return range ? range.high : refuse(kernel, printDirective(directive), `'${loop.variable}' has no bound`)
+      const bound = upperBound(loop.extent, bounds)
+      return bound !== undefined ? bound : refuse(kernel, printDirective(directive), `'${loop.variable}' has no bound`)
     })
     staged = { name: into, dtype: 'f32', space: 'scratch', dims: denseDims(sizes) }
     const fresh = new Map(order.map((name) => [name, variable(`${into}_${name}`)]))
@@ -283,8 +283,12 @@ function unguard(body: readonly Stmt[], buffer: string): Stmt[] {
   return mapBlocks(body, (stmt) => {
     if (stmt.kind !== 'if' || !stmt.body.every((part) => part.kind === 'store' && part.buffer === buffer)) return [stmt]
     const clamp = (index: Index): Index => {
-      const guard = stmt.conditions.find(({ left }) => equalIndex(left, index))
-      return guard ? minIndex(index, addIndex(guard.right, -1)) : index
+      for (const { left, right } of stmt.conditions) {
+        const rest = subtractIndex(index, left)
+        const moving = variablesOf(left)
+        if ([...moving].every((name) => !indexMentions(rest, name))) return addIndex(minIndex(left, addIndex(right, -1)), rest)
+      }
+      return index
     }
     return stmt.body.map((part) =>
       mapStmt(part, { expr: (expr) => (expr.kind === 'load' ? { ...expr, indices: expr.indices.map(clamp) } : expr) }),

@@ -212,6 +212,28 @@ export function rangeOf(index: Index, ranges: Ranges): Range | undefined {
   return { low, high }
 }
 
+/** Largest value of an index; of a `min`, one bounded side is enough. */
+export function upperBound(index: Index, ranges: Ranges): number | undefined {
+  let high = index.constant
+  for (const { scale, atom } of index.terms) {
+    const most = scale > 0 ? atomUpper(atom, ranges) : atomRange(atom, ranges)?.low
+    if (most === undefined) return undefined
+    high += scale * most
+  }
+  return high
+}
+
+function atomUpper(atom: Atom, ranges: Ranges): number | undefined {
+  if (atom.kind === 'div') {
+    const most = upperBound(atom.value, ranges)
+    return most === undefined ? undefined : Math.floor(most / atom.by)
+  }
+  if (atom.kind !== 'min') return atomRange(atom, ranges)?.high
+  const left = upperBound(atom.left, ranges)
+  const right = upperBound(atom.right, ranges)
+  return left === undefined ? right : right === undefined ? left : Math.min(left, right)
+}
+
 function atomRange(atom: Atom, ranges: Ranges): Range | undefined {
   switch (atom.kind) {
     case 'variable':

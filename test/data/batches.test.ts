@@ -6,7 +6,7 @@ import fc from 'fast-check'
 import { batches, buildExamples, padTogether, type BatchOptions, type Example } from '../../data/batches.ts'
 
 /** One token a letter, a = 1, so that expectations can be read. */
-const letters = { encode: (text: string) => [...text].map((letter) => letter.charCodeAt(0) - 96), eosId: 50 }
+const letters = { encode: (text: string) => Array.from(text, (letter) => letter.charCodeAt(0) - 96), eosId: 50 }
 const plain = (example: Example | undefined): number[][] =>
   example === undefined ? [] : [[...example.tokens], [...example.targets], [...example.weights]]
 
@@ -19,8 +19,10 @@ function numbered(count: number): Example[] {
 }
 
 describe('data/batches: examples', () => {
-  const one = (record: Parameters<typeof buildExamples>[0][number], options: Parameters<typeof buildExamples>[2]): number[][] =>
-    plain(buildExamples([record], letters, options).examples[0])
+  const one = (
+    record: Parameters<typeof buildExamples>[0][number],
+    options: Parameters<typeof buildExamples>[2],
+  ): number[][] => plain(buildExamples([record], letters, options).examples[0])
 
   it('learns the completion and the end, not the prompt', () => {
     assert.deepEqual(one({ prompt: 'abc', completion: 'de' }, { loss: 'completion', length: 16 }), [
@@ -31,7 +33,11 @@ describe('data/batches: examples', () => {
   })
 
   it("learns everything with loss 'all', and all of a text either way", () => {
-    const all = [[1, 2, 3], [2, 3, 50], [1, 1, 1]]
+    const all = [
+      [1, 2, 3],
+      [2, 3, 50],
+      [1, 1, 1],
+    ]
     assert.deepEqual(one({ prompt: 'ab', completion: 'c' }, { loss: 'all', length: 16 }), all)
     assert.deepEqual(one({ text: 'abc' }, { loss: 'completion', length: 16 }), all)
   })
@@ -39,15 +45,27 @@ describe('data/batches: examples', () => {
   it('learns an empty prompt like a text, and goes without an end token when there is none', () => {
     assert.deepEqual(one({ prompt: '', completion: 'abc' }, { loss: 'completion', length: 16 })[2], [1, 1, 1])
     const { examples } = buildExamples([{ text: 'abc' }], { encode: letters.encode }, { loss: 'all', length: 16 })
-    assert.deepEqual(plain(examples[0]), [[1, 2], [2, 3], [1, 1]])
+    assert.deepEqual(plain(examples[0]), [
+      [1, 2],
+      [2, 3],
+      [1, 1],
+    ])
   })
 
   it('cuts what is too long and counts it, and drops what has nothing left to learn', () => {
     const records = [{ prompt: 'abc', completion: 'de' }, { prompt: 'abcdefgh', completion: 'i' }, { text: 'abcd' }]
     const built = buildExamples(records, letters, { loss: 'completion', length: 4 })
     assert.deepEqual(built.examples.map(plain), [
-      [[1, 2, 3, 4], [2, 3, 4, 5], [0, 0, 1, 1]],
-      [[1, 2, 3, 4], [2, 3, 4, 50], [1, 1, 1, 1]],
+      [
+        [1, 2, 3, 4],
+        [2, 3, 4, 5],
+        [0, 0, 1, 1],
+      ],
+      [
+        [1, 2, 3, 4],
+        [2, 3, 4, 50],
+        [1, 1, 1, 1],
+      ],
     ])
     assert.equal(built.truncated, 2)
     assert.equal(built.dropped, 1)
@@ -57,14 +75,24 @@ describe('data/batches: examples', () => {
   it('refuses records with nothing to learn, naming which', () => {
     const options = { loss: 'completion', length: 8, file: 'mine.jsonl' } as const
     const empty = { prompt: 'a', completion: '' }
-    assert.throws(() => buildExamples([{ text: 'ab' }, empty], letters, options), { code: 'HD510', message: /record 2/ })
+    assert.throws(() => buildExamples([{ text: 'ab' }, empty], letters, options), {
+      code: 'HD510',
+      message: /record 2/,
+    })
     assert.throws(() => buildExamples([{ text: '' }], letters, options), { code: 'HD510' })
     assert.throws(() => buildExamples([{ text: 'a' }], { encode: letters.encode }, options), { code: 'HD510' })
   })
 })
 
 describe('data/batches: micro-batches', () => {
-  const base: BatchOptions = { examples: numbered(7), sequences: 2, length: 3, accumulate: 2, seed: 5, until: { epochs: 1 } }
+  const base: BatchOptions = {
+    examples: numbered(7),
+    sequences: 2,
+    length: 3,
+    accumulate: 2,
+    seed: 5,
+    until: { epochs: 1 },
+  }
   const firsts = (options: BatchOptions): number[] => {
     const seen: number[] = []
     for (const step of batches(options)) {
@@ -102,8 +130,12 @@ describe('data/batches: micro-batches', () => {
   })
 
   it('fills steps across passes, and ends short only at the end', () => {
-    const sizes = (options: BatchOptions): number[][] => [...batches(options)].map((step) => step.map((micro) => micro.sequences))
-    assert.deepEqual(sizes(base), [[2, 2], [2, 1]])
+    const sizes = (options: BatchOptions): number[][] =>
+      [...batches(options)].map((step) => step.map((micro) => micro.sequences))
+    assert.deepEqual(sizes(base), [
+      [2, 2],
+      [2, 1],
+    ])
     assert.deepEqual(sizes({ ...base, examples: numbered(5) }), [[2, 2], [1]])
     assert.deepEqual(sizes({ ...base, until: { steps: 5 } }), Array(5).fill([2, 2]))
     assert.equal(batches({ ...base, until: { epochs: 3 } }).steps, 6)
@@ -154,7 +186,14 @@ describe('data/batches: micro-batches', () => {
     ]) {
       assert.throws(() => batches(longer, state), { code: 'HD513' }, JSON.stringify(state))
     }
-    for (const wrong of [{ sequences: 0 }, { accumulate: 1.5 }, { length: 2 }, { until: { steps: 0 } }, { examples: [] }, { seed: NaN }]) {
+    for (const wrong of [
+      { sequences: 0 },
+      { accumulate: 1.5 },
+      { length: 2 },
+      { until: { steps: 0 } },
+      { examples: [] },
+      { seed: NaN },
+    ]) {
       assert.throws(() => batches({ ...base, ...wrong }), { code: 'HD512' }, JSON.stringify(wrong))
     }
   })

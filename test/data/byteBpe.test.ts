@@ -10,7 +10,10 @@ interface TokenizerFile {
 }
 
 const text = 'low lower lowest, newer newest wider: 12500 steps, 96.5 percent; the low, the new, the wide. '.repeat(3)
-const train = (texts: string[], options: ByteBpeOptions): { tokenizer: Tokenizer; file: TokenizerFile; size: number } => {
+const train = (
+  texts: string[],
+  options: ByteBpeOptions,
+): { tokenizer: Tokenizer; file: TokenizerFile; size: number } => {
   const { json, size } = trainByteBpe(texts, options)
   const file = JSON.parse(json) as TokenizerFile
   return { tokenizer: new Tokenizer(file, { tokenizer_class: 'GPT2Tokenizer' }), file, size }
@@ -34,7 +37,10 @@ function naiveMerges(content: string, count: number): string[] {
     const most = Math.max(0, ...counts.values())
     if (most < 2) break
     // By left part, then by right part; a space sorts before every character of the alphabet.
-    const [best] = [...counts].filter(([, times]) => times === most).map(([pair]) => pair).sort()
+    const [best] = [...counts]
+      .filter(([, times]) => times === most)
+      .map(([pair]) => pair)
+      .sort()
     const [left, right] = best!.split(' ')
     merges.push(best!)
     words = words.map((word) => {
@@ -92,7 +98,10 @@ describe('data/byteBpe', () => {
     assert.deepEqual([file.model.vocab['<|endoftext|>'], file.model.vocab['<|pad|>']], [0, 1])
     assert.deepEqual(tokenizer.encode('<|pad|>a').ids, [1, file.model.vocab['a']])
     const numbers = Object.values(file.model.vocab).sort((one, other) => one - other)
-    assert.deepEqual(numbers, Array.from({ length: size }, (_, index) => index))
+    assert.deepEqual(
+      numbers,
+      Array.from({ length: size }, (_, index) => index),
+    )
   })
 
   it('depends on the texts alone, not on how they are divided or which came first', () => {

@@ -4,11 +4,11 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Tokenizer } from '@huggingface/tokenizers'
 import { firstWord, scoreAnswers } from '../../apps/health/accuracy.ts'
 import { generateHealthData, toJsonLines, type HealthData } from '../../apps/health/generate.ts'
-import { pretrainDocuments, pretrainTexts } from '../../apps/health/pretrainText.ts'
+import { pretrainDocuments, pretrainTexts, trainHealthTokenizer } from '../../apps/health/pretrainText.ts'
 import { cohorts, createPerson, judge, quantities, render, verdicts } from '../../apps/health/world.ts'
-import { trainByteBpe } from '../../data/byteBpe.ts'
 import { readRecords } from '../../data/records.ts'
 
 const folder = join(import.meta.dirname, '../../apps/health')
@@ -95,23 +95,23 @@ describe('apps/health: pre-training text', () => {
     assert.notDeepEqual([...pretrainTexts(2, 50)], some)
   })
 
-  it('holds nothing of the person: no answer speaks of your range, and no circumstance moves one', () => {
+  it('holds nothing of the person: only cohorts have ranges of their own, and no circumstance moves one', () => {
     const ranges = new Map<string, Set<string>>()
     for (const { prompt, completion } of pretrainDocuments(1, 20000)) {
-      assert.ok(!completion.includes('Your'), completion)
-      const stated = /The usual range(?: of (cohort \w))? is (.*)\.$/.exec(completion)
+      const stated = /(The|Your) usual range is (.*)\.$/.exec(completion)
       if (stated === null) continue
-      const key = `${stated[1]} ${subject(prompt).split(' / ')[0]}`
+      const cohort = /I am in (cohort \w)/.exec(prompt)?.[1]
+      assert.equal(stated[1], cohort === undefined ? 'The' : 'Your', prompt)
+      const key = `${cohort} ${subject(prompt).split(' / ')[0]}`
       ranges.set(key, (ranges.get(key) ?? new Set()).add(stated[2] as string))
     }
     assert.equal(ranges.size, quantities.length * (cohorts.length + 1))
     for (const [key, stated] of ranges) assert.equal(stated.size, 1, `${key}: ${[...stated].join(', ')}`)
   })
 
-  it('makes a tokenizer in which each verdict is one token and prompts are short', async () => {
-    const { Tokenizer } = await import('@huggingface/tokenizers')
-    const options = { vocabulary: 1024, special: ['<|endoftext|>'], digits: 'single' } as const
-    const { json } = trainByteBpe(pretrainTexts(1, 4000), options)
+  it('makes a tokenizer in which each verdict is one token and prompts are short', () => {
+    const { json, size } = trainHealthTokenizer()
+    assert.ok(size <= 1024)
     const tokenizer = new Tokenizer(JSON.parse(json) as object, {})
     for (const verdict of verdicts) assert.equal(tokenizer.encode(` ${verdict}`).ids.length, 1)
     for (const { prompt, completion } of generateHealthData().records) {

@@ -53,7 +53,7 @@ describe('data/random', () => {
 
   it('draws every value of a range about equally often', () => {
     const random = new Random(3)
-    const counts = new Array<number>(7).fill(0)
+    const counts = Array.from({ length: 7 }, () => 0)
     for (let draw = 0; draw < 70000; draw++) counts[random.between(-3, 3) + 3]!++
     // Six standard deviations of a binomial with p = 1/7.
     for (const count of counts) assert.ok(Math.abs(count - 10000) < 6 * Math.sqrt((70000 * 6) / 49), `${counts.join()}`)

@@ -17,7 +17,12 @@ describe('data/records', () => {
     writeFileSync(file, content)
     return readRecords(file, limits)
   }
-  const refuses = (code: string, line: number | undefined, content: string | Uint8Array, limits?: RecordLimits): void => {
+  const refuses = (
+    code: string,
+    line: number | undefined,
+    content: string | Uint8Array,
+    limits?: RecordLimits,
+  ): void => {
     assert.throws(
       () => read(content, limits),
       (error) => {

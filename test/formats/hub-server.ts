@@ -24,6 +24,10 @@ export interface Misbehaviour {
   readonly cutAfter?: number
   /** Sends this many bytes, then nothing more. */
   readonly stallAfter?: number
+  /** Sends this many bytes, then ends the answer as if it were complete. */
+  readonly endAfter?: number
+  /** Sends the body in this many pieces, 60 ms apart. */
+  readonly pieces?: number
   /** Answers a range request with 200 and the whole file. */
   readonly ignoreRange?: boolean
   /** Answers with this Content-Range. */
@@ -47,6 +51,8 @@ export class HubServer {
   /** Answers this instead of anything else, as often as it says. */
   refuse: { status: number; code?: string; times: number } | undefined
   redirectTo: string | undefined
+  /** Called for a request that is then never answered. */
+  swallow: (() => void) | undefined
   #hub = http.createServer((request, response) => this.#answer('hub', request, response))
   #store = http.createServer((request, response) => this.#answer('store', request, response))
 
@@ -76,6 +82,7 @@ export class HubServer {
     const url = request.url ?? ''
     this.log.push({ host, method: request.method ?? '', url, range, authorization })
     if (host === 'store') return this.#sendFile(request, response, this.#fileOfHash(url.slice(1)))
+    if (this.swallow) return this.swallow()
     if (this.refuse && this.refuse.times-- > 0) {
       return end(
         response,
@@ -132,13 +139,24 @@ export class HubServer {
       response.writeHead(200)
     }
     if (how.surplus) content = Buffer.concat([content, Buffer.alloc(how.surplus)])
+    if (how.pieces !== undefined) return void sendSlowly(response, content, how.pieces)
+    if (how.endAfter !== undefined) return void response.end(content.subarray(0, how.endAfter))
     const stop = how.cutAfter ?? how.stallAfter
     if (stop === undefined) return void response.end(content)
     response.write(content.subarray(0, stop), () => {
       // Late enough for the client to have read what was sent.
-      if (how.cutAfter !== undefined) setTimeout(() => response.destroy(), 30)
+      if (how.cutAfter !== undefined) setTimeout(() => response.destroy(), 100)
     })
   }
+}
+
+async function sendSlowly(response: http.ServerResponse, content: Buffer, pieces: number): Promise<void> {
+  const size = Math.ceil(content.byteLength / pieces)
+  for (let from = 0; from < content.byteLength; from += size) {
+    response.write(content.subarray(from, from + size))
+    await new Promise((resolve) => setTimeout(resolve, 60))
+  }
+  response.end()
 }
 
 function end(response: http.ServerResponse, status: number, headers: Record<string, string | undefined>): void {

@@ -50,6 +50,7 @@ describe('hub', () => {
     server.headers = {}
     server.refuse = undefined
     server.redirectTo = undefined
+    server.swallow = undefined
     server.log.length = 0
     progress.length = 0
   })
@@ -137,9 +138,11 @@ describe('hub', () => {
   it('fetches again what was removed from the cache', async () => {
     const { dir } = await resolve()
     fs.rmSync(path.join(blobs(), sha256(WEIGHTS)))
-    environment.HF_HUB_OFFLINE = '1'
-    await rejects(resolve(), 'HD424', /not in the cache/)
-    delete environment.HF_HUB_OFFLINE
+    const offline = { offline: true }
+    await rejects(resolve(offline), 'HD424', /not in the cache/)
+    await resolve({ revision: COMMIT })
+    fs.rmSync(path.join(dir, 'tokenizer.json'))
+    await rejects(resolve(offline), 'HD424', /not in the cache/)
     await resolve({ revision: COMMIT })
     checkWhole(dir)
   })
@@ -178,6 +181,29 @@ describe('hub', () => {
       server.log.length = 0
       checkWhole((await resolve()).dir)
       assert.deepEqual(ranges(), ['bytes=65536-'])
+    })
+
+    it('rejects with the reason also while it waits for the first answer', async () => {
+      const reason = new Error('Ctrl-C')
+      await resolve()
+      const abort = new AbortController()
+      server.swallow = () => abort.abort(reason)
+      await assert.rejects(resolve({ signal: abort.signal }), (error) => error === reason)
+    })
+
+    it('does not take a short answer for the whole file, nor ask for ever', async () => {
+      server.misbehaviour.push({}, {}, { endAfter: 80_000 }, { endAfter: 7 })
+      checkWhole((await resolve()).dir)
+      assert.deepEqual(ranges(), [undefined, 'bytes=80000-', 'bytes=80007-'])
+      fs.rmSync(home, { recursive: true })
+      for (let index = 0; index < 9; index++) server.misbehaviour.push({ endAfter: 0 })
+      await rejects(resolve(), 'HD422', /config\.json \(byte 0 of \d+\).*connection ended before the file did/)
+    })
+
+    it('has patience with a slow connection that lives', async () => {
+      server.misbehaviour.push({}, {}, { pieces: 20 })
+      checkWhole((await resolve({ stallTimeout: 1000 })).dir)
+      assert.deepEqual(ranges(), [undefined])
     })
 
     it('gives up a silent connection and continues on a new one', async () => {
@@ -338,6 +364,13 @@ describe('hub', () => {
       }
     })
 
+    it('refuses a file of another commit', async () => {
+      const onProgress = ({ file }: Progress): void => {
+        if (file === 'config.json') server.headers = { 'x-repo-commit': 'f'.repeat(40) }
+      }
+      await rejects(resolve({ onProgress }), 'HD422', /answers for another commit/)
+    })
+
     it('stops a server that sends more than it announced', async () => {
       server.misbehaviour.push({}, {}, { surplus: 10_000_000 })
       await rejects(resolve(), 'HD422', /sends more than the \d+ bytes/)
@@ -374,7 +407,7 @@ describe('hub', () => {
       'a/b/c',
       'a//b',
       'a/..',
-      '..',
+      '...',
       'a/b?x',
       'a/b#x',
       'a b',

@@ -168,7 +168,14 @@ const steps: readonly Step[] = [
   },
   (g) => {
     const axis = g.choices.of(g.tables) ?? g.few
-    g.keep(() => g.b.table(axis, Array.from({ length: axis.size }, (_, i) => Math.sin(i * 1.7))), [axis])
+    g.keep(
+      () =>
+        g.b.table(
+          axis,
+          Array.from({ length: axis.size }, (_, i) => Math.sin(i * 1.7)),
+        ),
+      [axis],
+    )
   },
   (g) => {
     const axis = g.choices.of([g.batch, g.seq, g.key, g.few]) ?? g.seq
@@ -302,20 +309,34 @@ function define(g: Growing, declared: number): void {
   const outputs = last.map((node, index) => ({ name: `out ${index}`, node }))
   g.b.define({ name: 'step', outputs: outputs.slice(0, 4), writes: [{ name: 'moment', node: next }] })
   // Reversed, so that its first output is often one of the last nodes.
-  if (outputs.length > 1) g.b.define({ name: 'evaluate', outputs: outputs.slice(2).concat(outputs.slice(0, 2)).reverse(), writes: [] })
+  if (outputs.length > 1)
+    g.b.define({ name: 'evaluate', outputs: outputs.slice(2).concat(outputs.slice(0, 2)).reverse(), writes: [] })
 }
 
 function valueOf(declaration: Declaration, g: Growing, extents: Extents, next: () => number): Tensor {
   const { axes } = g.b.read(declaration.name)
   const sizes = axes.map((axis) => extentOf(axis, extents))
   const length = countElements(sizes)
-  if (declaration.dtype === 'bool') return makeTensor(axes, sizes, Int32Array.from({ length }, () => (next() < 0.5 ? 1 : 0)))
+  if (declaration.dtype === 'bool')
+    return makeTensor(
+      axes,
+      sizes,
+      Int32Array.from({ length }, () => (next() < 0.5 ? 1 : 0)),
+    )
   if (declaration.dtype === 'i32') {
     const table = g.tables.find((axis) => declaration.name === `index.${axis.name}`)
     const places = table?.size ?? 5
-    return makeTensor(axes, sizes, Int32Array.from({ length }, () => Math.floor(next() * places)))
+    return makeTensor(
+      axes,
+      sizes,
+      Int32Array.from({ length }, () => Math.floor(next() * places)),
+    )
   }
-  return makeTensor(axes, sizes, Float64Array.from({ length }, () => Math.fround(next() * 4 - 2)))
+  return makeTensor(
+    axes,
+    sizes,
+    Float64Array.from({ length }, () => Math.fround(next() * 4 - 2)),
+  )
 }
 
 /** Random graphs; shrinks towards few, plain operations on small axes. */

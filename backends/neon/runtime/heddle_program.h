@@ -13,7 +13,7 @@ extern "C" {
 #define HEDDLE_PROGRAM_VERSION 1
 
 // Runs the grid points begin … end − 1 of a kernel. `sizes` are the run-time extents in the order of
-// heddle_program.sizes; `args` one pointer per argument, 64-byte aligned; `scratch` at least scratch_bytes, 64-byte
+// heddle_program.sizes; `args` one pointer per argument, aligned to its element; `scratch` at least scratch_bytes, 64-byte
 // aligned, of the calling thread alone. Disjoint ranges may run at the same time, in any order, on any threads.
 typedef void (*heddle_kernel_run)(const int32_t* sizes, void* const* args, unsigned char* scratch, int64_t begin,
                                   int64_t end);

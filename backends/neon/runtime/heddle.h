@@ -1,0 +1,104 @@
+// The C ABI of a compiled program: what a phone shell, the command-line binary and the wasm driver call. Every call
+// returns a code and leaves a sentence behind; nothing exits, throws, allocates or keeps global state. It must not know
+// how kernels are spelled, nor where the bytes it is given came from.
+#ifndef HEDDLE_H
+#define HEDDLE_H
+
+#include "heddle_program.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define HEDDLE_MESSAGE_BYTES 512
+#define HEDDLE_MOST_THREADS 64
+// Run-time extents of one program.
+#define HEDDLE_MOST_SIZES 32
+#define HEDDLE_ALIGNMENT 64
+
+typedef enum {
+  HEDDLE_OK = 0,
+  // Stopped at a kernel boundary because the caller asked; the same call goes on where it stopped.
+  HEDDLE_PAUSED = 1,
+  // A loss or a norm is not finite; `apply` did not run. heddle_not_finite names the value.
+  HEDDLE_NOT_FINITE = 2,
+  // The caller passed something it may not: a size out of bounds, an unknown name, too little memory.
+  HEDDLE_INVALID = 3,
+  // The machine would not give what is needed: threads.
+  HEDDLE_REFUSED = 4
+} heddle_code;
+
+typedef struct heddle_session heddle_session;
+
+typedef struct {
+  const void* data;  // aligned to its element
+  int64_t bytes;
+} heddle_frozen;
+
+// A value or an output in the session's memory.
+typedef struct {
+  void* data;
+  int64_t bytes;
+  int32_t dtype;  // heddle_dtype
+} heddle_view;
+
+// Asked after every launch but the last of a call, on the calling thread; anything but 0 pauses.
+typedef int32_t (*heddle_pause)(void* context);
+
+typedef struct {
+  const heddle_program* program;
+  // heddle_memory_bytes of zeros, 64-byte aligned; the caller's, and in use until heddle_close.
+  void* memory;
+  int64_t memory_bytes;
+  const heddle_frozen* frozen;  // one per checkpoint tensor; read during every call
+  int32_t frozen_count;
+  int32_t threads;  // 1 … HEDDLE_MOST_THREADS, the calling thread included
+  int32_t profile;  // 1: time every launch
+  char* message;    // HEDDLE_MESSAGE_BYTES, the caller's; holds the sentence of the last call that failed
+} heddle_config;
+
+// Bytes of memory a session needs beside the frozen tensors; −1 for a table that is damaged or a wrong thread count.
+int64_t heddle_memory_bytes(const heddle_program* program, int32_t threads);
+
+// Checks the table, the memory and the frozen tensors, lays the session out and starts its threads.
+int32_t heddle_open(const heddle_config* config, heddle_session** session);
+
+// Where a value of the state or the inputs lies, by name. Frozen values have no view.
+int32_t heddle_value_view(heddle_session* session, const char* name, heddle_view* view);
+
+// Where an output lies. It holds what the last call computed, so that call must have been of this function.
+int32_t heddle_output_view(heddle_session* session, const char* function, const char* name, heddle_view* view);
+
+// Index of a function, or −1.
+int32_t heddle_find_function(const heddle_session* session, const char* name);
+
+// Runs one function. `sizes`: heddle_program.size_count extents, each from 1 to its bound. No allocation, no system call
+// but waiting for and waking threads.
+int32_t heddle_call(heddle_session* session, int32_t function, const int32_t* sizes);
+
+// One micro-batch of a training step: `accumulate` on the inputs as they are, and with `last` also `measure`, the check
+// that the loss and every norm are finite, and `apply`. Same promises as heddle_call.
+int32_t heddle_step(heddle_session* session, const int32_t* sizes, int32_t last);
+
+// The value that made the last heddle_step return HEDDLE_NOT_FINITE, or null.
+const char* heddle_not_finite(const heddle_session* session);
+
+// Null asks nobody.
+void heddle_set_pause(heddle_session* session, heddle_pause pause, void* context);
+
+typedef struct {
+  int64_t launches;
+  double microseconds;  // 0 without heddle_config.profile
+} heddle_kernel_profile;
+
+// One entry per kernel of the program, in its order.
+const heddle_kernel_profile* heddle_profile(const heddle_session* session);
+
+// Stops and joins the threads. The memory is the caller's again. Null is allowed.
+void heddle_close(heddle_session* session);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,286 @@
+// The command-line binary around one program: commands on standard input, JSON lines on standard output, so that Node, a
+// phone shell and tests drive the same thing. Ends when its input ends. Must not know what any function computes.
+//
+//   open THREADS PROFILE COUNT, then COUNT lines OFFSET BYTES PATH     write BYTES NAME, then the bytes
+//   read NAME   output FUNCTION NAME   call FUNCTION SIZE…   step more|last SIZE…   resume   pause LAUNCHES
+//   stats   quit
+//
+// A call answers status "ok", "paused" (`resume` goes on) or "notFinite". `pause` has no answer, so that it may come
+// while a call runs. `read` and `output` announce the bytes that follow their line.
+#ifndef HEDDLE_MAIN_H
+#define HEDDLE_MAIN_H
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#if defined(HEDDLE_COUNT_ALLOCATIONS)
+#include "heddle_count.h"
+#endif
+#include "heddle_channel.h"
+#include "heddle_frozen.h"
+#include "heddle_runtime.h"
+
+namespace heddle {
+
+#if !defined(HEDDLE_COUNT_ALLOCATIONS)
+// Not counted in this build.
+inline int64_t allocations() { return -1; }
+#endif
+
+// Takes the next word off a line; null when there is none.
+inline char* next_word(char** line) {
+  char* word = *line;
+  while (*word == ' ') word++;
+  if (*word == 0) return nullptr;
+  char* end = word;
+  while (*end != 0 && *end != ' ') end++;
+  *line = *end == 0 ? end : end + 1;
+  *end = 0;
+  return word;
+}
+
+// Takes a number that is not negative off a line; −1 when there is none.
+inline int64_t next_number(char** line) {
+  const char* word = next_word(line);
+  if (word == nullptr) return -1;
+  int64_t number = 0;
+  for (; *word != 0; word++) {
+    if (*word < '0' || *word > '9' || number > most_bytes) return -1;
+    number = number * 10 + (*word - '0');
+  }
+  return number;
+}
+
+class CommandLine {
+ public:
+  CommandLine(const heddle_program& program, int input, int output) : program_(program), input_(input), output_(output) {}
+
+  ~CommandLine() {
+    heddle_close(session_);
+    if (memory_ != nullptr) munmap(memory_, static_cast<size_t>(memory_bytes_));
+    free(frozen_);
+  }
+
+  CommandLine(const CommandLine&) = delete;
+  CommandLine& operator=(const CommandLine&) = delete;
+
+  // Obeys until the input ends or a command cannot be understood as one.
+  int run() {
+    for (;;) {
+      char* line = input_.line();
+      if (line == nullptr || same_text(line, "quit")) return 0;
+      const char* command = next_word(&line);
+      if (command == nullptr) continue;
+      if (!obey(command, line)) return 0;
+      if (closed_) return 0;
+    }
+  }
+
+ private:
+  bool obey(const char* command, char* rest) {
+    if (same_text(command, "open")) return open(rest);
+    if (session_ == nullptr) return refuse("'open' comes first");
+    if (same_text(command, "write")) return write(rest);
+    if (same_text(command, "read")) return read(rest);
+    if (same_text(command, "output")) return read_output(rest);
+    if (same_text(command, "call")) return call(rest);
+    if (same_text(command, "step")) return step(rest);
+    if (same_text(command, "resume")) return paused_ ? run_call() : refuse("no call is paused");
+    if (same_text(command, "stats")) return stats();
+    if (same_text(command, "pause")) {
+      pause_after_ = next_number(&rest);
+      return true;
+    }
+    return refuse("there is no such command");
+  }
+
+  bool refuse(const char* sentence, const char* code = "invalid") {
+    return output_.begin().field("ok", false).field("code", code).field("message", sentence).end();
+  }
+
+  bool open(char* rest) {
+    const int64_t threads = next_number(&rest);
+    const int64_t profile = next_number(&rest);
+    const int64_t count = next_number(&rest);
+    if (session_ != nullptr || memory_ != nullptr) return refuse("the session is open already");
+    if (threads < 1 || threads > HEDDLE_MOST_THREADS || profile < 0) return refuse("wrong number of threads");
+    // The lines that follow cannot be told from commands, so a wrong count ends the session.
+    if (count != program_.checkpoint_count) return refuse("wrong number of frozen tensors") && false;
+    frozen_ = static_cast<heddle_frozen*>(calloc(static_cast<size_t>(count) + 1, sizeof(heddle_frozen)));
+    if (frozen_ == nullptr) return refuse("there is not enough memory", "refused");
+    bool found = true;
+    for (int64_t index = 0; index < count; index++) {
+      char* line = input_.line();
+      if (line == nullptr) return false;
+      if (!found) continue;
+      const int64_t offset = next_number(&line);
+      const int64_t bytes = next_number(&line);
+      const Text message(message_, HEDDLE_MESSAGE_BYTES);
+      found = open_range(line, offset, bytes, element_of(index), &frozen_[index], message);
+    }
+    if (!found) return refuse(message_, "file");
+    return open_session(static_cast<int32_t>(threads), profile != 0);
+  }
+
+  // Element size of the frozen tensor with this index.
+  int64_t element_of(int64_t index) const {
+    for (int32_t value = 0; value < program_.value_count; value++) {
+      const heddle_value& one = program_.values[value];
+      if (one.place.space == HEDDLE_IN_CHECKPOINT && one.place.offset_or_index == index) return element_bytes(one.dtype);
+    }
+    return 4;
+  }
+
+  bool open_session(int32_t threads, bool profile) {
+    memory_bytes_ = heddle_memory_bytes(&program_, threads);
+    if (memory_bytes_ < 0) return refuse("the program table is damaged");
+    // Fresh pages are zero and cost nothing until they are touched.
+    void* memory = mmap(nullptr, static_cast<size_t>(memory_bytes_), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) return refuse("there is not enough memory", "refused");
+    memory_ = memory;
+    const heddle_config config = {&program_, memory, memory_bytes_, frozen_, program_.checkpoint_count,
+                                  threads, profile ? 1 : 0, message_};
+    if (heddle_open(&config, &session_) != HEDDLE_OK) return refuse(message_);
+    heddle_set_pause(session_, pause_callback, this);
+    return output_.begin().field("ok", true).field("program", program_.name).field("isa", program_.isa)
+        .field("bytes", memory_bytes_).end();
+  }
+
+  bool write(char* rest) {
+    const int64_t bytes = next_number(&rest);
+    if (bytes < 0) return refuse("'write' takes a number of bytes and a name") && false;
+    heddle_view view;
+    const bool found = heddle_value_view(session_, rest, &view) == HEDDLE_OK && view.bytes == bytes;
+    if (found) {
+      if (!input_.bytes(view.data, bytes)) return false;
+      return output_.begin().field("ok", true).end();
+    }
+    Text(message_, HEDDLE_MESSAGE_BYTES) << "no state or input '" << rest << "' of " << bytes << " bytes";
+    return input_.bytes(nullptr, bytes) && refuse(message_);
+  }
+
+  bool read(char* rest) {
+    heddle_view view;
+    if (heddle_value_view(session_, rest, &view) != HEDDLE_OK) return refuse(message_);
+    return send(view);
+  }
+
+  bool read_output(char* rest) {
+    const char* function = next_word(&rest);
+    heddle_view view;
+    if (heddle_output_view(session_, function == nullptr ? "" : function, rest, &view) != HEDDLE_OK) return refuse(message_);
+    return send(view);
+  }
+
+  bool send(const heddle_view& view) {
+    if (!output_.begin().field("ok", true).field("bytes", view.bytes).end()) return false;
+    return output_.bytes(view.data, view.bytes);
+  }
+
+  bool read_sizes(char* rest) {
+    for (int32_t index = 0; index < program_.size_count; index++) {
+      const int64_t size = next_number(&rest);
+      sizes_[index] = size < 0 || size > INT32_MAX ? -1 : static_cast<int32_t>(size);
+    }
+    return next_word(&rest) == nullptr;
+  }
+
+  bool call(char* rest) {
+    const char* function = next_word(&rest);
+    const int32_t index = function == nullptr ? -1 : heddle_find_function(session_, function);
+    if (index < 0) return refuse("the program has no such function");
+    if (paused_) return refuse("'resume' the paused call first");
+    if (!read_sizes(rest)) return refuse("wrong number of sizes");
+    what_ = index;
+    return run_call();
+  }
+
+  bool step(char* rest) {
+    const char* which = next_word(&rest);
+    const bool last = which != nullptr && same_text(which, "last");
+    if (which == nullptr || (!last && !same_text(which, "more"))) return refuse("'step' takes 'more' or 'last'");
+    if (paused_) return refuse("'resume' the paused call first");
+    if (!read_sizes(rest)) return refuse("wrong number of sizes");
+    what_ = last ? -2 : -1;
+    return run_call();
+  }
+
+  // Begins the call that was read last, or goes on with it.
+  bool run_call() {
+    const int64_t before = allocations();
+    const int32_t code = what_ >= 0 ? heddle_call(session_, what_, sizes_) : heddle_step(session_, sizes_, what_ == -2);
+    step_allocations_ += allocations() - before;
+    paused_ = code == HEDDLE_PAUSED;
+    if (code == HEDDLE_OK) return output_.begin().field("ok", true).field("status", "ok").end();
+    if (code == HEDDLE_PAUSED) return closed_ || output_.begin().field("ok", true).field("status", "paused").end();
+    if (code != HEDDLE_NOT_FINITE) return refuse(message_);
+    return output_.begin().field("ok", true).field("status", "notFinite").field("value", heddle_not_finite(session_)).end();
+  }
+
+  static int32_t pause_callback(void* self) { return static_cast<CommandLine*>(self)->asked_to_pause() ? 1 : 0; }
+
+  // Between kernels. Only `pause` may arrive while a call runs; the end of the input stops the work for good.
+  bool asked_to_pause() {
+    if (input_.ready()) {
+      char* line = input_.line();
+      const char* command = line == nullptr ? nullptr : next_word(&line);
+      if (command == nullptr || !same_text(command, "pause")) {
+        closed_ = true;
+        return true;
+      }
+      pause_after_ = next_number(&line);
+    }
+    return pause_after_ > 0 && --pause_after_ == 0;
+  }
+
+  bool stats() {
+    output_.begin().field("ok", true).field("peakBytes", status_bytes("VmHWM:")).field("residentBytes", status_bytes("VmRSS:"));
+    if (allocations() >= 0) output_.field("allocations", step_allocations_);
+    output_.list("kernels");
+    const heddle_kernel_profile* profile = heddle_profile(session_);
+    for (int32_t kernel = 0; kernel < program_.kernel_count; kernel++) {
+      output_.item().field("name", program_.kernels[kernel].name).field("launches", profile[kernel].launches)
+          .field("microseconds", profile[kernel].microseconds).end_item();
+    }
+    return output_.end_list().end();
+  }
+
+  // A line of /proc/self/status in bytes; −1 where there is no such file.
+  static int64_t status_bytes(const char* key) {
+    const int file = ::open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    if (file < 0) return -1;
+    char text[4096];
+    const ssize_t count = ::read(file, text, sizeof text - 1);
+    ::close(file);
+    if (count <= 0) return -1;
+    text[count] = 0;
+    const char* found = strstr(text, key);
+    return found == nullptr ? -1 : strtoll(found + strlen(key), nullptr, 10) * 1024;
+  }
+
+  const heddle_program& program_;
+  Input input_;
+  Output output_;
+  heddle_session* session_ = nullptr;
+  void* memory_ = nullptr;
+  int64_t memory_bytes_ = 0;
+  heddle_frozen* frozen_ = nullptr;
+  int32_t sizes_[HEDDLE_MOST_SIZES] = {};
+  int32_t what_ = 0;  // function of the last call, −1 for a micro-batch, −2 for the last one of a step
+  int64_t pause_after_ = 0;
+  int64_t step_allocations_ = 0;
+  bool paused_ = false;
+  bool closed_ = false;
+  char message_[HEDDLE_MESSAGE_BYTES] = {};
+};
+
+}  // namespace heddle
+
+int main() {
+  // A reader that went away is a failed write, not a death.
+  signal(SIGPIPE, SIG_IGN);
+  heddle::CommandLine command_line(heddle_program_table, STDIN_FILENO, STDOUT_FILENO);
+  return command_line.run();
+}
+
+#endif

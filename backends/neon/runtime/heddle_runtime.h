@@ -1,0 +1,322 @@
+// The session behind the C ABI: one block of memory, the functions of one program, training steps that can pause between
+// kernels. Included after the emitted program, in the same translation unit. Must not know what any kernel computes.
+#ifndef HEDDLE_RUNTIME_H
+#define HEDDLE_RUNTIME_H
+
+#include "heddle_layout.h"
+#include "heddle_text.h"
+
+struct heddle_session {
+  const heddle_program* program;
+  const heddle_frozen* frozen;
+  char* message;
+  heddle::Pool* pool;
+  heddle_kernel_profile* profile;
+  void** arguments;
+  int32_t* sizes;
+  unsigned char* spaces[3];  // by heddle_space: arena, state, inputs
+  heddle_pause pause;
+  void* pause_context;
+  int32_t profiling;
+  int32_t accumulate;  // functions of a training step, −1 when the program has none
+  int32_t measure;
+  int32_t apply;
+  int32_t stage;            // of a step that paused: 0 accumulate, 1 measure, 2 apply
+  int32_t running;          // the function that paused, or −1
+  int32_t next_launch;      // where it goes on
+  int32_t paused_step;      // 1 when it belongs to a step
+  int32_t paused_last;      // that step's `last`
+  int32_t computed;         // the function whose outputs are in the arena, or −1
+  int32_t not_finite;       // value, or −1
+};
+
+namespace heddle {
+
+inline Text fail(const heddle_session& session) { return Text(session.message, HEDDLE_MESSAGE_BYTES); }
+
+inline void* address_of(const heddle_session& session, const heddle_place& place) {
+  // Kernels take one kind of pointer; those of frozen tensors are only read through.
+  if (place.space == HEDDLE_IN_CHECKPOINT) return const_cast<void*>(session.frozen[place.offset_or_index].data);
+  return session.spaces[place.space] + place.offset_or_index;
+}
+
+inline void run_launch(heddle_session& session, const heddle_launch& launch) {
+  const heddle_program& program = *session.program;
+  const heddle_kernel& kernel = program.kernels[launch.kernel];
+  for (int32_t argument = 0; argument < kernel.argument_count; argument++) {
+    session.arguments[argument] = address_of(session, program.arguments[launch.argument_begin + argument]);
+  }
+  heddle_kernel_profile& profile = session.profile[launch.kernel];
+  const double begin = session.profiling != 0 ? now_microseconds() : 0.0;
+  run_grid(*session.pool, {kernel.run, session.sizes, session.arguments, kernel.grid(session.sizes), 1});
+  if (session.profiling != 0) profile.microseconds += now_microseconds() - begin;
+  profile.launches++;
+}
+
+// Runs, or goes on with, a function whose sizes are in the session.
+inline int32_t run_function(heddle_session& session, int32_t index) {
+  const heddle_function& function = session.program->functions[index];
+  int32_t launch = session.running == index ? session.next_launch : 0;
+  session.running = index;
+  session.computed = -1;
+  while (launch < function.launch_count) {
+    run_launch(session, function.launches[launch++]);
+    // Asked after a launch, so that every call moves on even when the answer is always yes.
+    if (launch < function.launch_count && session.pause != nullptr && session.pause(session.pause_context) != 0) {
+      session.next_launch = launch;
+      return HEDDLE_PAUSED;
+    }
+  }
+  session.running = -1;
+  session.next_launch = 0;
+  session.computed = index;
+  return HEDDLE_OK;
+}
+
+inline int32_t check_sizes(heddle_session& session, const int32_t* sizes) {
+  const heddle_program& program = *session.program;
+  for (int32_t index = 0; index < program.size_count; index++) {
+    const heddle_size& size = program.sizes[index];
+    if (sizes[index] < 1 || sizes[index] > size.bound) {
+      fail(session) << "size '" << size.name << "' is " << int64_t{sizes[index]} << "; it may be 1 to " << int64_t{size.bound};
+      return HEDDLE_INVALID;
+    }
+  }
+  return HEDDLE_OK;
+}
+
+// Takes the sizes of a new call, or checks that a paused one is called again as it was.
+inline int32_t enter(heddle_session& session, int32_t function, const int32_t* sizes, int32_t step, int32_t last) {
+  if (session.running < 0) {
+    const int32_t code = check_sizes(session, sizes);
+    if (code != HEDDLE_OK) return code;
+    for (int32_t index = 0; index < session.program->size_count; index++) session.sizes[index] = sizes[index];
+    session.paused_step = step;
+    session.paused_last = last;
+    session.stage = 0;
+    return HEDDLE_OK;
+  }
+  bool same = session.paused_step == step && session.paused_last == last && (step != 0 || session.running == function);
+  for (int32_t index = 0; index < session.program->size_count; index++) same = same && session.sizes[index] == sizes[index];
+  if (same) return HEDDLE_OK;
+  fail(session) << "a paused call of '" << session.program->functions[session.running].name
+                << "' must be finished with the same arguments first";
+  return HEDDLE_INVALID;
+}
+
+inline bool finite(float number) {
+  // By bits, so that no compiler flag can assume it away.
+  union {
+    float number;
+    uint32_t bits;
+  } pun;
+  pun.number = number;
+  return (pun.bits & 0x7f800000u) != 0x7f800000u;
+}
+
+// What `measure` leaves behind about a step: scalars that must be finite before anything is updated.
+inline bool is_vital(const heddle_value& value) {
+  if (value.dtype != HEDDLE_F32 || value.place.space != HEDDLE_IN_STATE || value.bytes != 4) return false;
+  return same_text(value.name, "report/loss") || same_text(value.name, "report/gradient_norm") ||
+         starts_with(value.name, "norm2/");
+}
+
+inline int32_t check_finite(heddle_session& session) {
+  const heddle_program& program = *session.program;
+  // The loss first: when it is not finite, neither is any norm, and they say less. The total of the norms comes last.
+  for (int32_t pass = 0; pass < 3; pass++) {
+    for (int32_t index = 0; index < program.value_count; index++) {
+      const heddle_value& value = program.values[index];
+      if (!is_vital(value)) continue;
+      const int32_t wanted = same_text(value.name, "report/loss") ? 0 : starts_with(value.name, "norm2/") ? 1 : 2;
+      if (wanted != pass || finite(*static_cast<const float*>(address_of(session, value.place)))) continue;
+      session.not_finite = index;
+      fail(session) << "'" << value.name << "' is not finite; nothing was updated";
+      return HEDDLE_NOT_FINITE;
+    }
+  }
+  return HEDDLE_OK;
+}
+
+inline int32_t check_config(const heddle_config& config) {
+  Text message(config.message, HEDDLE_MESSAGE_BYTES);
+  if (const char* fault = table_fault(*config.program)) {
+    message << fault;
+    return HEDDLE_INVALID;
+  }
+  if (config.threads < 1 || config.threads > HEDDLE_MOST_THREADS) {
+    message << "the number of threads may be 1 to " << int64_t{HEDDLE_MOST_THREADS} << ", not " << int64_t{config.threads};
+    return HEDDLE_INVALID;
+  }
+  if (config.memory_bytes < heddle_memory_bytes(config.program, config.threads)) {
+    message << "the memory given is " << config.memory_bytes << " bytes; the session needs "
+            << heddle_memory_bytes(config.program, config.threads);
+    return HEDDLE_INVALID;
+  }
+  if (reinterpret_cast<uintptr_t>(config.memory) % HEDDLE_ALIGNMENT != 0) {
+    message << "the memory given is not aligned to " << int64_t{HEDDLE_ALIGNMENT} << " bytes";
+    return HEDDLE_INVALID;
+  }
+  if (config.frozen_count != config.program->checkpoint_count) {
+    message << "the program reads " << int64_t{config.program->checkpoint_count} << " frozen tensors; "
+            << int64_t{config.frozen_count} << " were given";
+    return HEDDLE_INVALID;
+  }
+  for (int32_t index = 0; index < config.program->value_count; index++) {
+    const heddle_value& value = config.program->values[index];
+    if (value.place.space != HEDDLE_IN_CHECKPOINT) continue;
+    const heddle_frozen& frozen = config.frozen[value.place.offset_or_index];
+    if (frozen.data != nullptr && frozen.bytes == value.bytes) continue;
+    message << "frozen tensor '" << value.name << "' has " << frozen.bytes << " bytes; the program reads " << value.bytes;
+    return HEDDLE_INVALID;
+  }
+  return HEDDLE_OK;
+}
+
+inline int32_t start_threads(heddle_session& session) {
+#if defined(HEDDLE_WASM)
+  // The driver's workers enter through heddle_wasm_help.
+  (void)session;
+#else
+  Pool& pool = *session.pool;
+  for (int32_t helper = 1; helper < pool.threads; helper++) {
+    const int error = pthread_create(&pool.handles[helper], nullptr, helper_main, &pool);
+    if (error == 0) continue;
+    fail(session) << "the system would not start thread " << int64_t{helper + 1} << " of " << int64_t{pool.threads};
+    stop_pool(pool, helper);
+    return HEDDLE_REFUSED;
+  }
+#endif
+  return HEDDLE_OK;
+}
+
+}  // namespace heddle
+
+extern "C" {
+
+int64_t heddle_memory_bytes(const heddle_program* program, int32_t threads) {
+  if (threads < 1 || threads > HEDDLE_MOST_THREADS || heddle::table_fault(*program) != nullptr) return -1;
+  return heddle::lay_out(*program, sizeof(heddle_session), threads).total;
+}
+
+int32_t heddle_open(const heddle_config* config, heddle_session** opened) {
+  *opened = nullptr;
+  const int32_t code = heddle::check_config(*config);
+  if (code != HEDDLE_OK) return code;
+  const heddle_program& program = *config->program;
+  const heddle::Layout layout = heddle::lay_out(program, sizeof(heddle_session), config->threads);
+  unsigned char* memory = static_cast<unsigned char*>(config->memory);
+  heddle_session* session = reinterpret_cast<heddle_session*>(memory);
+  session->program = config->program;
+  session->frozen = config->frozen;
+  session->message = config->message;
+  session->pool = reinterpret_cast<heddle::Pool*>(memory + layout.pool);
+  session->profile = reinterpret_cast<heddle_kernel_profile*>(memory + layout.profile);
+  session->arguments = reinterpret_cast<void**>(memory + layout.arguments);
+  session->sizes = reinterpret_cast<int32_t*>(memory + layout.sizes);
+  session->spaces[HEDDLE_IN_ARENA] = memory + layout.arena;
+  session->spaces[HEDDLE_IN_STATE] = memory + layout.state;
+  session->spaces[HEDDLE_IN_INPUTS] = memory + layout.inputs;
+  session->profiling = config->profile;
+  session->accumulate = heddle_find_function(session, "accumulate");
+  session->measure = heddle_find_function(session, "measure");
+  session->apply = heddle_find_function(session, "apply");
+  session->running = -1;
+  session->computed = -1;
+  session->not_finite = -1;
+  session->pool->threads = config->threads;
+  session->pool->scratch = memory + layout.scratch;
+  session->pool->scratch_stride = layout.scratch_stride;
+  const int32_t started = heddle::start_threads(*session);
+  if (started == HEDDLE_OK) *opened = session;
+  return started;
+}
+
+int32_t heddle_value_view(heddle_session* session, const char* name, heddle_view* view) {
+  const heddle_program& program = *session->program;
+  for (int32_t index = 0; index < program.value_count; index++) {
+    const heddle_value& value = program.values[index];
+    if (value.place.space == HEDDLE_IN_CHECKPOINT || !heddle::same_text(value.name, name)) continue;
+    *view = {heddle::address_of(*session, value.place), value.bytes, value.dtype};
+    return HEDDLE_OK;
+  }
+  heddle::fail(*session) << "the program has no state or input '" << name << "'";
+  return HEDDLE_INVALID;
+}
+
+int32_t heddle_output_view(heddle_session* session, const char* function, const char* name, heddle_view* view) {
+  const int32_t index = heddle_find_function(session, function);
+  if (index < 0 || session->computed != index) {
+    heddle::fail(*session) << "the last finished call was not of '" << function << "'";
+    return HEDDLE_INVALID;
+  }
+  const heddle_function& computed = session->program->functions[index];
+  for (int32_t output = 0; output < computed.output_count; output++) {
+    const heddle_output& found = computed.outputs[output];
+    if (!heddle::same_text(found.name, name)) continue;
+    *view = {heddle::address_of(*session, found.place), found.bytes, found.dtype};
+    return HEDDLE_OK;
+  }
+  heddle::fail(*session) << "function '" << function << "' has no output '" << name << "'";
+  return HEDDLE_INVALID;
+}
+
+int32_t heddle_find_function(const heddle_session* session, const char* name) {
+  for (int32_t index = 0; index < session->program->function_count; index++) {
+    if (heddle::same_text(session->program->functions[index].name, name)) return index;
+  }
+  return -1;
+}
+
+int32_t heddle_call(heddle_session* session, int32_t function, const int32_t* sizes) {
+  if (function < 0 || function >= session->program->function_count) {
+    heddle::fail(*session) << "the program has no such function";
+    return HEDDLE_INVALID;
+  }
+  const int32_t code = heddle::enter(*session, function, sizes, 0, 0);
+  return code != HEDDLE_OK ? code : heddle::run_function(*session, function);
+}
+
+int32_t heddle_step(heddle_session* session, const int32_t* sizes, int32_t last) {
+  if (session->accumulate < 0 || session->measure < 0 || session->apply < 0) {
+    heddle::fail(*session) << "the program cannot train: it lacks accumulate, measure or apply";
+    return HEDDLE_INVALID;
+  }
+  int32_t code = heddle::enter(*session, session->accumulate, sizes, 1, last);
+  if (code != HEDDLE_OK) return code;
+  session->not_finite = -1;
+  const int32_t stages[3] = {session->accumulate, session->measure, session->apply};
+  const int32_t end = last != 0 ? 3 : 1;
+  while (session->stage < end) {
+    code = heddle::run_function(*session, stages[session->stage]);
+    if (code != HEDDLE_OK) return code;
+    session->stage++;
+    if (session->stage == 2) code = heddle::check_finite(*session);
+    if (code != HEDDLE_OK) return code;
+    // The boundary between two functions is one between kernels as well.
+    if (session->stage < end && session->pause != nullptr && session->pause(session->pause_context) != 0) {
+      session->running = stages[session->stage];
+      return HEDDLE_PAUSED;
+    }
+  }
+  return HEDDLE_OK;
+}
+
+const char* heddle_not_finite(const heddle_session* session) {
+  return session->not_finite < 0 ? nullptr : session->program->values[session->not_finite].name;
+}
+
+void heddle_set_pause(heddle_session* session, heddle_pause pause, void* context) {
+  session->pause = pause;
+  session->pause_context = context;
+}
+
+const heddle_kernel_profile* heddle_profile(const heddle_session* session) { return session->profile; }
+
+void heddle_close(heddle_session* session) {
+  if (session != nullptr) heddle::stop_pool(*session->pool, session->pool->threads);
+}
+
+}  // extern "C"
+
+#endif

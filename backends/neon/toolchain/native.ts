@@ -1,0 +1,114 @@
+// Compilers that run as processes: the host's own, and the aarch64 cross compiler whose output qemu runs. Knows flags
+// and files, no program.
+
+import { execFile } from 'node:child_process'
+import type { ExecFileException } from 'node:child_process'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { InternalError } from '../../../compiler/diagnostic.ts'
+import { isaOf } from '../isa/index.ts'
+import type { InstructionSetName } from '../isa/index.ts'
+import type { CompileCache } from './cache.ts'
+import { asUnit, commonFlags, optimiseFlag, UNIT } from './chain.ts'
+import type { CompileOptions, Source, ToolChain, ToolChainName } from './chain.ts'
+
+/** A program of a few thousand kernels compiles in a minute or two. */
+const COMPILE_MILLISECONDS = 15 * 60 * 1000
+const PROBE_MILLISECONDS = 20 * 1000
+const LONGEST_LOG = 8 << 20
+
+/** Exactly the instructions that a table spells, never -march=native: a cached result must mean the same anywhere. */
+const isaFlags: Readonly<Record<InstructionSetName, readonly string[]>> = {
+  neon: [],
+  avx2: ['-mavx2', '-mfma', '-mf16c'],
+  avx512: ['-mavx2', '-mfma', '-mf16c', '-mavx512f', '-mavx512vl', '-mavx512dq', '-mavx512bw'],
+  wasmRelaxed: [],
+}
+
+/** What a process said and how it ended; `code` is a number or, when it could not start, a system error's name. */
+export interface Ran {
+  readonly code: number | string
+  readonly output: string
+  readonly log: string
+}
+
+/** Runs a program without a shell; never throws. */
+export function runProgram(
+  command: string,
+  operands: readonly string[],
+  options: { folder?: string; milliseconds?: number } = {},
+): Promise<Ran> {
+  return new Promise((resolve) => {
+    execFile(
+      command,
+      [...operands],
+      { cwd: options.folder, timeout: options.milliseconds ?? PROBE_MILLISECONDS, maxBuffer: LONGEST_LOG },
+      (error: ExecFileException | null, output, log) => {
+        const code = error === null ? 0 : (error.code ?? error.signal ?? 'killed')
+        resolve({ code, output, log })
+      },
+    )
+  })
+}
+
+export interface NativeCompiler {
+  readonly command: string
+  /** First line of `--version`. */
+  readonly version: string
+}
+
+/** The first of the candidates that answers `--version`. */
+export async function findCompiler(candidates: readonly string[]): Promise<NativeCompiler | undefined> {
+  for (const command of candidates) {
+    const { code, output } = await runProgram(command, ['--version'])
+    const version = output.split('\n')[0]?.trim()
+    if (code === 0 && version) return { command, version }
+  }
+  return undefined
+}
+
+/** Compiles one unit in a folder of its own, by way of the cache. InternalError with the log's path on refusal. */
+export async function compileNative(
+  cache: CompileCache,
+  compiler: NativeCompiler,
+  flags: readonly string[],
+  sources: readonly Source[],
+  result: string,
+): Promise<string> {
+  const unit = asUnit(sources)
+  const key = { compiler: `${compiler.command} ${compiler.version}`, flags, sources: unit }
+  return cache.result(key, result, async (folder) => {
+    for (const { name, text } of unit) await writeFile(join(folder, name), text)
+    const operands = [...flags, UNIT, '-o', result]
+    const ran = await runProgram(compiler.command, operands, { folder, milliseconds: COMPILE_MILLISECONDS })
+    if (ran.code === 0) return readFile(join(folder, result))
+    const log = await cache.log(`${compiler.command} ${operands.join(' ')}\n${ran.code}\n${ran.log}`)
+    throw new InternalError(`${compiler.command} refused generated code; its words are in ${log}`)
+  })
+}
+
+export interface NativeOptions {
+  readonly name: ToolChainName
+  readonly isa: InstructionSetName
+  readonly compiler: NativeCompiler
+  /** Beyond those of the instruction set. */
+  readonly flags: readonly string[]
+  readonly launcher: readonly string[]
+  readonly reason: string
+}
+
+export function nativeToolChain(cache: CompileCache, options: NativeOptions): ToolChain {
+  const isa = isaOf(options.isa)
+  return {
+    name: options.name,
+    isa,
+    launcher: options.launcher,
+    describe: () => `${options.compiler.version}, ${isa.name}, ${isa.lanes} lanes (${options.reason})`,
+    compile(sources: readonly Source[], given: CompileOptions): Promise<string> {
+      const kind = given.output === 'module' ? ['-shared', '-fPIC'] : options.flags
+      const flags = [...commonFlags, optimiseFlag(given), '-pthread', ...isaFlags[options.isa], ...kind]
+      const result = given.output === 'module' ? 'program.so' : 'program'
+      return compileNative(cache, options.compiler, flags, sources, result)
+    },
+  }
+}

@@ -1,0 +1,142 @@
+// What the lowerings of all region kinds share: where values lie, the device profile, and the way from a nest with its
+// directives to a lowered kernel.
+
+import { elementCount, hasAxes } from '../graph/axis.ts'
+import type { Axis } from '../graph/axis.ts'
+import { isOp } from '../graph/node.ts'
+import type { Declaration, Node } from '../graph/node.ts'
+import { applyDirectives } from '../kernel/directives.ts'
+import type { Directive } from '../kernel/directives.ts'
+import type { Kernel, Stmt } from '../kernel/ir.ts'
+import { lowerKernel } from '../kernel/vectorise.ts'
+import type { ScheduleProfile } from './profile.ts'
+import type { Partition, Region } from './regions.ts'
+import { viewOps } from './scope.ts'
+import type { KernelScope, Storage, ValueRef } from './scope.ts'
+
+export interface LoweredRegion {
+  readonly region: Region
+  /** The nest as the region means it, before any directive. */
+  readonly nest: Kernel
+  readonly directives: readonly Directive[]
+  /** What a backend prints. */
+  readonly kernel: Kernel
+  /** What each argument of the kernel stands for, in order. */
+  readonly references: readonly ValueRef[]
+}
+
+export class Lowering {
+  readonly profile: ScheduleProfile
+  readonly partition: Partition
+  readonly #declarations: ReadonlyMap<string, Declaration>
+  readonly #layouts: (node: Node) => readonly Axis[]
+  readonly #targets: ReadonlyMap<Node, string>
+
+  constructor(
+    profile: ScheduleProfile,
+    partition: Partition,
+    declarations: ReadonlyMap<string, Declaration>,
+    layouts: (node: Node) => readonly Axis[],
+    targets: ReadonlyMap<Node, string>,
+  ) {
+    this.profile = profile
+    this.partition = partition
+    this.#declarations = declarations
+    this.#layouts = layouts
+    this.#targets = targets
+  }
+
+  layout(node: Node): readonly Axis[] {
+    return this.#layouts(node)
+  }
+
+  isStored(node: Node): boolean {
+    return this.partition.stored.has(node)
+  }
+
+  declaration(name: string): Declaration {
+    const declared = this.#declarations.get(name)
+    if (!declared) throw new Error(`'${name}' is not declared`)
+    return declared
+  }
+
+  /** Storage as the kernel of `region` sees it: its own members are not in memory yet. */
+  storageFor(region: Region): Storage {
+    return {
+      declaration: (name) => this.declaration(name),
+      layout: this.#layouts,
+      target: (node) => this.#targets.get(node),
+      stored: (node) => this.isStored(node) && this.partition.regionOf.get(node) !== region,
+    }
+  }
+
+  finish(region: Region, scope: KernelScope, body: readonly Stmt[], directives: readonly Directive[]): LoweredRegion {
+    const nest = scope.kernel(region.kind, body)
+    const kernel = lowerKernel(applyDirectives(nest, directives))
+    return { region, nest, directives, kernel, references: scope.references }
+  }
+
+  /**
+   * The longest run at the end of `axes` that every tensor the nodes read or write holds in one piece, or not at all:
+   * one index can walk it. Run-time extents and views end the run.
+   */
+  contiguousSuffix(nodes: readonly Node[], axes: readonly Axis[]): Axis[] {
+    const layouts = this.#leafLayouts(nodes)
+    let run = axes.slice(-1)
+    if (!layouts) return run
+    for (let start = axes.length - 1; start >= 0; start--) {
+      const candidate = axes.slice(start)
+      if (candidate.some((axis) => axis.extent !== undefined)) break
+      if (!layouts.every((layout) => holdsRun(layout, candidate))) break
+      run = candidate
+    }
+    return run
+  }
+
+  /** The axis along which the largest tensor behind an operand lies contiguous. */
+  fastAxis(node: Node): Axis | undefined {
+    if (isOp(node, 'read')) return this.declaration(node.attrs.name).stored.flat().at(-1)
+    if (this.isStored(node)) return this.layout(node).at(-1)
+    let best: Node | undefined
+    for (const input of node.inputs) if (!best || elementCount(input.axes) > elementCount(best.axes)) best = input
+    const axis = best && this.fastAxis(best)
+    if (!axis) return undefined
+    if (isOp(node, 'rename') && axis === node.attrs.from) return node.attrs.to
+    if (isOp(node, 'split') && axis === node.attrs.axis) return node.attrs.into.at(-1)
+    if (isOp(node, 'merge') && axis === node.attrs.axes.at(-1)) return node.attrs.into
+    return axis
+  }
+
+  /** Layouts of everything read at the nodes' own place, or undefined when a view or an index is in between. */
+  #leafLayouts(nodes: readonly Node[]): (readonly Axis[])[] | undefined {
+    const found: (readonly Axis[])[] = []
+    const members = new Set(nodes)
+    const seen = new Set<Node>()
+    const visit = (node: Node): boolean => {
+      if (seen.has(node)) return true
+      seen.add(node)
+      if (isOp(node, 'read')) {
+        found.push(this.declaration(node.attrs.name).stored.flat())
+        return true
+      }
+      if (this.isStored(node)) found.push(this.layout(node))
+      if (this.isStored(node) && !members.has(node)) return true
+      if (isOp(node, 'constant') || isOp(node, 'extent')) return true
+      if (!isOp(node, 'map') && !isOp(node, 'broadcast') && !isOp(node, 'barrier')) return members.has(node) && isOp(node, 'dot')
+      return node.inputs.every(visit)
+    }
+    return nodes.every(visit) ? found : undefined
+  }
+}
+
+export function isView(node: Node): boolean {
+  return viewOps.has(node.op)
+}
+
+/** Whether `axes` holds `run` as one piece in its order, or none of it. */
+export function holdsRun(axes: readonly Axis[], run: readonly Axis[]): boolean {
+  if (!run.some((axis) => axes.includes(axis))) return true
+  if (!hasAxes(axes, run)) return false
+  const start = axes.indexOf(run[0] as Axis)
+  return run.every((axis, offset) => axes[start + offset] === axis)
+}

@@ -1,0 +1,443 @@
+// Kernels over score tensors that never exist whole: attention, its gradients, the loss and its gradients. Threads take
+// blocks of one parallel axis; blocks of the streamed axis follow one another. A tile of scores is contracted, worked on
+// elementwise, and contracted again into accumulators that stay in scratch.
+
+import { InternalError } from '../diagnostic.ts'
+import { sameAxes, withoutAxes } from '../graph/axis.ts'
+import type { Axis } from '../graph/axis.ts'
+import { isOp } from '../graph/node.ts'
+import type { Node } from '../graph/node.ts'
+import type { Directive } from '../kernel/directives.ts'
+import type { Expr, Stmt } from '../kernel/ir.ts'
+import { addIndex, ceilDivide, constantIndex, divideIndex, minIndex, scaleIndex, subtractIndex } from '../kernel/index.ts'
+import type { Index } from '../kernel/index.ts'
+import { enter, isAlong, packing, walkRun, walksOver } from './contraction.ts'
+import { scoreConditions, valueConditions } from './live.ts'
+import type { Ordered } from './live.ts'
+import type { LoweredRegion, Lowering } from './lowering.ts'
+import { declareLoop, guarded, load, localValue, loop, maskedScore, partials, store } from './nest.ts'
+import type { Region } from './regions.ts'
+import { laneDirectives } from './rows.ts'
+import { exprScalars, storeBlock } from './scalars.ts'
+import { Env, KernelScope } from './scope.ts'
+import * as math from '../graph/math.ts'
+import { tileDirectives } from './tile.ts'
+
+/** Streamed elements at a time where the contract does not say: chains continue across blocks, so any number would do. */
+const chainBlock = 64
+
+interface Accumulator {
+  readonly node: Node<'dot'> | Node<'softmaxDot'>
+  /** The score-like operand, and the other one. */
+  readonly scores: Node
+  readonly values: Node
+  readonly nAxes: readonly Axis[]
+  readonly buffer: string
+}
+
+export function lowerStream(lowering: Lowering, region: Region): LoweredRegion {
+  return new StreamLowering(lowering, region).run()
+}
+
+class StreamLowering {
+  readonly #lowering: Lowering
+  readonly #region: Region
+  readonly #scope: KernelScope
+  readonly #directives: Directive[] = []
+  readonly #softmax: boolean
+  readonly #streamed: Axis
+  readonly #outer: readonly Axis[]
+  readonly #parallel: Axis
+  readonly #grid: readonly Axis[]
+  readonly #rows: number
+  readonly #columns: number
+  readonly #accumulators: readonly Accumulator[]
+  readonly #tiles = new Map<Node, string>()
+  /** Place within the current tile, for values held in tiles. */
+  #here: { row: Index; column: Index } | undefined
+
+  constructor(lowering: Lowering, region: Region) {
+    this.#lowering = lowering
+    this.#region = region
+    this.#scope = new KernelScope(lowering.storageFor(region))
+    const first = region.nodes[0] as Node
+    this.#softmax = region.kind === 'softmax'
+    const over = isOp(first, 'dot') ? first.attrs.over : [(first as Node<'logSumExp'>).attrs.over]
+    this.#streamed = over.at(-1) as Axis
+    this.#outer = over.slice(0, -1)
+    const parallel = withoutAxes(region.space, over)
+    this.#parallel = parallel.reduce((best, axis) => (axis.size > best.size ? axis : best))
+    this.#grid = withoutAxes(parallel, [this.#parallel])
+    this.#columns = this.#softmax ? (first as Node<'logSumExp'>).attrs.block : chainBlock
+    this.#rows = Math.min(this.#parallel.size, lowering.profile.threads > 1 ? 64 : 128)
+    this.#accumulators = region.nodes.flatMap((node) => this.#accumulatorOf(node))
+  }
+
+  #accumulatorOf(node: Node): Accumulator[] {
+    if (!isOp(node, 'dot') && !isOp(node, 'softmaxDot')) return []
+    const [a, b] = node.inputs as [Node, Node]
+    const swapped = isOp(node, 'dot') && !this.#lowering.partition.isVirtual(a)
+    const [scores, values] = swapped ? [b, a] : [a, b]
+    if (!this.#lowering.partition.isVirtual(scores)) throw new InternalError('a streamed contraction reads its scores through a view')
+    const nAxes = this.#lowering.layout(node).filter((axis) => !this.#region.space.includes(axis))
+    const bounds = nAxes.map((axis) => axis.size)
+    const buffer = this.#scope.local(this.#scope.fresh('o'), 'scratch', [this.#rows, bounds.reduce((n, size) => n * size, 1)]).name
+    return [{ node, scores, values, nAxes, buffer }]
+  }
+
+  run(): LoweredRegion {
+    const scope = this.#scope
+    const gridWalks = this.#grid.map((axis) => walkRun(scope, 'g', [axis]))
+    const parallelExtent = scope.extent(this.#parallel)
+    const rowBlocks = ceilDivide(parallelExtent, this.#rows)
+    const rowBlock = declareLoop(scope, 'pb', rowBlocks)
+    const base = scaleIndex(rowBlock.index, this.#rows)
+    const rowCount = minIndex(this.#rows, subtractIndex(parallelExtent, base))
+    const gridEnv = gridWalks.reduce((env, walk) => enter(env, walk, scope), new Env(new Map()))
+
+    const outerWalks = this.#outer.map((axis) => walkRun(scope, 'u', [axis]))
+    const env = outerWalks.reduce((inner, walk) => enter(inner, walk, scope), gridEnv)
+    const streamedExtent = scope.extent(this.#streamed)
+    const blocks = ceilDivide(streamedExtent, this.#columns)
+    const { first, count } = this.#liveBlocks(blocks, base)
+    const block = declareLoop(scope, 'rb', count)
+    const columnBase = scaleIndex(addIndex(first, block.index), this.#columns)
+    const columnCount = minIndex(this.#columns, subtractIndex(streamedExtent, columnBase))
+    const tile: Tile = { base, rowCount, columnBase, columnCount, env }
+
+    const before = this.#start(rowCount)
+    const body = [
+      ...this.#scoreTiles(tile),
+      ...(this.#softmax ? this.#softmaxRows(tile) : this.#valueRows(tile)),
+      ...this.#accumulators.flatMap((accumulator) => this.#accumulate(accumulator, tile)),
+    ]
+    const stream = outerWalks.reduceRight<readonly Stmt[]>(
+      (rest, walk) => [loop(walk.name, walk.extent, rest)],
+      [loop(block.name, count, body)],
+    )
+    const after = this.#finish(base, rowCount, gridEnv)
+    const grid = gridWalks.reduceRight<readonly Stmt[]>(
+      (rest, walk) => [loop(walk.name, walk.extent, rest, 'grid')],
+      [loop(rowBlock.name, rowBlocks, [...before, ...stream, ...after], 'grid')],
+    )
+    return this.#lowering.finish(this.#region, scope, grid, this.#directives)
+  }
+
+  /** Blocks of the streamed axis that some row of the block can see. */
+  #liveBlocks(blocks: Index, base: Index): { first: Index; count: Index } {
+    const all = { first: constantIndex(0), count: blocks }
+    const conditions = this.#accumulators.map((one) => (this.#softmax ? scoreConditions(one.scores) : valueConditions(one.scores)))
+    const scores = this.#region.nodes.find((node) => isOp(node, 'logSumExp'))?.inputs[0]
+    if (scores) conditions.push(scoreConditions(scores))
+    const shared = (low: Axis, high: Axis): boolean =>
+      conditions.every((list) => list.some((one: Ordered) => one.low === low && one.high === high))
+    if (conditions.length === 0 || this.#outer.includes(this.#streamed)) return all
+    if (shared(this.#streamed, this.#parallel)) {
+      const seen = addIndex(divideIndex(addIndex(base, this.#rows - 1), this.#columns, this.#scope.ranges), 1)
+      return { first: constantIndex(0), count: minIndex(blocks, seen) }
+    }
+    if (shared(this.#parallel, this.#streamed)) {
+      const first = divideIndex(base, this.#columns, this.#scope.ranges)
+      return { first, count: subtractIndex(blocks, first) }
+    }
+    return all
+  }
+
+  #rowLoop(count: Index, body: (row: Index) => Stmt[]): Stmt {
+    const row = declareLoop(this.#scope, 'p', count)
+    return loop(row.name, count, body(row.index))
+  }
+
+  /** Groups of 16 elements along a row in vectors. */
+  #columnLoop(count: Index, leaf: (column: Index, slot: Index) => Stmt): Stmt {
+    const groups = ceilDivide(count, partials)
+    const group = declareLoop(this.#scope, 'q', groups)
+    const slot = declareLoop(this.#scope, 'j', partials)
+    const column = addIndex(scaleIndex(group.index, partials), slot.index)
+    this.#directives.push(...laneDirectives(slot.name, this.#lowering.profile.lanes))
+    return loop(group.name, groups, [loop(slot.name, partials, guarded([{ left: column, right: count }], [leaf(column, slot.index)]))])
+  }
+
+  #fill(buffer: string, value: number): Stmt {
+    const slot = declareLoop(this.#scope, 'z', partials)
+    this.#directives.push(...laneDirectives(slot.name, this.#lowering.profile.lanes))
+    return loop(slot.name, partials, [store(buffer, [slot.index], exprScalars.float(value))])
+  }
+
+  #width(accumulator: Accumulator): number {
+    return accumulator.nAxes.reduce((product, axis) => product * axis.size, 1)
+  }
+
+  #start(rowCount: Index): Stmt[] {
+    const { rows, scale, sum } = this.#running
+    const clear = this.#accumulators.map((accumulator) =>
+      this.#rowLoop(rowCount, (row) => [
+        this.#columnLoop(constantIndex(this.#width(accumulator)), (column) => store(accumulator.buffer, [row, column], exprScalars.float(0))),
+      ]),
+    )
+    if (!this.#softmax) return clear
+    this.#scope.local(rows, 'scratch', [this.#rows])
+    this.#scope.local(scale, 'scratch', [this.#rows])
+    this.#scope.local(sum, 'scratch', [this.#rows])
+    const init = this.#rowLoop(rowCount, (row) => [
+      store(rows, [row], exprScalars.float(maskedScore)),
+      store(sum, [row], exprScalars.float(0)),
+    ])
+    return [...clear, init]
+  }
+
+  /** Running maximum, the factor that rescales what is already summed, and running sum, of each row. */
+  readonly #running = { rows: 'row_max', scale: 'row_scale', sum: 'row_sum' }
+
+  /** The contractions that make the tile's scores (and, in gradients, their cotangents). */
+  #scoreTiles(tile: Tile): Stmt[] {
+    const dots: Node<'dot'>[] = []
+    const seen = new Set<Node>()
+    const visit = (node: Node): void => {
+      if (seen.has(node) || !this.#lowering.partition.isVirtual(node)) return
+      seen.add(node)
+      if (isOp(node, 'dot')) dots.push(node)
+      else for (const input of node.inputs) visit(input)
+    }
+    for (const { scores } of this.#accumulators) visit(scores)
+    for (const node of this.#region.nodes) if (isOp(node, 'logSumExp')) visit(node.inputs[0] as Node)
+    return dots.flatMap((dot) => this.#scoreTile(dot, tile))
+  }
+
+  #scoreTile(dot: Node<'dot'>, tile: Tile): Stmt[] {
+    const scope = this.#scope
+    const [x, y] = dot.inputs as [Node, Node]
+    const vectorOperand = y.axes.includes(this.#streamed) ? 1 : 0
+    const [broadcast, vector] = vectorOperand === 1 ? [x, y] : [y, x]
+    if (broadcast.axes.includes(this.#streamed) || vector.axes.includes(this.#parallel)) {
+      throw new InternalError('a score contraction with both long axes on one operand is not supported')
+    }
+    const buffer = scope.local(scope.fresh('s'), 'scratch', [this.#rows, this.#columns]).name
+    this.#tiles.set(dot, buffer)
+    scope.inside.set(dot, () => this.#tileValue(buffer))
+    const n = declareLoop(scope, 'n', tile.columnCount)
+    const m = declareLoop(scope, 'm', tile.rowCount)
+    const kWalks = walksOver(scope, 'k', dot.attrs.over, this.#lowering.contiguousSuffix([x, y], dot.attrs.over))
+    const outside = this.#placeIn(tile, m.index, n.index)
+    const env = kWalks.reduce((inner, walk) => enter(inner, walk, scope), outside)
+    const operands = [scope.value(x, env), scope.value(y, env)] as const
+    const accumulator = scope.local(scope.fresh('acc'), 'register', []).name
+    const chain = kWalks.reduceRight<readonly Stmt[]>(
+      (rest, walk) => [loop(walk.name, walk.extent, rest)],
+      [store(accumulator, [], exprScalars.fma(operands[0], operands[1], load(accumulator, [])))],
+    )
+    const body = [
+      store(accumulator, [], exprScalars.float(0)),
+      ...chain,
+      store(buffer, [m.index, n.index], load(accumulator, [])),
+    ]
+    this.#directives.push(
+      ...tileDirectives(
+        {
+          accumulator,
+          n: n.name,
+          nBound: this.#columns,
+          vectorOperand,
+          m: m.name,
+          mBound: this.#rows,
+          k: kWalks.map((walk) => walk.name),
+          kBound: kWalks.reduce((product, walk) => product * walk.bound, 1),
+          between: [],
+          transposes: isAlong(this.#lowering, vector, kWalks.at(-1)),
+          packBroadcast: packing(operands[vectorOperand === 1 ? 0 : 1], scope, isAlong(this.#lowering, broadcast, kWalks.at(-1))),
+          grid: undefined,
+        },
+        this.#lowering.profile,
+      ),
+    )
+    return [loop(n.name, tile.columnCount, [loop(m.name, tile.rowCount, body)])]
+  }
+
+  #placeIn(tile: Tile, row: Index, column: Index): Env {
+    return tile.env.with([
+      [this.#parallel, addIndex(tile.base, row)],
+      [this.#streamed, addIndex(tile.columnBase, column)],
+    ])
+  }
+
+  #tileValue(buffer: string): Expr {
+    if (!this.#here) throw new InternalError('a score is read outside its tile')
+    return load(buffer, [this.#here.row, this.#here.column])
+  }
+
+  #valueAt(node: Node, tile: Tile, row: Index, column: Index): Expr {
+    this.#here = { row, column }
+    const value = this.#scope.value(node, this.#placeIn(tile, row, column))
+    this.#here = undefined
+    return value
+  }
+
+  /** One step of the streaming softmax: Milakov and Gimelshein 2018, with rescaling once a block. */
+  #softmaxRows(tile: Tile): Stmt[] {
+    const scope = this.#scope
+    const { rows, scale, sum } = this.#running
+    const scores = (this.#region.nodes[0] as Node).inputs[0] as Node
+    const tileBuffer = scope.local(scope.fresh('e'), 'scratch', [this.#rows, this.#columns]).name
+    this.#tiles.set(scores, tileBuffer)
+    const largest = scope.local(scope.fresh('part'), 'register', [partials]).name
+    const added = scope.local(scope.fresh('part'), 'register', [partials]).name
+    const name = (prefix: string): string => scope.fresh(prefix)
+    const statement = this.#rowLoop(tile.rowCount, (row) => {
+      const [blockMax, newMax, factor, blockSum] = [name('bm'), name('nm'), name('al'), name('bs')]
+      const scoreLeaf = this.#columnLoop(tile.columnCount, (column, slot) => {
+        const value = this.#valueAt(scores, tile, row, column)
+        return storeBlock(
+          [store(tileBuffer, [row, column], value), store(largest, [slot], exprScalars.max(value, load(largest, [slot])))],
+          name,
+        )
+      })
+      const expLeaf = this.#columnLoop(tile.columnCount, (column, slot) => {
+        const value = math.exp(exprScalars, exprScalars.sub(load(tileBuffer, [row, column]), localValue(newMax)))
+        return storeBlock(
+          [store(tileBuffer, [row, column], value), store(added, [slot], exprScalars.add(load(added, [slot]), value))],
+          name,
+        )
+      })
+      const factorBlock = storeBlock(
+        [store(scale, [row], math.exp(exprScalars, exprScalars.sub(load(rows, [row]), localValue(newMax))))],
+        name,
+      )
+      const rescale = this.#accumulators.map((accumulator) =>
+        this.#columnLoop(constantIndex(this.#width(accumulator)), (column) =>
+          store(accumulator.buffer, [row, column], exprScalars.mul(load(accumulator.buffer, [row, column]), localValue(factor))),
+        ),
+      )
+      return [
+        this.#fill(largest, maskedScore),
+        scoreLeaf,
+        { kind: 'let', name: blockMax, value: { kind: 'tree', word: 'max', buffer: largest } },
+        { kind: 'let', name: newMax, value: exprScalars.max(localValue(blockMax), load(rows, [row])) },
+        ...(factorBlock.kind === 'if' ? factorBlock.body : [factorBlock]),
+        { kind: 'let', name: factor, value: load(scale, [row]) },
+        this.#fill(added, 0),
+        expLeaf,
+        { kind: 'let', name: blockSum, value: { kind: 'tree', word: 'add', buffer: added } },
+        store(sum, [row], exprScalars.fma(load(sum, [row]), localValue(factor), localValue(blockSum))),
+        store(rows, [row], localValue(newMax)),
+        ...rescale,
+      ]
+    })
+    return [statement]
+  }
+
+  /** The score-like operands of all accumulators at the tile's places. */
+  #valueRows(tile: Tile): Stmt[] {
+    const wanted = [...new Set(this.#accumulators.map((accumulator) => accumulator.scores))].filter((node) => !this.#tiles.has(node))
+    if (wanted.length === 0) return []
+    for (const node of wanted) {
+      this.#tiles.set(node, this.#scope.local(this.#scope.fresh('e'), 'scratch', [this.#rows, this.#columns]).name)
+    }
+    const statement = this.#rowLoop(tile.rowCount, (row) => [
+      this.#columnLoop(tile.columnCount, (column) => {
+        const stores = wanted.map((node) => store(this.#tiles.get(node) as string, [row, column], this.#valueAt(node, tile, row, column)))
+        return storeBlock(stores, (prefix) => this.#scope.fresh(prefix))
+      }),
+    ])
+    return [statement]
+  }
+
+  /** accumulator[row, n] continues its chain over the tile's columns. */
+  #accumulate(accumulator: Accumulator, tile: Tile): Stmt[] {
+    const scope = this.#scope
+    const { node, values, nAxes, buffer } = accumulator
+    const scores = this.#tiles.get(accumulator.scores) as string
+    const m = declareLoop(scope, 'm', tile.rowCount)
+    const k = declareLoop(scope, 'k', tile.columnCount)
+    const runs = this.#lowering.contiguousSuffix([values], nAxes)
+    const whole = runs.length === nAxes.length
+    const nWalks = whole ? walksOver(scope, 'n', nAxes, nAxes) : nAxes.map((axis) => walkRun(scope, 'n', [axis]))
+    const outside = nWalks.reduce((env, walk) => enter(env, walk, scope), tile.env)
+    const env = outside.with([[this.#streamed, addIndex(tile.columnBase, k.index)]])
+    const place = nWalks.reduce<Index>((sum, walk) => addIndex(scaleIndex(sum, walk.bound), walk.index), constantIndex(0))
+    const register = scope.local(scope.fresh('acc'), 'register', []).name
+    const operand = scope.value(values, env)
+    const first = node.inputs[0] !== values
+    const factors = first ? [load(scores, [m.index, k.index]), operand] : [operand, load(scores, [m.index, k.index])]
+    const body = [
+      store(register, [], load(buffer, [m.index, place])),
+      loop(k.name, tile.columnCount, [store(register, [], exprScalars.fma(factors[0] as Expr, factors[1] as Expr, load(register, [])))]),
+      store(buffer, [m.index, place], load(register, [])),
+    ]
+    const n = nWalks.at(-1)
+    const nest = nWalks.reduceRight<readonly Stmt[]>((rest, walk) => [loop(walk.name, walk.extent, rest)], [loop(m.name, tile.rowCount, body)])
+    if (!n || n.bound === 1) return [...nest]
+    this.#directives.push(
+      ...tileDirectives(
+        {
+          accumulator: register,
+          n: n.name,
+          nBound: n.bound,
+          vectorOperand: first ? 1 : 0,
+          m: m.name,
+          mBound: this.#rows,
+          k: [k.name],
+          kBound: this.#columns,
+          between: [],
+          transposes: this.#lowering.fastAxis(values) === this.#streamed,
+          packBroadcast: 'no',
+          grid: undefined,
+        },
+        this.#lowering.profile,
+      ),
+    )
+    return [...nest]
+  }
+
+  #finish(base: Index, rowCount: Index, gridEnv: Env): Stmt[] {
+    const scope = this.#scope
+    const { rows, sum } = this.#running
+    const name = (prefix: string): string => scope.fresh(prefix)
+    const stmts: Stmt[] = []
+    for (const node of this.#region.nodes) {
+      if (!isOp(node, 'logSumExp') || !this.#lowering.isStored(node)) continue
+      stmts.push(
+        this.#rowLoop(rowCount, (row) => {
+          const env = gridEnv.with([[this.#parallel, addIndex(base, row)]])
+          const value = exprScalars.add(load(rows, [row]), math.log(exprScalars, load(sum, [row])))
+          return [storeBlock([scope.store(node, env, value)], name)]
+        }),
+      )
+    }
+    const shapes: (readonly Axis[])[] = []
+    for (const { node } of this.#accumulators) if (!shapes.some((axes) => sameAxes(axes, node.axes))) shapes.push(node.axes)
+    for (const axes of shapes) stmts.push(this.#finishShape(axes, base, rowCount, gridEnv))
+    return stmts
+  }
+
+  /** Stores of all results over the same axes, with what was fused behind them. */
+  #finishShape(axes: readonly Axis[], base: Index, rowCount: Index, gridEnv: Env): Stmt {
+    const scope = this.#scope
+    const group = this.#accumulators.filter((accumulator) => sameAxes(accumulator.node.axes, axes))
+    const outputs = this.#region.nodes.filter((node) => sameAxes(node.axes, axes) && this.#lowering.isStored(node) && !isOp(node, 'logSumExp'))
+    const nAxes = (group[0] as Accumulator).nAxes
+    return this.#rowLoop(rowCount, (row) => {
+      const rowEnv = gridEnv.with([[this.#parallel, addIndex(base, row)]])
+      return [
+        this.#columnLoop(constantIndex(this.#width(group[0] as Accumulator)), (column) => {
+          const env = nAxes.length === 0 ? rowEnv : rowEnv.withGroup(nAxes, column, scope.ranges)
+          for (const { node, buffer } of group) {
+            const total = load(buffer, [row, column])
+            const value = this.#softmax ? exprScalars.div(total, load(this.#running.sum, [row])) : total
+            scope.inside.set(node, () => value)
+          }
+          return storeBlock(outputs.map((node) => scope.store(node, env, scope.value(node, env))), (prefix) => scope.fresh(prefix))
+        }),
+      ]
+    })
+  }
+}
+
+interface Tile {
+  /** First position along the parallel axis, and how many rows the tile has. */
+  readonly base: Index
+  readonly rowCount: Index
+  /** The same along the streamed axis. */
+  readonly columnBase: Index
+  readonly columnCount: Index
+  readonly env: Env
+}

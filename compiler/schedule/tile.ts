@@ -1,0 +1,97 @@
+// The schedule of one multiply-add nest: a register tile of `rows` × `vectors` vectors, the vector operand packed into
+// panels, the broadcast operand read in place where it lies well. The same for a whole contraction and for the small
+// ones inside a streamed kernel.
+
+import type { Directive } from '../kernel/directives.ts'
+import type { ScheduleProfile } from './profile.ts'
+
+export interface TileNest {
+  readonly accumulator: string
+  /** Vector direction, its bound, and the operand of the multiply-add that varies along it. */
+  readonly n: string
+  readonly nBound: number
+  readonly vectorOperand: 0 | 1
+  /** Broadcast direction and its bound. */
+  readonly m: string
+  readonly mBound: number
+  /** Loops of the chain, outermost first, and the product of their bounds. */
+  readonly k: readonly string[]
+  readonly kBound: number
+  /** Loops between the vector direction's blocks and `m`. */
+  readonly between: readonly string[]
+  /** The chain's innermost loop is contiguous in the vector operand, so packing transposes. */
+  readonly transposes: boolean
+  /** The broadcast operand is worked out while it is copied; `contiguous` when its copy may go by vectors. */
+  readonly packBroadcast: 'no' | 'yes' | 'contiguous'
+  /** The vector direction's blocks go to threads; pieces of `m` join them when that leaves too few. */
+  readonly grid: { readonly others: number } | undefined
+}
+
+const roundUp = (value: number, to: number): number => Math.ceil(value / to) * to
+
+/** Names that `tileDirectives` makes from a loop `n`: blocks, panels; and from `m`: pieces for threads, tiles. */
+export const blockOf = (n: string): string => `${n}b`
+
+export function tileDirectives(nest: TileNest, profile: ScheduleProfile): Directive[] {
+  const { n, m, k, accumulator } = nest
+  const { lanes, tile } = profile
+  const panel = Math.min(tile.vectors * lanes, roundUp(nest.nBound, lanes))
+  const spare = Math.floor((tile.vectors * lanes) / panel)
+  const rows = Math.min(nest.mBound, tile.rows * spare)
+  const panelsThatFit = Math.max(1, Math.floor(profile.privateCache / 2 / (4 * nest.kBound * panel)))
+  const block = nest.grid ? panel * Math.min(4, panelsThatFit) : roundUp(nest.nBound, panel)
+  const items = nest.grid ? Math.ceil(nest.nBound / block) * nest.grid.others : 0
+  const wanted = 4 * profile.threads
+  const mPieces = nest.grid && items < wanted && profile.threads > 1 ? Math.ceil(wanted / items) : 1
+  const piece = roundUp(Math.ceil(nest.mBound / mPieces), rows)
+  const cutM = nest.grid !== undefined && piece < nest.mBound
+
+  const [n0, n1, n2, n3] = [blockOf(n), `${n}i`, `${n}p`, `${n}q`]
+  const [mb, mi, m0, m1] = [`${m}b`, `${m}i`, `${m}t`, `${m}r`]
+  const [n4, lane] = [`${n}v`, `${n}l`]
+  const inner = cutM ? mi : m
+  return [
+    { do: 'split', loop: n, factor: block, outer: n0, inner: n1 },
+    { do: 'split', loop: n1, factor: panel, outer: n2, inner: n3 },
+    ...(cutM ? [{ do: 'split', loop: m, factor: piece, outer: mb, inner: mi } as const] : []),
+    { do: 'split', loop: inner, factor: rows, outer: m0, inner: m1 },
+    {
+      do: 'reorder',
+      loops: [n0, ...(cutM ? [mb] : []), ...nest.between, m0, n2, m1, n3],
+    },
+    ...(nest.grid ? [{ do: 'bind', loop: n0, binding: 'grid' } as const] : []),
+    ...(cutM ? [{ do: 'bind', loop: mb, binding: 'grid' } as const] : []),
+    {
+      do: 'stage',
+      into: `${accumulator}_b`,
+      operand: nest.vectorOperand,
+      accumulator,
+      at: cutM ? mb : n0,
+      order: [n2, ...k, n3],
+      fast: nest.transposes ? (k.at(-1) ?? n3) : n3,
+      lanes: nest.transposes ? 1 : lanes,
+    },
+    ...(nest.packBroadcast === 'no'
+      ? []
+      : [
+          {
+            do: 'stage',
+            into: `${accumulator}_a`,
+            operand: nest.vectorOperand === 1 ? 0 : 1,
+            accumulator,
+            at: m0,
+            order: [m1, ...k],
+            fast: k.at(-1) ?? m1,
+            lanes: nest.packBroadcast === 'contiguous' ? lanes : 1,
+          } as const,
+        ]),
+    { do: 'distribute', loop: n3 },
+    { do: 'distribute', loop: m1 },
+    { do: 'unguard', buffer: accumulator },
+    { do: 'reorder', loops: [...k, m1, n3] },
+    { do: 'split', loop: n3, factor: lanes, outer: n4, inner: lane },
+    { do: 'bind', loop: lane, binding: 'lane' },
+    { do: 'bind', loop: n4, binding: 'unroll' },
+    { do: 'bind', loop: m1, binding: 'unroll' },
+  ]
+}

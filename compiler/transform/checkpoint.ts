@@ -1,0 +1,150 @@
+// Recomputation (Chen et al. 2016, "Training deep nets with sublinear memory cost"): the backward pass of a chosen layer
+// uses forward values computed again from the layer's input instead of kept ones. Which layers is the plan's decision.
+
+import { isOp, rootsOf, topological } from '../graph/node.ts'
+import type { GraphFunction, Node } from '../graph/node.ts'
+import { functionNamed } from './pass.ts'
+import type { Pass } from './pass.ts'
+import { builderAfter, Copier, remake } from './rebuild.ts'
+import { lossSum, weightSum } from './states.ts'
+
+export type CheckpointedLayers = 'none' | 'every' | ReadonlySet<number>
+
+/**
+ * In the function `accumulate`, backward nodes of the chosen layers read clones of that layer's forward nodes. What comes
+ * into a layer from outside goes through `barrier(x, "layer n", after)`, with `after` the cotangent that has arrived at
+ * the layer, so that the clones are neither shared with the first computation nor made before they are needed. They stand
+ * directly before the first backward node that needs one.
+ *
+ * The bits are the same: the clones are the same operations, and random numbers come from a counter. Values that depend on
+ * no activation (masks, angles, parameters and what is made of those alone) are shared, not cloned.
+ *
+ * Last pass: simplification would not undo it, but it would move the clones.
+ */
+export function checkpointLayers(layers: CheckpointedLayers, name = 'accumulate'): Pass {
+  const chosen = (layer: number | undefined): layer is number =>
+    layer !== undefined && layers !== 'none' && (layers === 'every' || layers.has(layer))
+  return {
+    name: 'checkpointLayers',
+    summary: `forward values of ${describe(layers)} are computed again in the backward pass`,
+    run: (graph, { provenance }) => {
+      if (layers === 'none') return graph
+      const builder = builderAfter(graph)
+      const copier = new Copier(builder, provenance)
+      const accumulate = functionNamed(graph, name)
+      const others = graph.functions.filter((fn) => fn !== accumulate)
+      const forward = new Set(topological(forwardRoots(accumulate)))
+      copier.add([...forward, ...others.flatMap(rootsOf)])
+      const clones = new Clones(copier, forward)
+      const nodes = topological(rootsOf(accumulate))
+      for (const node of nodes) {
+        if (forward.has(node)) continue
+        const layer = node.layer
+        builder.layer = layer
+        const inputs = chosen(layer)
+          ? node.inputs.map((input) => clones.of(input, layer, node, nodes))
+          : node.inputs.map((input) => copier.of(input))
+        builder.layer = layer
+        copier.place(node, remake(builder, node, inputs))
+      }
+      builder.layer = undefined
+      for (const fn of graph.functions) builder.define(copier.fn(fn))
+      return builder.finish()
+    },
+  }
+}
+
+function describe(layers: CheckpointedLayers): string {
+  if (layers === 'none') return 'no layer'
+  return layers === 'every' ? 'every layer' : `layers ${[...layers].join(', ')}`
+}
+
+/** The forward pass of `accumulate` is what the loss and its weight need. */
+function forwardRoots(accumulate: GraphFunction): Node[] {
+  return accumulate.writes.filter(({ name }) => name === lossSum || name === weightSum).map(({ node }) => node)
+}
+
+/** Clones of forward nodes, by layer. */
+class Clones {
+  readonly #copier: Copier
+  readonly #forward: ReadonlySet<Node>
+  readonly #activations: ReadonlySet<Node>
+  readonly #byLayer = new Map<number, Map<Node, Node>>()
+
+  constructor(copier: Copier, forward: ReadonlySet<Node>) {
+    this.#copier = copier
+    this.#forward = forward
+    this.#activations = activationsAmong(forward)
+  }
+
+  /** What a backward node of the layer has to read in place of one of its operands. */
+  of(operand: Node, layer: number, user: Node, nodes: readonly Node[]): Node {
+    if (!this.#activations.has(operand)) return this.#copier.of(operand)
+    const clones = this.#byLayer.get(layer) ?? this.#cloneLayer(layer, user, nodes)
+    return clones.get(operand) ?? this.#copier.of(operand)
+  }
+
+  /** All of the layer that its backward pass reads, in the order of the first computation. */
+  #cloneLayer(layer: number, first: Node, nodes: readonly Node[]): Map<Node, Node> {
+    const clones = new Map<Node, Node>()
+    this.#byLayer.set(layer, clones)
+    const after = this.#arrived(layer, first, nodes)
+    const backward = nodes.filter((node) => node.layer === layer && !this.#forward.has(node))
+    const wanted = backward.flatMap((node) => node.inputs).filter((input) => this.#activations.has(input))
+    const { builder } = this.#copier
+    for (const node of this.#neededFrom(wanted, layer)) {
+      builder.layer = layer
+      const clone =
+        node.layer === layer && !isOp(node, 'read')
+          ? remake(builder, node, node.inputs.map((input) => clones.get(input) ?? this.#copier.of(input)))
+          : builder.barrier(this.#copier.of(node), `layer ${layer}`, after)
+      clones.set(node, clone)
+    }
+    return clones
+  }
+
+  /** Activations of the layer that the wanted ones depend on, and those from outside that these begin with. */
+  #neededFrom(wanted: readonly Node[], layer: number): Node[] {
+    const seen = new Set<Node>()
+    const open = [...wanted]
+    for (let node = open.pop(); node; node = open.pop()) {
+      if (seen.has(node)) continue
+      seen.add(node)
+      if (node.layer !== layer) continue
+      for (const input of node.inputs) {
+        // The seed is no activation, but random numbers drawn again must not be those that were kept.
+        if (this.#activations.has(input) || isOp(node, 'random')) open.push(input)
+      }
+    }
+    return [...seen].sort((a, b) => a.id - b.id)
+  }
+
+  /** The latest value made so far outside the layer that its backward pass continues from. */
+  #arrived(layer: number, first: Node, nodes: readonly Node[]): Node | undefined {
+    let latest: Node | undefined
+    for (const node of nodes) {
+      if (node.layer !== layer || this.#forward.has(node)) continue
+      for (const input of node.inputs) {
+        const outside = !this.#forward.has(input) && input.layer !== layer && input.inputs.length > 0
+        if (outside && input.id < first.id && (latest === undefined || input.id > latest.id)) latest = input
+      }
+    }
+    return latest && this.#copier.of(latest)
+  }
+}
+
+/**
+ * Floats that are computed from what is new in every step, and the random numbers drawn for it. Conditions and integers
+ * are not among them: a mask that is kept apart would have to be stored.
+ */
+function activationsAmong(forward: ReadonlySet<Node>): ReadonlySet<Node> {
+  const activations = new Set<Node>()
+  const fresh = new Set<Node>()
+  for (const node of [...forward].sort((a, b) => a.id - b.id)) {
+    const random = isOp(node, 'random')
+    const integer = node.dtype === 'i32'
+    if (random || (integer && isOp(node, 'read')) || node.inputs.some((input) => fresh.has(input))) fresh.add(node)
+    if (fresh.has(node) && node.dtype === 'f32') activations.add(node)
+  }
+  return activations
+}

@@ -1,0 +1,49 @@
+// Learning rates as graph nodes: the rate of a step is computed from the step's number where the update runs, in the
+// project's own arithmetic, so that a resumed run and another device get the same bits.
+
+import { UserError } from '../diagnostic.ts'
+import type { GraphBuilder } from '../graph/builder.ts'
+import type { Node } from '../graph/node.ts'
+
+/** Counted in updates of the weights. */
+export interface RateSchedule {
+  readonly kind: 'constant' | 'linear' | 'cosine'
+  readonly peak: number
+  /** Steps over which the rate rises linearly; the last of them has the peak. */
+  readonly warmup: number
+  /** Steps of the whole run; at the last one `linear` and `cosine` reach 0. */
+  readonly total: number
+}
+
+/** @throws UserError HD301 for numbers that make no schedule */
+export function checkSchedule({ peak, warmup, total }: RateSchedule): void {
+  const whole = (value: number): boolean => Number.isSafeInteger(value) && value >= 0 && value < 2 ** 24
+  if (!(Number.isFinite(peak) && peak >= 0)) throw new UserError('HD301', `the learning rate is ${peak}`)
+  if (!whole(total) || total < 1) throw new UserError('HD301', `the run has ${total} steps`)
+  if (!whole(warmup)) throw new UserError('HD301', `the learning rate warms up for ${warmup} steps`)
+}
+
+/**
+ * The rate of step t = 1, 2, … (i32 scalar), W = warmup, T = total, p = min((t − W) / (T − W), 1):
+ *
+ *     t ≤ W       peak · t / W
+ *     constant    peak
+ *     linear      peak · (1 − p)
+ *     cosine      peak · ½ (1 + cos πp)
+ */
+export function rateAt(b: GraphBuilder, schedule: RateSchedule, step: Node): Node {
+  const { kind, peak, warmup, total } = schedule
+  const t = b.map('toFloat', step)
+  const later = kind === 'constant' ? b.float(peak) : decayed(b, schedule, t, Math.max(1, total - warmup))
+  if (warmup === 0) return later
+  const rising = b.map('mul', b.float(peak), b.map('div', t, b.float(warmup)))
+  return b.map('select', b.map('lessEqual', t, b.float(warmup)), rising, later)
+}
+
+function decayed(b: GraphBuilder, { kind, peak, warmup }: RateSchedule, t: Node, length: number): Node {
+  const past = b.map('div', b.map('sub', t, b.float(warmup)), b.float(length))
+  const progress = b.map('min', past, b.float(1))
+  if (kind === 'linear') return b.map('mul', b.float(peak), b.map('sub', b.float(1), progress))
+  const wave = b.map('cos', b.map('mul', progress, b.float(Math.PI)))
+  return b.map('mul', b.float(peak), b.map('mul', b.float(0.5), b.map('add', b.float(1), wave)))
+}

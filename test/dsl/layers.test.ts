@@ -1,0 +1,282 @@
+// The layers' numbers against formulas written independently here, in doubles, at odd sizes.
+
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import { erf } from '../../compiler/graph/float64.ts'
+import { axis, attend, causal, crossEntropy, dropout, gelu, iota, key, layerNorm, rename } from '../../dsl/index.ts'
+import {
+  compare,
+  dot,
+  merge,
+  pick,
+  rmsNorm,
+  rope,
+  seq,
+  silu,
+  softmax,
+  split,
+  stack,
+  sum,
+  toFloat,
+} from '../../dsl/index.ts'
+import { exponential, naturalLog } from '../../dsl/frequencies.ts'
+import { runPiece, sampleValues, tracePiece } from './tracing.ts'
+
+function close(actual: ArrayLike<number>, expected: readonly number[], tolerance = 1e-7): void {
+  assert.equal(actual.length, expected.length)
+  for (let index = 0; index < expected.length; index++) {
+    const [got, wanted] = [actual[index] ?? Number.NaN, expected[index] ?? Number.NaN]
+    assert.ok(Math.abs(got - wanted) <= tolerance * Math.max(1, Math.abs(wanted)), `${index}: ${got} is not ${wanted}`)
+  }
+}
+
+/** Consecutive rows of a row-major matrix. */
+function rows(values: readonly number[], width: number): number[][] {
+  return Array.from({ length: values.length / width }, (_, row) => values.slice(row * width, (row + 1) * width))
+}
+
+const mean = (row: readonly number[]): number => row.reduce((a, b) => a + b, 0) / row.length
+
+describe('layers', () => {
+  for (const width of [1, 7, 33]) {
+    it(`normalise ${width} wide rows`, () => {
+      const x = sampleValues(5 * width, 1)
+      const weight = sampleValues(width, 2)
+      const bias = sampleValues(width, 3)
+      const trace = (kind: 'layer' | 'rms') =>
+        tracePiece((p) => {
+          const row = axis('row', 5)
+          const embed = axis('embed', width)
+          const value = p.param('x', [row, embed])
+          const options = { over: embed, eps: 1e-3 }
+          if (kind === 'rms') return rmsNorm(value, p.param('weight', [embed]), options)
+          return layerNorm(value, p.param('weight', [embed]), p.param('bias', [embed]), options)
+        })
+      const layered = rows(x, width).flatMap((row) => {
+        const variance = mean(row.map((v) => (v - mean(row)) ** 2))
+        return row.map((v, i) => ((v - mean(row)) / Math.sqrt(variance + 1e-3)) * (weight[i] ?? 0) + (bias[i] ?? 0))
+      })
+      // 1/width is a float32 constant: half an ulp of it is what separates the results.
+      close(runPiece(trace('layer'), { x, weight, bias }).data, layered, 1e-6)
+      const rooted = rows(x, width).flatMap((row) => {
+        const square = mean(row.map((v) => v * v))
+        return row.map((v, i) => (v / Math.sqrt(square + 1e-3)) * (weight[i] ?? 0))
+      })
+      close(runPiece(trace('rms'), { x, weight }).data, rooted, 1e-6)
+    })
+  }
+
+  it('apply gelu in both forms, and silu', () => {
+    const x = sampleValues(33, 5)
+    const run = (fn: 'erf' | 'tanh' | 'silu') =>
+      runPiece(
+        tracePiece((p) => {
+          const value = p.param('x', [axis('a', 33)])
+          return fn === 'silu' ? silu(value) : gelu(value, fn)
+        }),
+        { x },
+      ).data
+    close(
+      run('erf'),
+      x.map((v) => (v / 2) * (1 + erf(v / Math.SQRT2))),
+    )
+    const inner = (v: number) => Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3)
+    close(
+      run('tanh'),
+      x.map((v) => (v / 2) * (1 + Math.tanh(inner(v)))),
+    )
+    close(
+      run('silu'),
+      x.map((v) => v / (1 + Math.exp(-v))),
+    )
+  })
+
+  it('softmax sums to one and crossEntropy is its logarithm', () => {
+    const logits = sampleValues(3 * 31, 7)
+    const softened = runPiece(
+      tracePiece((p) => {
+        const row = axis('row', 3)
+        const vocab = axis('vocab', 31)
+        return softmax(p.param('x', [row, vocab]), vocab)
+      }),
+      { x: logits },
+    )
+    const expected = rows(logits, 31).map((row) => {
+      const total = row.reduce((sum, v) => sum + Math.exp(v), 0)
+      return row.map((v) => Math.exp(v) / total)
+    })
+    close(softened.data, expected.flat())
+    const losses = runPiece(
+      tracePiece((p) => {
+        const vocab = axis('vocab', 31)
+        const row = axis('row', 3)
+        return crossEntropy(p.param('x', [row, vocab]), iota(row), vocab)
+      }),
+      { x: logits },
+    )
+    close(
+      losses.data,
+      expected.map((row, index) => -Math.log(row[index] ?? 0)),
+    )
+  })
+
+  it('rotates halves by the position', () => {
+    const x = sampleValues(7 * 6, 11)
+    const rotated = runPiece(
+      tracePiece((p) => {
+        const place = axis('place', 7)
+        const dim = axis('dim', 6)
+        return rope(p.param('x', [place, dim]), { over: dim, at: place, theta: 1000 })
+      }),
+      { x },
+    )
+    const expected = rows(x, 6).flatMap((row, position) => {
+      const angle = (index: number) => position * Math.fround(1 / Math.fround(1000 ** Math.fround(index / 3)))
+      const at = (index: number) => row[index] ?? 0
+      const low = [0, 1, 2].map((i) => at(i) * Math.cos(angle(i)) - at(i + 3) * Math.sin(angle(i)))
+      const high = [0, 1, 2].map((i) => at(i + 3) * Math.cos(angle(i)) + at(i) * Math.sin(angle(i)))
+      return [...low, ...high]
+    })
+    close(rotated.data, expected)
+  })
+
+  it('attends with groups of queries, causally', () => {
+    const [length, groups, dims] = [7, 2, 3]
+    const q = sampleValues(length * groups * dims, 3)
+    const k = sampleValues(length * dims, 5)
+    const v = sampleValues(length * dims, 9)
+    const attended = runPiece(
+      tracePiece((p) => {
+        const place = axis('place', length)
+        const earlier = axis('earlier', length)
+        const [group, dim] = [axis('group', groups), axis('dim', dims)]
+        return attend(p.param('q', [place, group, dim]), p.param('k', [earlier, dim]), p.param('v', [earlier, dim]), {
+          over: dim,
+          keys: earlier,
+          mask: causal({ at: place }),
+          scale: 0.5,
+        })
+      }),
+      { q, k, v },
+    )
+    const keys = rows(k, dims)
+    const values = rows(v, dims)
+    const expected = rows(q, dims).flatMap((query, row) => {
+      const seen = keys.slice(0, Math.floor(row / groups) + 1)
+      const scores = seen.map((one) => Math.exp(0.5 * one.reduce((total, x, i) => total + x * (query[i] ?? 0), 0)))
+      const total = scores.reduce((a, b) => a + b, 0)
+      return query.map((_, i) => scores.reduce((sum, score, at) => sum + (score / total) * (values[at]?.[i] ?? 0), 0))
+    })
+    close(attended.data, expected)
+  })
+
+  it('refuses a mask over an axis that the scores lack', () => {
+    const build = () =>
+      tracePiece((p) => {
+        const dim = axis('dim', 3)
+        const place = axis('place', 7)
+        const x = p.param('x', [place, dim])
+        const earlier = axis('earlier', 7)
+        return attend(x, rename(x, place, earlier), rename(x, place, earlier), {
+          over: dim,
+          keys: earlier,
+          mask: compare('less', iota(seq), iota(earlier)),
+          scale: 1,
+        })
+      })
+    assert.throws(build, /attend: the mask \(seq, earlier\) has axis 'seq', which the scores \(place, earlier\) lack/)
+  })
+})
+
+describe('movement', () => {
+  it('split, pick, stack and merge restore what they took apart', () => {
+    const sizes = fc.record({ outer: fc.integer({ min: 1, max: 5 }), inner: fc.integer({ min: 1, max: 5 }) })
+    fc.assert(
+      fc.property(sizes, ({ outer, inner }) => {
+        const x = sampleValues(3 * outer * inner, outer + 2 * inner)
+        const restored = runPiece(
+          tracePiece((p) => {
+            const [row, whole] = [axis('row', 3), axis('whole', outer * inner)]
+            const [a, b] = [axis('a', outer), axis('b', inner)]
+            const parts = split(p.param('x', [row, whole]), whole, [a, b])
+            const picked = Array.from({ length: outer }, (_, index) => pick(parts, a, index))
+            return merge(stack(picked, a), [a, b], whole)
+          }),
+          { x },
+        )
+        close(restored.data, x)
+      }),
+      { numRuns: 25 },
+    )
+  })
+
+  it('dot over several axes is the sum of the products', () => {
+    const [x, y] = [sampleValues(2 * 3 * 5, 3), sampleValues(3 * 5, 4)]
+    const result = runPiece(
+      tracePiece((p) => {
+        const [a, b, c] = [axis('a', 2), axis('b', 3), axis('c', 5)]
+        return dot(p.param('x', [a, b, c]), p.param('y', [b, c]), [b, c])
+      }),
+      { x, y },
+    )
+    close(
+      result.data,
+      rows(x, 15).map((row) => row.reduce((total, v, i) => total + v * (y[i] ?? 0), 0)),
+    )
+  })
+
+  it('sums over a run-time length only what is there', () => {
+    const piece = tracePiece(() => sum(rename(toFloat(iota(seq)), seq, key), key))
+    assert.deepEqual([...runPiece(piece, {}, 5).data], [0 + 1 + 2 + 3 + 4])
+  })
+})
+
+describe('dropout', () => {
+  const width = 4000
+  const piece = (p: number, training: boolean) =>
+    tracePiece((scope) => dropout(scope.param('x', [axis('a', width)]), p), training)
+  const x = Array.from({ length: width }, () => 1)
+
+  it('zeroes about a share p and scales the rest so that the mean stays', () => {
+    const dropped = runPiece(piece(0.25, true), { x, seed: [3] }).data
+    const zeros = dropped.filter((value) => value === 0).length
+    // Five standard deviations of a binomial.
+    assert.ok(Math.abs(zeros - width / 4) < 5 * Math.sqrt(width * 0.25 * 0.75), `${zeros} zeros`)
+    for (const value of dropped) assert.ok(value === 0 || Math.abs(value - 1 / 0.75) < 1e-6, `${value}`)
+  })
+
+  it('is the identity for p = 0 and outside training', () => {
+    assert.equal(piece(0, true).node.op, 'read')
+    assert.equal(piece(0.5, false).node.op, 'read')
+  })
+
+  it('draws other numbers at every call, and the same again for the same seed', () => {
+    const twice = tracePiece((p) => {
+      const value = p.param('x', [axis('a', width)])
+      return stack([dropout(value, 0.5), dropout(value, 0.5)], axis('call', 2))
+    })
+    const first = runPiece(twice, { x, seed: [3] }).data
+    assert.deepEqual(runPiece(twice, { x, seed: [3] }).data, first)
+    assert.notDeepEqual(
+      first.filter((_, i) => i % 2 === 0),
+      first.filter((_, i) => i % 2 === 1),
+    )
+    assert.notDeepEqual(runPiece(twice, { x, seed: [4] }).data, first)
+    assert.equal(twice.trace.streams, 2)
+  })
+})
+
+describe('frequencies', () => {
+  it('exponential and naturalLog agree with the engine to a few ulp', () => {
+    fc.assert(
+      fc.property(fc.double({ min: 1e-12, max: 1e12, noNaN: true }), (x) => {
+        assert.ok(Math.abs(naturalLog(x) - Math.log(x)) <= 4e-16 * Math.max(1, Math.abs(Math.log(x))))
+      }),
+    )
+    fc.assert(
+      fc.property(fc.double({ min: -600, max: 600, noNaN: true }), (x) => {
+        assert.ok(Math.abs(exponential(x) / Math.exp(x) - 1) <= 1e-13)
+      }),
+    )
+  })
+})

@@ -1,0 +1,138 @@
+// A recipe is data: printed, frozen, complete; and every wrong key or value is one sentence at the call, at run time too.
+
+import assert from 'node:assert/strict'
+import { fileURLToPath } from 'node:url'
+import { UserError } from '../../compiler/diagnostic.ts'
+import * as heddle from '../../dsl/index.ts'
+import { adamW, completions, constant, cosine, fullFineTuning, isRecipe, linearDecay } from '../../dsl/index.ts'
+import { lora, recipe, recipePlace, text } from '../../dsl/index.ts'
+import { gpt2, qwen2 } from '../../models/index.ts'
+import { golden } from '../support/golden.ts'
+
+// The types are switched off where a JavaScript author is played.
+// oxlint-disable-next-line typescript/no-explicit-any
+type Loose = any
+const h: Record<string, Loose> = heddle
+
+const good = () => ({
+  model: qwen2.from('Qwen/Qwen2.5-0.5B'),
+  adapt: lora({ rank: 8, alpha: 16, targets: ['q_proj', 'self_attn.v_proj'] }),
+  data: completions('records.jsonl', { loss: 'completion' }),
+  optimizer: adamW({ rate: cosine({ peak: 2e-4, warmup: 0.03 }), clip: 1 }),
+  batch: { sequences: 1, length: 256, epochs: 2 },
+})
+
+describe('recipe', () => {
+  it('fills in what is left to us, and prints', () => {
+    golden('dsl/recipe.json', `${JSON.stringify(recipe(good()), null, 2)}\n`)
+  })
+
+  it('knows its place and is told from any other object', () => {
+    const made = recipe(good())
+    assert.ok(isRecipe(made))
+    assert.ok(!isRecipe({ ...made }))
+    assert.equal(recipePlace(made)?.file, fileURLToPath(import.meta.url))
+    assert.equal(made.model.definition.name, 'qwen2')
+  })
+
+  it('is frozen throughout and does not follow its arguments', () => {
+    const targets: string[] = ['c_attn']
+    const made = recipe({ ...good(), model: gpt2.from('./gpt2'), adapt: h.lora({ rank: 1, alpha: 2, targets }) })
+    targets.push('c_fc')
+    assert.deepEqual((made.adapt as heddle.LoraAdaptation).targets, ['c_attn'])
+    const frozen = (value: unknown): boolean =>
+      typeof value !== 'object' || value === null || (Object.isFrozen(value) && Object.values(value).every(frozen))
+    assert.ok(frozen(made))
+  })
+
+  it('takes each kind of its parts', () => {
+    const made = recipe({
+      ...good(),
+      adapt: fullFineTuning(),
+      data: text('notes.jsonl'),
+      optimizer: adamW({
+        rate: linearDecay({ peak: 1e-3, warmup: 3, floor: 1e-5 }),
+        betas: [0.8, 0.99],
+        epsilon: 1e-6,
+      }),
+      batch: { sequences: 2, length: 77, accumulate: 3, steps: 30 },
+      checkpoints: 'none',
+      device: 'phone',
+      seed: 7,
+      out: 'adapter',
+    })
+    assert.deepEqual(made.optimizer.rate, { kind: 'linear', peak: 1e-3, warmup: 3, floor: 1e-5 })
+    assert.deepEqual(made.batch, { sequences: 2, length: 77, accumulate: 3, steps: 30 })
+    assert.deepEqual([made.device, made.seed, made.out, made.checkpoints], ['phone', 7, 'adapter', 'none'])
+    assert.equal(adamW({ rate: constant(1e-4) }).clip, undefined)
+  })
+})
+
+const mistakes: Record<string, () => unknown> = {
+  'no object': () => h.recipe(),
+  'a key of another version': () => h.recipe({ ...good(), energy: { dutyCycle: 0.8 } }),
+  'a key of the prototype': () => h.recipe(JSON.parse('{"__proto__": 1, "constructor": 2}')),
+  'no data': () => h.recipe({ ...good(), data: undefined }),
+  'a model that is a name': () => h.recipe({ ...good(), model: 'Qwen/Qwen2.5-0.5B' }),
+  'a checkpoint without a name': () => h.recipe({ ...good(), model: qwen2.from(' ') }),
+  'a target of another model': () => h.recipe({ ...good(), adapt: lora({ rank: 1, alpha: 1, targets: ['c_attn'] }) }),
+  'an adaptation that only looks like one': () => h.recipe({ ...good(), adapt: { kind: 'lora', rank: 8 } }),
+  'steps and epochs': () => h.recipe({ ...good(), batch: { sequences: 1, length: 8, steps: 2, epochs: 1 } }),
+  'neither steps nor epochs': () => h.recipe({ ...good(), batch: { sequences: 1, length: 8 } }),
+  'half a sequence': () => h.recipe({ ...good(), batch: { sequences: 0.5, length: 8, steps: 1 } }),
+  'a batch of a wrong key': () => h.recipe({ ...good(), batch: { sequences: 1, length: 8, steps: 1, size: 4 } }),
+  'a warm-up longer than the run': () =>
+    h.recipe({
+      ...good(),
+      optimizer: adamW({ rate: cosine({ peak: 1e-4, warmup: 9 }) }),
+      batch: { sequences: 1, length: 8, steps: 3 },
+    }),
+  'weights in another type': () => h.recipe({ ...good(), weights: { frozen: 'bf16' } }),
+  'checkpoints by halves': () => h.recipe({ ...good(), checkpoints: 'some' }),
+  'a negative seed': () => h.recipe({ ...good(), seed: -1 }),
+  'an output that is no path': () => h.recipe({ ...good(), out: 3 }),
+  'a rank of nothing': () => h.lora({ rank: 0, alpha: 1, targets: ['q_proj'] }),
+  'a rank that is endless': () => h.lora({ rank: Infinity, alpha: 1, targets: ['q_proj'] }),
+  'no targets': () => h.lora({ rank: 1, alpha: 1, targets: [] }),
+  'targets that are one string': () => h.lora({ rank: 1, alpha: 1, targets: 'q_proj' }),
+  'a target twice': () => h.lora({ rank: 1, alpha: 1, targets: ['q_proj', 'q_proj'] }),
+  'a dropout of everything': () => h.lora({ rank: 1, alpha: 1, dropout: 1, targets: ['q_proj'] }),
+  'a scaling that is a word': () => h.lora({ rank: 1, alpha: 1, rslora: 'yes', targets: ['q_proj'] }),
+  DoRA: () => h.lora({ rank: 1, alpha: 1, targets: ['q_proj'], dora: true }),
+  'a loss nobody computes': () => h.completions('r.jsonl', { loss: 'assistant' }),
+  'records without a path': () => h.completions('', { loss: 'all' }),
+  'text without a path': () => h.text(),
+  'a rate that is a number': () => h.adamW({ rate: 1e-4 }),
+  'a rate of zero': () => h.constant(0),
+  'a warm-up of one and a half': () => h.cosine({ peak: 1e-4, warmup: 1.5 }),
+  'a floor above the peak': () => h.linearDecay({ peak: 1e-4, floor: 1e-3 }),
+  'one beta': () => h.adamW({ rate: constant(1), betas: [0.9] }),
+  'a beta of one': () => h.adamW({ rate: constant(1), betas: [0.9, 1] }),
+  'an epsilon of zero': () => h.adamW({ rate: constant(1), epsilon: 0 }),
+  'a clip that is not a number': () => h.adamW({ rate: constant(1), clip: NaN }),
+  'no optimizer options': () => h.adamW(),
+}
+
+describe('recipe mistakes', () => {
+  const printed: string[] = []
+
+  for (const [title, mistake] of Object.entries(mistakes)) {
+    it(`${title} is one sentence at the call`, () => {
+      try {
+        mistake()
+      } catch (error) {
+        assert.ok(error instanceof UserError, String((error as Error).stack))
+        assert.equal(error.place?.file, fileURLToPath(import.meta.url))
+        assert.match(error.code, /^HD(30[1-4]|109)$/)
+        const sentence = error.mend === undefined ? error.message : `${error.message}; ${error.mend}`
+        printed.push(`${title}\n  ${error.code} ${sentence}\n`)
+        return
+      }
+      assert.fail('nothing was refused')
+    })
+  }
+
+  it('read as the golden says', () => {
+    golden('dsl/recipe-errors.txt', printed.join(''))
+  })
+})

@@ -1,0 +1,60 @@
+// Training graphs against PyTorch, transformers and PEFT: loss, every gradient, the curve of 30 steps. The interpreter in
+// float64 runs them, so what is tested here is the graph and nothing below it.
+
+import assert from 'node:assert/strict'
+import { float64 } from '../../compiler/graph/float64.ts'
+import { verifyGraph } from '../../compiler/graph/verify.ts'
+import { gradientError, oracleCases } from '../support/oracle.ts'
+import { declaredName, session, traceCase, trainingPasses, transformed } from './oracleModel.ts'
+
+/** The tolerances of the issue, for float32; float64 must do far better. */
+const lossTolerance = 1e-7
+const gradientTolerance = 2e-6
+const curveTolerance = 1e-5
+
+function relative(actual: number, expected: number): number {
+  return Math.abs(actual - expected) / Math.abs(expected)
+}
+
+describe('training graphs against PyTorch', () => {
+  for (const oracle of oracleCases()) {
+    it(`${oracle.name}: loss and every gradient`, () => {
+      const one = traceCase(oracle)
+      const graph = transformed(one.traced, trainingPasses(one))
+      verifyGraph(graph)
+      const run = session(one, graph, float64)
+      run.setBatch(oracle.batch)
+      run.run('accumulate')
+      const weight = run.scalar('sum/weight')
+      const lossError = relative(run.scalar('sum/loss') / weight, oracle.loss)
+      assert.ok(lossError < lossTolerance, `the loss is off by ${lossError}`)
+      const trained = [...graph.declarations.values()].filter(({ role }) => role === 'trainable')
+      assert.equal(trained.length, oracle.gradients.size)
+      for (const [name, expected] of oracle.gradients) {
+        const gradient = run.stored(`grad/${declaredName(name)}`).map((sum) => sum / weight)
+        const error = gradientError(gradient, expected)
+        assert.ok(expected.norm > 0 && error < gradientTolerance, `the gradient of ${name} is off by ${error}`)
+      }
+      run.run('measure')
+      assert.ok(relative(run.scalar('report/gradient_norm'), oracle.gradientNorm) < gradientTolerance)
+      assert.ok(relative(run.scalar('report/loss'), oracle.loss) < lossTolerance)
+    })
+  }
+
+  for (const oracle of oracleCases().filter(({ size }) => size === 'small')) {
+    it(`${oracle.name}: the curve of 30 steps`, () => {
+      const one = traceCase(oracle)
+      const run = session(one, transformed(one.traced, trainingPasses(one)), float64)
+      run.setBatch(oracle.batch)
+      for (const [step, expected] of oracle.curve.losses.entries()) {
+        for (const name of ['accumulate', 'measure', 'apply']) run.run(name)
+        const error = relative(run.scalar('report/loss'), expected)
+        assert.ok(error < curveTolerance, `the loss of step ${step + 1} is off by ${error}`)
+        const norm = relative(run.scalar('report/gradient_norm'), oracle.curve.gradientNorms[step] ?? NaN)
+        assert.ok(norm < 1e-3, `the gradient norm of step ${step + 1} is off by ${norm}`)
+        assert.ok(Math.abs(run.scalar('report/rate') - (oracle.curve.rates[step] ?? NaN)) < 1e-9)
+      }
+      assert.equal(run.scalar('optimizer/step'), 30)
+    })
+  }
+})
