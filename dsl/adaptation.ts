@@ -42,7 +42,7 @@ export function lora<const Target extends string>(options: LoraOptions<Target>):
   const given = new GivenValues(options, 'lora', ['rank', 'alpha', 'dropout', 'targets', 'rslora'], callPlace())
   const { targets, rslora = false } = options
   const named = Array.isArray(targets) && targets.every((target) => typeof target === 'string' && target !== '')
-  if (!named || targets.length === 0) given.fail('targets', 'a list of module names')
+  if (!named || targets.length === 0) given.fail('targets', 'a list of at least one module name')
   if (new Set(targets).size !== targets.length) given.refuse('a target stands twice')
   if (typeof rslora !== 'boolean') given.fail('rslora', 'true or false')
   return frozen({

@@ -34,8 +34,8 @@ export function constant(rate: number): ConstantRate {
   return frozen({ kind: 'constant', rate: given.number('rate', 'a positive number', (value) => value > 0) })
 }
 
-function decaying(kind: DecayingRate['kind'], options: DecayOptions): DecayingRate {
-  const given = new GivenValues(options, kind, ['peak', 'warmup', 'floor'], callPlace())
+function decaying(kind: DecayingRate['kind'], call: string, options: DecayOptions): DecayingRate {
+  const given = new GivenValues(options, call, ['peak', 'warmup', 'floor'], callPlace())
   const peak = given.number('peak', 'a positive number', (value) => value > 0)
   return frozen({
     kind,
@@ -52,12 +52,12 @@ function decaying(kind: DecayingRate['kind'], options: DecayOptions): DecayingRa
 
 /** Warm-up, then a straight line down to the floor. */
 export function linearDecay(options: DecayOptions): DecayingRate {
-  return decaying('linear', options)
+  return decaying('linear', 'linearDecay', options)
 }
 
 /** Warm-up, then half a cosine down to the floor (Loshchilov and Hutter 2017). */
 export function cosine(options: DecayOptions): DecayingRate {
-  return decaying('cosine', options)
+  return decaying('cosine', 'cosine', options)
 }
 
 /** AdamW (Loshchilov and Hutter 2019), bias-corrected, decay decoupled from the gradient. */
@@ -94,7 +94,11 @@ export function adamW(options: AdamWOptions): AdamWOptimizer {
   const [first, second] = betas as [number, number]
   return frozen({
     kind: 'adamW',
-    rate: given.made<RateSchedule>('rate', ['constant', 'linear', 'cosine'], 'constant(…), linear(…) or cosine(…)'),
+    rate: given.made<RateSchedule>(
+      'rate',
+      ['constant', 'linear', 'cosine'],
+      'constant(…), linearDecay(…) or cosine(…)',
+    ),
     betas: [first, second] as const,
     epsilon: given.number('epsilon', 'a positive number', (value) => value > 0, 1e-8),
     weightDecay: given.number('weightDecay', 'at least 0', (value) => value >= 0, 0),

@@ -10,6 +10,8 @@ export const size = z
   .min(1)
   .max(1 << 22)
 export const layerCount = z.int().min(1).max(1024)
+/** A word that messages may repeat. */
+export const word = z.string().regex(/^[\w.-]{1,64}$/, 'it is no name')
 export const flag = z.boolean()
 export const positiveNumber = z.number().positive()
 

@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { add, attend, axis, causal, causalLM, defineModel, embedding, gelu, key, layer } from '../dsl/index.ts'
 import { layerNorm, linear, pick, positionEmbedding, rename, seq, tied, untied } from '../dsl/index.ts'
 import type { GeluForm, ParameterScope, Tensor } from '../dsl/index.ts'
-import { checkConfig, flag, layerCount, positiveNumber, refuseUnless, requireFit, size } from './config.ts'
+import { checkConfig, flag, layerCount, positiveNumber, refuseUnless, requireFit, size, word } from './config.ts'
 
 const schema = z.looseObject({
   vocab_size: size,
@@ -14,7 +14,7 @@ const schema = z.looseObject({
   n_layer: layerCount,
   n_head: size,
   n_inner: size.nullish(),
-  activation_function: z.string().default('gelu_new'),
+  activation_function: word.default('gelu_new'),
   layer_norm_epsilon: positiveNumber.default(1e-5),
   tie_word_embeddings: flag.default(true),
   scale_attn_weights: flag.default(true),

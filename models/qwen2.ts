@@ -5,12 +5,15 @@ import { z } from 'zod'
 import { add, attend, axis, causal, causalLM, defineModel, embedding, key, layer, linear } from '../dsl/index.ts'
 import { mul, rename, rmsNorm, rope, seq, silu, tied, untied } from '../dsl/index.ts'
 import type { Tensor } from '../dsl/index.ts'
-import { checkConfig, flag, layerCount, positiveNumber, refuseUnless, requireFit, size } from './config.ts'
+import { checkConfig, flag, layerCount, positiveNumber, refuseUnless, requireFit, size, word } from './config.ts'
+
+/** Rotary tables have half as many entries; no model comes near. */
+const headSize = z.int().min(1).max(8192)
 
 const ropeSchema = z.looseObject({
   rope_theta: positiveNumber.optional(),
-  rope_type: z.string().optional(),
-  type: z.string().optional(),
+  rope_type: word.optional(),
+  type: word.optional(),
 })
 
 const schema = z.looseObject({
@@ -20,15 +23,15 @@ const schema = z.looseObject({
   num_hidden_layers: layerCount,
   num_attention_heads: size,
   num_key_value_heads: size.nullish(),
-  head_dim: size.nullish(),
-  hidden_act: z.string().default('silu'),
+  head_dim: headSize.nullish(),
+  hidden_act: word.default('silu'),
   rms_norm_eps: positiveNumber.default(1e-6),
   rope_theta: positiveNumber.nullish(),
   rope_parameters: ropeSchema.nullish(),
   rope_scaling: ropeSchema.nullish(),
   tie_word_embeddings: flag.default(false),
   use_sliding_window: flag.default(false),
-  layer_types: z.array(z.string()).nullish(),
+  layer_types: z.array(word).nullish(),
 })
 
 /** What of a Qwen2's config.json its graph depends on. */

@@ -2,7 +2,7 @@
 // uses forward values computed again from the layer's input instead of kept ones. Which layers is the plan's decision.
 
 import { isOp, rootsOf, topological } from '../graph/node.ts'
-import type { GraphFunction, Node } from '../graph/node.ts'
+import type { Graph, GraphFunction, Node } from '../graph/node.ts'
 import { functionNamed } from './pass.ts'
 import type { Pass } from './pass.ts'
 import { builderAfter, Copier, remake } from './rebuild.ts'
@@ -32,22 +32,22 @@ export function checkpointLayers(layers: CheckpointedLayers, name = 'accumulate'
       const builder = builderAfter(graph)
       const copier = new Copier(builder, provenance)
       const accumulate = functionNamed(graph, name)
-      const others = graph.functions.filter((fn) => fn !== accumulate)
-      const forward = new Set(topological(forwardRoots(accumulate)))
-      copier.add([...forward, ...others.flatMap(rootsOf)])
-      const clones = new Clones(copier, forward)
+      const forward = topological(forwardRoots(accumulate))
+      copier.add(forward)
       const nodes = topological(rootsOf(accumulate))
+      const clones = new Clones(copier, graph, forward, nodes)
+      const isForward = new Set(forward)
       for (const node of nodes) {
-        if (forward.has(node)) continue
+        if (isForward.has(node)) continue
         const layer = node.layer
         builder.layer = layer
         const inputs = chosen(layer)
-          ? node.inputs.map((input) => clones.of(input, layer, node, nodes))
+          ? node.inputs.map((input) => clones.of(input, layer, node))
           : node.inputs.map((input) => copier.of(input))
         builder.layer = layer
         copier.place(node, remake(builder, node, inputs))
       }
-      builder.layer = undefined
+      copier.add(graph.functions.flatMap(rootsOf))
       for (const fn of graph.functions) builder.define(copier.fn(fn))
       return builder.finish()
     },
@@ -69,27 +69,30 @@ class Clones {
   readonly #copier: Copier
   readonly #forward: ReadonlySet<Node>
   readonly #activations: ReadonlySet<Node>
+  /** The function's nodes in order. */
+  readonly #nodes: readonly Node[]
   readonly #byLayer = new Map<number, Map<Node, Node>>()
 
-  constructor(copier: Copier, forward: ReadonlySet<Node>) {
+  constructor(copier: Copier, graph: Graph, forward: readonly Node[], nodes: readonly Node[]) {
     this.#copier = copier
-    this.#forward = forward
-    this.#activations = activationsAmong(forward)
+    this.#forward = new Set(forward)
+    this.#activations = activationsAmong(graph, forward)
+    this.#nodes = nodes
   }
 
   /** What a backward node of the layer has to read in place of one of its operands. */
-  of(operand: Node, layer: number, user: Node, nodes: readonly Node[]): Node {
+  of(operand: Node, layer: number, user: Node): Node {
     if (!this.#activations.has(operand)) return this.#copier.of(operand)
-    const clones = this.#byLayer.get(layer) ?? this.#cloneLayer(layer, user, nodes)
+    const clones = this.#byLayer.get(layer) ?? this.#cloneLayer(layer, user)
     return clones.get(operand) ?? this.#copier.of(operand)
   }
 
   /** All of the layer that its backward pass reads, in the order of the first computation. */
-  #cloneLayer(layer: number, first: Node, nodes: readonly Node[]): Map<Node, Node> {
+  #cloneLayer(layer: number, first: Node): Map<Node, Node> {
     const clones = new Map<Node, Node>()
     this.#byLayer.set(layer, clones)
-    const after = this.#arrived(layer, first, nodes)
-    const backward = nodes.filter((node) => node.layer === layer && !this.#forward.has(node))
+    const after = this.#arrived(layer, first)
+    const backward = this.#nodes.filter((node) => node.layer === layer && !this.#forward.has(node))
     const wanted = backward.flatMap((node) => node.inputs).filter((input) => this.#activations.has(input))
     const { builder } = this.#copier
     for (const node of this.#neededFrom(wanted, layer)) {
@@ -120,9 +123,9 @@ class Clones {
   }
 
   /** The latest value made so far outside the layer that its backward pass continues from. */
-  #arrived(layer: number, first: Node, nodes: readonly Node[]): Node | undefined {
+  #arrived(layer: number, first: Node): Node | undefined {
     let latest: Node | undefined
-    for (const node of nodes) {
+    for (const node of this.#nodes) {
       if (node.layer !== layer || this.#forward.has(node)) continue
       for (const input of node.inputs) {
         const outside = !this.#forward.has(input) && input.layer !== layer && input.inputs.length > 0
@@ -134,17 +137,20 @@ class Clones {
 }
 
 /**
- * Floats that are computed from what is new in every step, and the random numbers drawn for it. Conditions and integers
- * are not among them: a mask that is kept apart would have to be stored.
+ * What has to be computed again: floats that depend on the step's inputs, random numbers, and everything made of either.
+ * Conditions and integers made of integers alone are not among them: a mask is cheap to make and large to keep.
  */
-function activationsAmong(forward: ReadonlySet<Node>): ReadonlySet<Node> {
+function activationsAmong(graph: Graph, forward: readonly Node[]): ReadonlySet<Node> {
   const activations = new Set<Node>()
-  const fresh = new Set<Node>()
-  for (const node of [...forward].sort((a, b) => a.id - b.id)) {
-    const random = isOp(node, 'random')
-    const integer = node.dtype === 'i32'
-    if (random || (integer && isOp(node, 'read')) || node.inputs.some((input) => fresh.has(input))) fresh.add(node)
-    if (fresh.has(node) && node.dtype === 'f32') activations.add(node)
+  const fromInputs = new Set<Node>()
+  for (const node of forward) {
+    if (isOp(node, 'read')) {
+      if (graph.declarations.get(node.attrs.name)?.role === 'input') fromInputs.add(node)
+      continue
+    }
+    if (node.inputs.some((input) => fromInputs.has(input))) fromInputs.add(node)
+    const float = node.dtype === 'f32' && fromInputs.has(node)
+    if (float || isOp(node, 'random') || node.inputs.some((input) => activations.has(input))) activations.add(node)
   }
   return activations
 }

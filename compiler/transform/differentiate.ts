@@ -17,8 +17,8 @@ import { gradientOf, lossSum, trainables, weightSum, zeroState } from './states.
  * Replaces `loss` by `accumulate`, which adds d loss / d p to the state `grad/p` of every trainable p, and the loss and
  * weight to `sum/loss` and `sum/weight`. Only what lies between a trainable and the loss gets a cotangent.
  *
- * Invariants for later passes: a node of the backward pass is made after all nodes of all forward passes, and carries the
- * layer of the forward node it differentiates. Cotangents are added in the order in which they arrive, which is that of
+ * Invariants for later passes: the forward pass of `accumulate` is what its writes of `sum/loss` and `sum/weight` need;
+ * everything else is backward, was made after it, and carries the layer of the forward node it differentiates. Cotangents are added in the order in which they arrive, which is that of
  * the reversed forward pass (of a tied weight: head first, then embedding).
  *
  * @throws UserError HD303 for a trainable that the loss does not depend on

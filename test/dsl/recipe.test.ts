@@ -76,7 +76,8 @@ const mistakes: Record<string, () => unknown> = {
   'a model that is a name': () => h.recipe({ ...good(), model: 'Qwen/Qwen2.5-0.5B' }),
   'a checkpoint without a name': () => h.recipe({ ...good(), model: qwen2.from(' ') }),
   'a target of another model': () => h.recipe({ ...good(), adapt: lora({ rank: 1, alpha: 1, targets: ['c_attn'] }) }),
-  'an adaptation that only looks like one': () => h.recipe({ ...good(), adapt: { kind: 'lora', rank: 8 } }),
+  'an adaptation that only looks like one': () =>
+    h.recipe({ ...good(), adapt: Object.freeze({ kind: 'lora', rank: 8 }) }),
   'steps and epochs': () => h.recipe({ ...good(), batch: { sequences: 1, length: 8, steps: 2, epochs: 1 } }),
   'neither steps nor epochs': () => h.recipe({ ...good(), batch: { sequences: 1, length: 8 } }),
   'half a sequence': () => h.recipe({ ...good(), batch: { sequences: 0.5, length: 8, steps: 1 } }),

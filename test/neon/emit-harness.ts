@@ -10,6 +10,15 @@ import type { ToolChain } from '../../backends/neon/toolchain/index.ts'
 import type { Kernel } from '../../compiler/kernel/ir.ts'
 import type { Program } from '../../compiler/plan/program.ts'
 
+/** The few words of WebAssembly that are used; TypeScript has them only together with a browser's. */
+interface Wasm {
+  readonly Memory: new (limits: { initial: number; maximum: number; shared: boolean }) => { buffer: ArrayBuffer }
+  compile(bytes: Uint8Array): Promise<object>
+  instantiate(module: object, imports: object): Promise<{ exports: Readonly<Record<string, unknown>> }>
+}
+
+const wasm = (globalThis as unknown as { WebAssembly: Wasm }).WebAssembly
+
 export interface Job {
   readonly kernel: number
   readonly sizes: readonly number[]
@@ -114,11 +123,11 @@ async function runInWasm(bytes: Uint8Array, program: Program, jobs: readonly Job
   const scratch = Math.max(0, ...program.kernels.map(scratchBytes))
   // Code's own data and stack lie in the first 4 MiB.
   const pages = alignUp(4 * 2 ** 20 + room + scratch + 4096, PAGE) / PAGE
-  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true })
-  const module = await WebAssembly.compile(bytes as Uint8Array<ArrayBuffer>)
-  const instance = await WebAssembly.instantiate(module, { env: { memory } })
+  const memory = new wasm.Memory({ initial: pages, maximum: pages, shared: true })
+  const module = await wasm.compile(bytes)
+  const instance = await wasm.instantiate(module, { env: { memory } })
   const run = instance.exports['run_kernel'] as (...operands: number[]) => void
-  const base = alignUp((instance.exports['__heap_base'] as unknown as { value: number }).value, 64)
+  const base = alignUp((instance.exports['__heap_base'] as { value: number }).value, 64)
   const view = new DataView(memory.buffer)
   const all = new Uint8Array(memory.buffer)
 

@@ -13,9 +13,9 @@ extern "C" unsigned char __heap_base;
 
 namespace heddle {
 
-constexpr int64_t wasm_stack_bytes = 65536;
+constexpr int64_t wasm_stack_bytes = 262144;
 
-// The start of the driver's part of memory, then one stack per helper, then the session.
+// The start of the driver's part of memory, then one stack per thread, then the session.
 struct WasmHead {
   heddle_config config;
   // Set by the driver: above 0, the number of launches until a pause.
@@ -31,7 +31,7 @@ inline WasmHead& wasm_head() { return *reinterpret_cast<WasmHead*>(wasm_base());
 
 inline int64_t wasm_head_bytes(int32_t threads, int32_t frozen_count) {
   return aligned(sizeof(WasmHead)) + aligned(frozen_count * static_cast<int64_t>(sizeof(heddle_frozen))) +
-         (threads - 1) * wasm_stack_bytes;
+         threads * wasm_stack_bytes;
 }
 
 inline heddle_frozen* wasm_frozen() { return reinterpret_cast<heddle_frozen*>(wasm_base() + aligned(sizeof(WasmHead))); }
@@ -79,14 +79,10 @@ HEDDLE_EXPORT(heddle_wasm_open) heddle_session* heddle_wasm_open(int32_t threads
   return session;
 }
 
-// Gives this instance, a helper's, its own stack. Called once, before anything else.
-HEDDLE_EXPORT(heddle_wasm_use_stack) void heddle_wasm_use_stack(int32_t helper) {
-  const int64_t head = heddle::wasm_head_bytes(helper + 1, heddle_program_table.checkpoint_count);
-  void* top = heddle::wasm_base() + head;
-  __asm__ volatile(
-      ".globaltype __stack_pointer, i32\n"
-      "local.get %0\n"
-      "global.set __stack_pointer\n" ::"r"(top));
+// Top of the stack of thread 0 … threads − 1: every instance that runs kernels gets its own `__stack_pointer`. The
+// instance that opens and asks questions keeps the one it was linked with.
+HEDDLE_EXPORT(heddle_wasm_stack) void* heddle_wasm_stack(int32_t thread) {
+  return heddle::wasm_base() + heddle::wasm_head_bytes(thread + 1, heddle_program_table.checkpoint_count);
 }
 
 // The life of helper thread 1 … threads − 1: returns when the session is closed.

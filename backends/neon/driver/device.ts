@@ -1,0 +1,48 @@
+// What a session needs of the place where a program runs: bytes in, bytes out, run, pause. One per kind of place
+// (`native.ts`, `wasm.ts`); it checks nothing that the session has checked.
+
+import type { SessionStats } from './session.ts'
+
+/** How a run came back. `refused` is the run-time's own sentence. */
+export type RunResult =
+  | { readonly status: 'ok' | 'paused' }
+  | { readonly status: 'notFinite'; readonly value: string }
+  | { readonly status: 'refused'; readonly message: string }
+
+/** A function by name, or a micro-batch of a training step. */
+export type Run = { readonly call: string } | { readonly step: 'more' | 'last' }
+
+export interface Device {
+  readonly memoryBytes: number
+  write(name: string, bytes: Uint8Array): Promise<void>
+  /** A fresh copy. */
+  read(name: string): Promise<Uint8Array<ArrayBuffer>>
+  /** A fresh copy of what the last run left. */
+  output(fn: string, name: string): Promise<Uint8Array<ArrayBuffer>>
+  /** `sizes` in the program's order. */
+  run(run: Run, sizes: readonly number[]): Promise<RunResult>
+  /** Goes on with the run that paused. */
+  resume(): Promise<RunResult>
+  /** Takes effect at once, while a run is under way as well; 0 takes a request back. */
+  pauseAfter(launches: number): void
+  stats(): Promise<SessionStats>
+  close(): Promise<void>
+}
+
+/** A range of a file that holds one frozen tensor as stored. */
+export interface FrozenRange {
+  readonly path: string
+  /** In bytes from the start of the file. */
+  readonly offset: number
+  readonly bytes: number
+}
+
+export interface DeviceOptions {
+  readonly threads: number
+  /** By `Place.index`. */
+  readonly frozen: readonly FrozenRange[]
+  /** Time every launch. */
+  readonly profile: boolean
+  /** Kills the program, whatever it does. */
+  readonly signal?: AbortSignal
+}

@@ -1,0 +1,85 @@
+// What a trainer sees of a compiled program that runs somewhere: named values, functions, steps. Knows neither how the
+// program was compiled nor where it runs.
+
+import type { DType } from '../../../compiler/graph/axis.ts'
+import type { Role } from '../../../compiler/graph/node.ts'
+
+/** Elements in the order in which they lie in memory: floats, or integers (conditions are 0 and 1). */
+export type TensorData = Float32Array | Int32Array
+
+/** Run-time extents by name, each from 1 to its bound. */
+export type Sizes = Readonly<Record<string, number>>
+
+export interface ValueDescription {
+  readonly name: string
+  readonly role: Role
+  readonly dtype: DType
+  /** As stored, at the bound of run-time extents. */
+  readonly shape: readonly number[]
+}
+
+export interface SessionDescription {
+  readonly program: string
+  /** Compiler and instruction set, for people. */
+  readonly toolchain: string
+  readonly isa: string
+  readonly threads: number
+  /** Memory of the session in bytes, beside the frozen tensors: arena, state, inputs, scratch and bookkeeping. */
+  readonly memoryBytes: number
+  readonly sizes: readonly { readonly name: string; readonly bound: number }[]
+  readonly values: readonly ValueDescription[]
+  readonly functions: readonly { readonly name: string; readonly outputs: readonly string[] }[]
+}
+
+/** `notFinite`: the first value that `measure` found infinite or NaN; nothing was updated. */
+export type StepOutcome =
+  { readonly status: 'ok' } | { readonly status: 'notFinite'; readonly value: string; readonly message: string }
+
+export interface KernelStats {
+  readonly name: string
+  readonly launches: number
+  /** 0 unless the session was opened with `profile`. */
+  readonly microseconds: number
+}
+
+export interface SessionStats {
+  /** Resident memory in bytes, now and at its peak: of the child process, or of this whole process for wasm. */
+  readonly residentBytes: number
+  readonly peakBytes: number
+  /** Calls of malloc, free, mmap and kin during calls and steps; undefined unless the build counts them. */
+  readonly allocations: number | undefined
+  readonly kernels: readonly KernelStats[]
+}
+
+/**
+ * One program with its memory and threads. Operations run one after another in the order in which they were asked for.
+ * UserError for a size, a shape or an id out of bounds; InternalError when the program died.
+ */
+export interface Session {
+  describe(): SessionDescription
+  /**
+   * Overwrites a state, trainable or input value. `shape` (same rank, at most the stored extents) says that `data` is
+   * shorter than what is stored: it fills the corner at the origin, the rest becomes zero. `data` must not change
+   * before the promise resolves.
+   */
+  write(name: string, data: TensorData, shape?: readonly number[]): Promise<void>
+  /** A copy of a state, trainable or input value, whole. */
+  read(name: string): Promise<TensorData>
+  /** A copy of an output of the function that was called last, at the bound of run-time extents. */
+  output(fn: string, name: string): Promise<TensorData>
+  call(fn: string, sizes: Sizes): Promise<void>
+  /**
+   * One micro-batch of a training step on the inputs as they are. `more`: accumulate only; `last`: accumulate, measure,
+   * and apply if everything is finite.
+   */
+  step(sizes: Sizes, part: 'more' | 'last'): Promise<StepOutcome>
+  /** Asks for a pause after so many more launches of kernels, of the call that runs or of the ones to come. */
+  pause(launches?: number): void
+  /** Resolves when work stands still: true in the middle of a call, false when nothing is left to do. */
+  paused(): Promise<boolean>
+  /** Goes on after a pause, or takes a request for one back; `launches` asks for the next one at the same time. */
+  resume(launches?: number): void
+  stats(): Promise<SessionStats>
+  /** Ends the program; what was asked for before is finished first, unless it is paused. */
+  close(): Promise<void>
+}
