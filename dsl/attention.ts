@@ -3,6 +3,7 @@
 import { axisNames } from '../compiler/graph/axis.ts'
 import type { Axis as GraphAxis } from '../compiler/graph/axis.ts'
 import { softmaxBlock } from '../compiler/graph/builder.ts'
+import type { GraphBuilder } from '../compiler/graph/builder.ts'
 import type { Node } from '../compiler/graph/node.ts'
 import { seq } from './axes.ts'
 import type { AnyAxis, AnyPredicate, NameOf, Off, On, OnBoth, Tensor } from './checks.ts'
@@ -159,6 +160,12 @@ export function crossEntropy<A extends string, B extends string, O extends AnyAx
     const axis = op.axis(over)
     op.on([axis], scores, 'the logits')
     op.off([axis], wanted, 'the targets')
-    return b.map('sub', b.logSumExp(scores, axis, softmaxBlock.vocabulary), b.gather(scores, wanted, axis))
+    return surprise(b, scores, wanted, axis)
   })
+}
+
+/** logSumExp(logits) − logits[target] along the vocabulary, which is blocked at its own canonical boundaries. */
+export function surprise(b: GraphBuilder, logits: Node, targets: Node, vocabulary: GraphAxis): Node {
+  const total = b.logSumExp(logits, vocabulary, softmaxBlock.vocabulary)
+  return b.map('sub', total, b.gather(logits, targets, vocabulary))
 }

@@ -3,8 +3,8 @@
 
 import { axisNames, sameAxes } from '../compiler/graph/axis.ts'
 import type { Axis as GraphAxis, DType } from '../compiler/graph/axis.ts'
-import { softmaxBlock } from '../compiler/graph/builder.ts'
 import type { Node } from '../compiler/graph/node.ts'
+import { surprise } from './attention.ts'
 import { batch, seq } from './axes.ts'
 import type { AnyAxis, AnyTensor, Axis, NameOf, On, Tensor } from './checks.ts'
 import { linearNode } from './layers.ts'
@@ -119,10 +119,9 @@ export function defineFunctions(op: Operation, parts: BuiltParts): void {
 
   const states = hidden()
   const logits = logitsOf(op, parts, states, [sequences, positions, vocabulary])
-  const target = b.gather(logits, b.read('targets'), vocabulary)
-  const surprise = b.map('sub', b.logSumExp(logits, vocabulary, softmaxBlock.vocabulary), target)
   const weights = b.read('weights')
-  const loss = b.sum(b.sum(b.map('mul', weights, surprise), positions), sequences)
+  const weighted = b.map('mul', weights, surprise(b, logits, b.read('targets'), vocabulary))
+  const loss = b.sum(b.sum(weighted, positions), sequences)
   const weight = b.sum(b.sum(weights, positions), sequences)
   b.define({ name: 'loss', outputs: [output(op, 'loss', loss), output(op, 'weight', weight)], writes: [] })
 

@@ -13,7 +13,7 @@ import { around, createPerson, judge, verdicts, type Person, type Range, type To
 export const defaultSeed = 4
 /** Questions held out and records written, for each topic and verdict. */
 const HELD_OUT = 4
-const RECORDS_PER_VERDICT = 14
+const RECORDS_PER_VERDICT = 12
 
 /** One line of `records.jsonl`: what fine-tuning reads. */
 export interface HealthRecord {

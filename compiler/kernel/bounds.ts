@@ -49,7 +49,10 @@ export class Bounds {
     const range = rangeOf(extent, this.#ranges)
     this.#scopes.push({ facts: [], proven: new Map(), variable: name })
     if (range) this.#ranges.set(name, { low: 0, high: Math.max(0, range.high - 1) })
-    const last = subtractIndex(addIndex(extent, -1), { constant: 0, terms: [{ scale: 1, atom: { kind: 'variable', name } }] })
+    const last = subtractIndex(addIndex(extent, -1), {
+      constant: 0,
+      terms: [{ scale: 1, atom: { kind: 'variable', name } }],
+    })
     this.#scopes.at(-1)?.facts.push(this.#linear(last))
   }
 
@@ -84,7 +87,10 @@ export class Bounds {
 
   #isProven(goal: Linear): boolean {
     this.#steps = 0
-    return this.#prove(goal, 1, DEEPEST_PROOF, new Set(), 'highest') || this.#prove(goal, 1, DEEPEST_PROOF, new Set(), 'every')
+    return (
+      this.#prove(goal, 1, DEEPEST_PROOF, new Set(), 'highest') ||
+      this.#prove(goal, 1, DEEPEST_PROOF, new Set(), 'every')
+    )
   }
 
   /** Whether some guard or loop here never lets execution in, which makes everything true. */
@@ -149,7 +155,8 @@ export class Bounds {
 
   #factsAbout(number: number): Linear[] {
     const facts: Linear[] = [...(this.#atoms[number]?.facts ?? [])]
-    for (const scope of this.#scopes.toReversed()) for (const fact of scope.facts) if (fact.terms.has(number)) facts.push(fact)
+    for (const scope of this.#scopes.toReversed())
+      for (const fact of scope.facts) if (fact.terms.has(number)) facts.push(fact)
     return facts
   }
 
@@ -193,10 +200,14 @@ export class Bounds {
     const number = this.#atoms.length
     this.#numbers.set(text, number)
     const facts: Linear[] = []
-    const parts = atom.kind === 'min' ? [atom.left, atom.right] : atom.kind === 'div' || atom.kind === 'mod' ? [atom.value] : []
+    const parts =
+      atom.kind === 'min' ? [atom.left, atom.right] : atom.kind === 'div' || atom.kind === 'mod' ? [atom.value] : []
     this.#atoms.push({ atom, rank: 0, facts })
     const inner = parts.flatMap((part) => [...this.#linear(part).terms.keys()])
-    const rank = inner.reduce((highest, part) => Math.max(highest, this.#rank(part) + 1), atom.kind === 'variable' ? 2 * depth : 0)
+    const rank = inner.reduce(
+      (highest, part) => Math.max(highest, this.#rank(part) + 1),
+      atom.kind === 'variable' ? 2 * depth : 0,
+    )
     this.#atoms[number] = { atom, rank, facts }
     for (const fact of promises(atom, single)) facts.push(this.#linear(fact))
     return number
@@ -211,7 +222,10 @@ function promises(atom: Atom, single: Index): Index[] {
       return [rest, subtractIndex(constantIndex(atom.by - 1), rest)]
     }
     case 'mod': {
-      const quotient: Index = { constant: 0, terms: [{ scale: atom.by, atom: { kind: 'div', value: atom.value, by: atom.by } }] }
+      const quotient: Index = {
+        constant: 0,
+        terms: [{ scale: atom.by, atom: { kind: 'div', value: atom.value, by: atom.by } }],
+      }
       const difference = subtractIndex(addIndex(single, quotient), atom.value)
       return [difference, scaleIndex(difference, -1)]
     }

@@ -141,7 +141,9 @@ export function compileOffset(access: Access, names: Names, fault: Fault): (stat
       const end = place === last ? value + count : value + 1
       if (value < 0 || end > (sizes[place] as number)) {
         const text = printIndex(access.indices[place] as Index)
-        fault(`index ${text} of '${buffer.name}' is ${value}${end > value + 1 ? ` to ${end - 1}` : ''}, outside [0, ${sizes[place]})`)
+        fault(
+          `index ${text} of '${buffer.name}' is ${value}${end > value + 1 ? ` to ${end - 1}` : ''}, outside [0, ${sizes[place]})`,
+        )
       }
       offset += value * (strides[place] as number)
     }
@@ -157,7 +159,11 @@ export function compileCount(access: Access, names: Names, fault: Fault): Scalar
   return (state) => Math.max(0, Math.min(lanes, valid(state)))
 }
 
-export function bufferNamed(name: string, names: Names, fault: Fault): { readonly slot: number; readonly buffer: Buffer } {
+export function bufferNamed(
+  name: string,
+  names: Names,
+  fault: Fault,
+): { readonly slot: number; readonly buffer: Buffer } {
   return names.buffers.get(name) ?? fault(`there is no buffer '${name}'`)
 }
 
@@ -187,7 +193,11 @@ export function compileExpr(expr: Expr, names: Names, fault: Fault): Evaluator {
   switch (expr.kind) {
     case 'constant': {
       const value =
-        expr.type === 'f32' ? arithmetic.float(expr.value) : expr.type === 'i32' ? arithmetic.int(expr.value) : expr.value
+        expr.type === 'f32'
+          ? arithmetic.float(expr.value)
+          : expr.type === 'i32'
+            ? arithmetic.int(expr.value)
+            : expr.value
       return onlyScalar(() => value, fault)
     }
     case 'index':
@@ -203,7 +213,9 @@ export function compileExpr(expr: Expr, names: Names, fault: Fault): Evaluator {
       return compileApply(expr, names, fault)
     case 'splat': {
       const { scalar } = compileExpr(expr.value, names, fault)
-      return expr.lanes === 1 ? onlyScalar(scalar, fault) : filling(expr.lanes, (state, into) => into.fill(scalar(state)), fault)
+      return expr.lanes === 1
+        ? onlyScalar(scalar, fault)
+        : filling(expr.lanes, (state, into) => into.fill(scalar(state)), fault)
     }
     case 'ramp': {
       const first = compileIndex(expr.index, names, fault)
@@ -256,7 +268,8 @@ function compileApply(expr: Extract<Expr, { kind: 'apply' }>, names: Names, faul
   const { arithmetic } = names
   const meaning = arithmetic[expr.word].bind(arithmetic) as (...args: number[]) => number
   const args = expr.args.map((arg) => compileExpr(arg, names, fault))
-  if (args.some((arg) => arg.lanes !== expr.lanes)) fault(`the operands of ${expr.word} have ${expr.args.map(lanesOf).join(', ')} lanes`)
+  if (args.some((arg) => arg.lanes !== expr.lanes))
+    fault(`the operands of ${expr.word} have ${expr.args.map(lanesOf).join(', ')} lanes`)
   const { bits = 0, lanes } = expr
   const [a, b, c] = args
   if (!a) return fault(`${expr.word} has no operands`)

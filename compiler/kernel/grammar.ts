@@ -5,7 +5,17 @@ import { EmbeddedActionsParser } from 'chevrotain'
 import type { IToken, ParserMethod } from 'chevrotain'
 import { InternalError, UserError } from '../diagnostic.ts'
 import type { DType } from '../graph/axis.ts'
-import { addIndex, constantIndex, divideIndex, loadedIndex, minIndex, moduloIndex, scaleIndex, size, variable } from './index.ts'
+import {
+  addIndex,
+  constantIndex,
+  divideIndex,
+  loadedIndex,
+  minIndex,
+  moduloIndex,
+  scaleIndex,
+  size,
+  variable,
+} from './index.ts'
 import type { Index } from './index.ts'
 import { lanesOf, typeOf, valueType } from './ir.ts'
 import type { Binding, Buffer, Condition, Dimension, Expr, Kernel, SizeBound, Space, Stmt, ValueType } from './ir.ts'
@@ -201,9 +211,13 @@ export class KernelParser extends EmbeddedActionsParser {
     this.MANY_SEP({ SEP: t.Comma, DEF: () => indices.push(this.SUBRULE(this.sum)) })
     this.CONSUME(t.RightBracket)
     this.OPTION(() => (lanes = this.SUBRULE(this.lanes)))
-    this.OPTION2(() => {
-      this.CONSUME(t.Valid)
-      valid = this.SUBRULE2(this.sum)
+    this.OPTION2({
+      // The next statement may store into a buffer called `valid`.
+      GATE: () => this.LA(2).tokenType !== t.LeftBracket,
+      DEF: () => {
+        this.CONSUME(t.Valid)
+        valid = this.SUBRULE2(this.sum)
+      },
     })
     return this.ACTION(() => ({ buffer: this.bufferNamed(name), indices, lanes, ...(valid ? { valid } : {}) }))
   })
@@ -230,7 +244,14 @@ export class KernelParser extends EmbeddedActionsParser {
     const access = this.SUBRULE(this.access)
     return this.ACTION(() => {
       const { buffer, indices, lanes, valid } = access
-      return { kind: 'load', buffer: buffer.name, indices, type: valueType(buffer.dtype), lanes, ...(valid ? { valid } : {}) }
+      return {
+        kind: 'load',
+        buffer: buffer.name,
+        indices,
+        type: valueType(buffer.dtype),
+        lanes,
+        ...(valid ? { valid } : {}),
+      }
     })
   })
 
@@ -278,7 +299,8 @@ export class KernelParser extends EmbeddedActionsParser {
     this.CONSUME(t.RightParen)
     return this.ACTION(() => {
       const { image } = word
-      if (image !== 'add' && image !== 'max') return this.refuse('HD602', word, `a tree adds or takes the max, not '${image}'`)
+      if (image !== 'add' && image !== 'max')
+        return this.refuse('HD602', word, `a tree adds or takes the max, not '${image}'`)
       return { kind: 'tree', word: image, buffer: this.bufferNamed(buffer).name }
     })
   })
@@ -350,18 +372,22 @@ export class KernelParser extends EmbeddedActionsParser {
 
   private readonly product: ParserMethod<[], Index> = this.RULE('product', (): Index => {
     let value = this.SUBRULE(this.operand)
-    this.MANY(() => {
-      const mark = this.OR([
-        { ALT: () => this.CONSUME(t.Times) },
-        { ALT: () => this.CONSUME(t.Div) },
-        { ALT: () => this.CONSUME(t.Mod) },
-      ])
-      const by = this.SUBRULE(this.integer)
-      this.ACTION(() => {
-        if (mark.tokenType === t.Times) value = this.bounded(mark, scaleIndex(value, by))
-        else if (by === 0) this.refuse('HD603', mark, 'an index is divided by zero')
-        else value = mark.tokenType === t.Div ? divideIndex(value, by) : moduloIndex(value, by)
-      })
+    this.MANY({
+      // As above, for buffers called `div` and `mod`.
+      GATE: () => this.LA(2).tokenType === t.Integer,
+      DEF: () => {
+        const mark = this.OR([
+          { ALT: () => this.CONSUME(t.Times) },
+          { ALT: () => this.CONSUME(t.Div) },
+          { ALT: () => this.CONSUME(t.Mod) },
+        ])
+        const by = this.SUBRULE(this.integer)
+        this.ACTION(() => {
+          if (mark.tokenType === t.Times) value = this.bounded(mark, scaleIndex(value, by))
+          else if (by === 0) this.refuse('HD603', mark, 'an index is divided by zero')
+          else value = mark.tokenType === t.Div ? divideIndex(value, by) : moduloIndex(value, by)
+        })
+      },
     })
     return value
   })
@@ -421,7 +447,8 @@ export class KernelParser extends EmbeddedActionsParser {
     const mark = this.CONSUME(t.Colon)
     const lanes = this.SUBRULE(this.integer)
     this.ACTION(() => {
-      if (lanes < 1 || lanes > GREATEST_LANES) this.refuse('HD603', mark, `a vector has 1 to ${GREATEST_LANES} lanes, not ${lanes}`)
+      if (lanes < 1 || lanes > GREATEST_LANES)
+        this.refuse('HD603', mark, `a vector has 1 to ${GREATEST_LANES} lanes, not ${lanes}`)
     })
     return lanes
   })

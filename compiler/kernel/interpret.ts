@@ -109,7 +109,8 @@ class Interpreter {
       const extent = extents[depth]
       const slot = slots[depth]
       if (!extent || slot === undefined) {
-        if (places.length >= MOST_GRID_ITERATIONS) throw new InternalError(`kernel ${this.#kernel.name}: the grid is too large to interpret`)
+        if (places.length >= MOST_GRID_ITERATIONS)
+          throw new InternalError(`kernel ${this.#kernel.name}: the grid is too large to interpret`)
         places.push([...place])
         return
       }
@@ -315,7 +316,8 @@ class Interpreter {
     const runner = this.#block(body)
     this.#insideWorkgroup = false
     for (const loop of loops) this.#variables.delete(loop.variable)
-    const shared = (memory: Memory): boolean => memory.buffer.space === 'argument' || memory.buffer.space === 'workgroup'
+    const shared = (memory: Memory): boolean =>
+      memory.buffer.space === 'argument' || memory.buffer.space === 'workgroup'
     const fork = (state: State, place: readonly number[]): State => {
       const variables = state.variables.slice()
       for (const [depth, slot] of slots.entries()) variables[slot] = place[depth] ?? 0

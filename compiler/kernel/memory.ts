@@ -45,7 +45,8 @@ export function localMemory(buffer: Buffer): Memory {
 export function argumentMemory(buffer: Buffer, data: KernelArray | undefined): Memory {
   if (data === undefined) throw new InternalError(`no array is given for argument '${buffer.name}'`)
   const fits = data.constructor === arrayOf(buffer.dtype, 0).constructor
-  if (!fits) throw new InternalError(`argument '${buffer.name}' is ${buffer.dtype}, but its array is a ${data.constructor.name}`)
+  if (!fits)
+    throw new InternalError(`argument '${buffer.name}' is ${buffer.dtype}, but its array is a ${data.constructor.name}`)
   const length = bufferElements(buffer)
   if (data.length < length) {
     throw new InternalError(`argument '${buffer.name}' needs ${length} elements, but its array has ${data.length}`)
@@ -66,7 +67,8 @@ export function readFault(memory: Memory, offset: number, iteration: number): st
   const writer = memory.writers?.[offset]
   if (writer === undefined || writer === iteration) return undefined
   const { name, space, access } = memory.buffer
-  if (space !== 'argument' || (writer === 0 && access === 'write')) return `element ${offset} of '${name}' is read before it is written`
+  if (space !== 'argument' || (writer === 0 && access === 'write'))
+    return `element ${offset} of '${name}' is read before it is written`
   return writer === 0 ? undefined : `element ${offset} of '${name}' was written by another grid iteration`
 }
 

@@ -15,23 +15,28 @@ export function isName(text: string): boolean {
   return /^[A-Za-z_][A-Za-z0-9_]*$/.test(text) && !reservedNames.has(text)
 }
 
-const all: TokenType[] = []
+const spelled: { readonly text: string; readonly type: TokenType }[] = []
 
 function keyword(text: string, ...categories: TokenType[]): TokenType {
-  const made = createToken({ name: `'${text}'`, pattern: text, longer_alt: Identifier, categories: [Name, ...categories] })
-  all.push(made)
+  const made = createToken({
+    name: `'${text}'`,
+    pattern: text,
+    longer_alt: Identifier,
+    categories: [Name, ...categories],
+  })
+  spelled.push({ text, type: made })
   return made
 }
 
 function reserved(text: string): TokenType {
   const made = createToken({ name: `'${text}'`, pattern: text, longer_alt: Identifier })
-  all.push(made)
+  spelled.push({ text, type: made })
   return made
 }
 
 function mark(name: string, text: string): TokenType {
   const made = createToken({ name, pattern: text })
-  all.push(made)
+  spelled.push({ text, type: made })
   return made
 }
 
@@ -90,7 +95,7 @@ const Space = createToken({ name: 'Space', pattern: /\s+/, group: Lexer.SKIPPED 
 const Comment = createToken({ name: 'Comment', pattern: /#[^\n]*/, group: Lexer.SKIPPED })
 
 /** Longer ones first: otherwise `in` would take the head of `inf` and give the rest away to a plain identifier. */
-const longestFirst = all.toSorted((a, b) => String(b.PATTERN).length - String(a.PATTERN).length)
+const longestFirst = spelled.toSorted((a, b) => b.text.length - a.text.length).map(({ type }) => type)
 
 /** Everything, in the order in which the lexer tries it. */
 export const kernelTokens: TokenType[] = [

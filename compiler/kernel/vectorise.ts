@@ -170,7 +170,7 @@ class Vectoriser {
     const own = expr.valid === undefined ? valid : this.#base(expr.valid)
     if (step === 1) {
       const load = { ...expr, indices: expr.indices.map((index) => this.#base(index)), lanes: this.#lanes }
-      const cut = buffer.space === 'argument' ? own : undefined
+      const cut = buffer.space === 'register' ? undefined : own
       if (cut === undefined) {
         const { valid: _dropped, ...whole } = load
         return whole
@@ -189,29 +189,34 @@ class Vectoriser {
 }
 
 export function lowerUnrolled(kernel: Kernel): Kernel {
-  let copy = 0
   const body = mapBlocks(kernel.body, (stmt) => {
     if (!isLoop(stmt) || stmt.binding !== 'unroll') return [stmt]
     const extent = constantOf(stmt.extent)
     if (extent === undefined) throw new InternalError(`kernel ${kernel.name}: '${stmt.variable}' cannot unroll without a constant extent`)
     return Array.from({ length: extent }, (_, place) => {
       const rewriter = substitution(new Map([[stmt.variable, constantIndex(place)]]))
-      return renameLocals(stmt.body.map((part) => mapStmt(part, rewriter)), `_u${copy++}`)
-    }).flat()
+      return { kind: 'if', conditions: [], body: stmt.body.map((part) => mapStmt(part, rewriter)) } as const
+    })
   })
   return withBody(kernel, simplifyGuards(body, kernel))
 }
 
-/** Gives each copy's locals names of their own. */
-function renameLocals(body: readonly Stmt[], suffix: string): Stmt[] {
-  const names = new Set<string>()
-  for (const stmt of body) if (stmt.kind === 'let') names.add(stmt.name)
-  if (names.size === 0) return [...body]
-  const rename = (name: string): string => (names.has(name) ? name + suffix : name)
-  return body.map((stmt) => {
-    const renamed = mapStmt(stmt, { expr: (expr) => (expr.kind === 'local' ? { ...expr, name: rename(expr.name) } : expr) })
-    return renamed.kind === 'let' ? { ...renamed, name: rename(renamed.name) } : renamed
-  })
+/** Gives every local a name of its own, in the order of the text: copies of a block bring the same names along. */
+function uniqueLocals(kernel: Kernel): Kernel {
+  let next = 0
+  const walk = (stmts: readonly Stmt[], outer: ReadonlyMap<string, string>): Stmt[] => {
+    const names = new Map(outer)
+    const rename = (expr: Expr): Expr => (expr.kind === 'local' ? { ...expr, name: names.get(expr.name) ?? expr.name } : expr)
+    return stmts.map((stmt) => {
+      if (stmt.kind === 'for' || stmt.kind === 'if') return { ...stmt, body: walk(stmt.body, names) }
+      const renamed = mapStmt(stmt, { expr: rename })
+      if (renamed.kind !== 'let') return renamed
+      const name = `v${next++}`
+      names.set(renamed.name, name)
+      return { ...renamed, name }
+    })
+  }
+  return withBody(kernel, walk(kernel.body, new Map()))
 }
 
 /** Drops guards that always hold and statements whose guard never does; loops of one iteration lose their loop. */
@@ -252,7 +257,7 @@ export function shareLoads(kernel: Kernel): Kernel {
     const result: Stmt[] = []
     let run: Stmt[] = []
     const flush = (): void => {
-      result.push(...shareRun(kernel, run, () => `v${next++}`))
+      result.push(...shareRun(kernel, run, () => `shared${next++}`))
       run = []
     }
     for (const stmt of nested) {
@@ -313,5 +318,5 @@ function outermost(expr: Expr, wanted: (expr: Expr) => boolean, change: (expr: E
 /** From directives to what a backend prints. */
 export function lowerKernel(kernel: Kernel): Kernel {
   const lanes = lowerLanes(kernel)
-  return shareLoads(lowerUnrolled({ ...lanes, body: simplifyGuards(lanes.body, lanes) }))
+  return uniqueLocals(shareLoads(lowerUnrolled({ ...lanes, body: simplifyGuards(lanes.body, lanes) })))
 }

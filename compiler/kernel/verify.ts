@@ -67,7 +67,8 @@ class Verifier {
 
   #define(name: string): void {
     if (!isName(name)) this.#fail(`'${name}' cannot be a name`)
-    const taken = this.#buffers.has(name) || this.#sizes.has(name) || this.#variables.has(name) || this.#values.has(name)
+    const taken =
+      this.#buffers.has(name) || this.#sizes.has(name) || this.#variables.has(name) || this.#values.has(name)
     if (taken) this.#fail(`the name '${name}' is taken`)
   }
 
@@ -96,7 +97,8 @@ class Verifier {
       for (const stmt of stmts) {
         if (stmt.kind !== 'for' && stmt.kind !== 'if') continue
         this.#statement = stmt
-        if (stmt.kind === 'for' && stmt.binding === 'grid') this.#fail('a grid loop is not outermost and perfectly nested')
+        if (stmt.kind === 'for' && stmt.binding === 'grid')
+          this.#fail('a grid loop is not outermost and perfectly nested')
         search(stmt.body)
       }
     }
@@ -118,7 +120,8 @@ class Verifier {
       case 'for':
         this.#index(stmt.extent)
         this.#define(stmt.variable)
-        if (this.#lowered && (stmt.binding === 'lane' || stmt.binding === 'unroll')) this.#fail('the loop is not lowered')
+        if (this.#lowered && (stmt.binding === 'lane' || stmt.binding === 'unroll'))
+          this.#fail('the loop is not lowered')
         if (this.#bounds.range(stmt.extent) === undefined) this.#fail('the extent has no bound')
         this.#variables.add(stmt.variable)
         this.#bounds.enterLoop(stmt.variable, stmt.extent)
@@ -182,14 +185,18 @@ class Verifier {
       }
       case 'load': {
         const buffer = this.#access(expr)
-        if (expr.type !== valueType(buffer.dtype)) this.#fail(`'${expr.buffer}' holds ${buffer.dtype}, not ${expr.type}`)
+        if (expr.type !== valueType(buffer.dtype))
+          this.#fail(`'${expr.buffer}' holds ${buffer.dtype}, not ${expr.type}`)
         return
       }
       case 'apply': {
         const operands = wordOperands[expr.word]
-        if (expr.args.length !== operands.length) this.#fail(`${expr.word} takes ${operands.length} operands, not ${expr.args.length}`)
+        if (expr.args.length !== operands.length)
+          this.#fail(`${expr.word} takes ${operands.length} operands, not ${expr.args.length}`)
         const { bits } = expr
-        if (isShift(expr.word) ? !(Number.isInteger(bits) && Number(bits) >= 0 && Number(bits) < 32) : bits !== undefined) {
+        if (
+          isShift(expr.word) ? !(Number.isInteger(bits) && Number(bits) >= 0 && Number(bits) < 32) : bits !== undefined
+        ) {
           this.#fail(`${expr.word} cannot take ${bits ?? 'no'} bits`)
         }
         for (const [place, arg] of expr.args.entries()) {
@@ -211,7 +218,8 @@ class Verifier {
       case 'tree': {
         const buffer = this.#buffer(expr.buffer)
         const [dim] = buffer.dims
-        const fits = buffer.space === 'register' && buffer.dtype === 'f32' && buffer.dims.length === 1 && dim?.size === 16
+        const fits =
+          buffer.space === 'register' && buffer.dtype === 'f32' && buffer.dims.length === 1 && dim?.size === 16
         if (!fits) this.#fail(`a tree needs a register of 16 floats, which '${buffer.name}' is not`)
         return
       }
@@ -267,7 +275,9 @@ class Verifier {
     const range = this.#bounds.range(index)
     const found = range ? `${range.low} to ${range.high}` : 'anything'
     const width = last && access.lanes > 1 ? ` with ${access.lanes} lanes` : ''
-    this.#fail(`index ${printIndex(index)} of '${access.buffer}'${width} may be ${found}, not proven to lie in [0, ${size})`)
+    this.#fail(
+      `index ${printIndex(index)} of '${access.buffer}'${width} may be ${found}, not proven to lie in [0, ${size})`,
+    )
   }
 
   #index(index: Index): void {

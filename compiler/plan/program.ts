@@ -22,7 +22,13 @@ export interface ProgramValue {
   readonly shape: readonly number[]
   readonly bytes: number
   readonly place: Place
-  readonly initial?: Initial
+  readonly initial?: Initial | TableValues
+}
+
+/** Every element of a table of constants that the compiler made. */
+export interface TableValues {
+  readonly kind: 'values'
+  readonly values: readonly number[]
 }
 
 /** One kernel run. Equal kernels of different layers share code and differ in their places. */

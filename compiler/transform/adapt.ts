@@ -40,7 +40,7 @@ export function loraNames(module: AdaptableModule): { readonly down: string; rea
 }
 
 /**
- * Adds low-rank adapters: each contraction of a chosen weight W becomes x·W + scale · (dropout(x)·A)·B, with trainable
+ * Adds low-rank adapters: each contraction of a chosen weight W becomes x·W + (scale · dropout(x)·A)·B, with trainable
  * `${path}.lora_A.weight` stored [rank, in] and `${path}.lora_B.weight` stored [out, rank], PEFT's layout and first
  * values. Dropout acts in the function `loss` only.
  *
@@ -133,9 +133,9 @@ function addAdapters(
     uses.set(module, use + 1)
     const { down, up } = loraNames(module)
     const dropped = dropout(b, x, options.dropout ?? 0, adapterStreams + index + use * modules.length)
-    const narrow = b.dot(dropped, b.read(down), module.inputs)
-    const update = b.map('mul', b.dot(narrow, b.read(up), [rank]), b.float(scale))
-    return b.map('add', copy, update)
+    // Scaled where it is narrow, so that neither pass multiplies whole activations by a number.
+    const narrow = b.map('mul', b.dot(dropped, b.read(down), module.inputs), b.float(scale))
+    return b.map('add', copy, b.dot(narrow, b.read(up), [rank]))
   }
 }
 

@@ -78,6 +78,26 @@ export const arithmeticRules: readonly Rule[] = [
     },
   },
   {
+    name: 'multiply a negative',
+    summary: '(−x) · y → −(x · y), so that a sum can take the sign',
+    apply: (b, node) => {
+      for (const [negative, y] of eitherWay(node, 'mul')) {
+        const x = insideOf(negative, 'neg')
+        if (x) return b.map('neg', b.map('mul', x, y))
+      }
+      return undefined
+    },
+  },
+  {
+    name: 'sum a negative',
+    summary: 'Σ(−x) → −Σx',
+    apply: (b, node) => {
+      const [negative] = node.inputs
+      const x = negative && insideOf(negative, 'neg')
+      return isOp(node, 'sum') && x ? b.map('neg', b.sum(x, node.attrs.over)) : undefined
+    },
+  },
+  {
     name: 'select the same',
     summary: 'c ? x : x → x',
     apply: (b, node) => {

@@ -8,7 +8,7 @@ import { Tokenizer } from '@huggingface/tokenizers'
 import { firstWord, scoreAnswers } from '../../apps/health/accuracy.ts'
 import { generateHealthData, toJsonLines, type HealthData } from '../../apps/health/generate.ts'
 import { pretrainDocuments, pretrainTexts, trainHealthTokenizer } from '../../apps/health/pretrainText.ts'
-import { cohorts, createPerson, judge, quantities, render, verdicts } from '../../apps/health/world.ts'
+import { circumstances, cohorts, createPerson, judge, quantities, render, verdicts } from '../../apps/health/world.ts'
 import { readRecords } from '../../data/records.ts'
 
 const folder = join(import.meta.dirname, '../../apps/health')
@@ -17,7 +17,7 @@ const folder = join(import.meta.dirname, '../../apps/health')
 function subject(prompt: string): string {
   const longestFirst = quantities.map(({ name }) => name).sort((one, other) => other.length - one.length)
   const name = longestFirst.find((candidate) => prompt.includes(candidate))
-  const circumstance = /after (a hard workout|a hot day|late coffee|a glass of wine)/.exec(prompt)?.[1] ?? 'any day'
+  const circumstance = circumstances.find(({ words }) => prompt.includes(words))?.words ?? 'any day'
   const number = /\d+(\.\d)?/.exec(prompt)?.[0]
   assert.ok(name !== undefined && number !== undefined, prompt)
   return `${name} / ${circumstance} / ${number}`
@@ -64,7 +64,7 @@ function checkHeldOut({ records, heldOut }: HealthData): void {
     assert.ok(share > 0.26 && share < 0.4, `${verdict} is ${share} of the answers`)
   }
   const general = heldOut.filter(({ answer, general }) => answer === general).length / heldOut.length
-  assert.ok(general < 0.55, `the general rule answers ${general}`)
+  assert.ok(general < 0.6, `the general rule answers ${general}`)
 }
 
 describe('apps/health: world', () => {

@@ -2,8 +2,22 @@
 
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { isOp, topological } from '../../compiler/graph/node.ts'
+import type { Node } from '../../compiler/graph/node.ts'
 import { erf } from '../../compiler/graph/float64.ts'
-import { axis, attend, causal, crossEntropy, dropout, gelu, iota, key, layerNorm, rename } from '../../dsl/index.ts'
+import {
+  axis,
+  attend,
+  causal,
+  crossEntropy,
+  dropout,
+  gelu,
+  iota,
+  key,
+  layerNorm,
+  linear,
+  rename,
+} from '../../dsl/index.ts'
 import {
   compare,
   dot,
@@ -19,6 +33,7 @@ import {
   sum,
   toFloat,
 } from '../../dsl/index.ts'
+import type { Tensor } from '../../dsl/index.ts'
 import { exponential, naturalLog } from '../../dsl/frequencies.ts'
 import { runPiece, sampleValues, tracePiece } from './tracing.ts'
 
@@ -230,6 +245,47 @@ describe('movement', () => {
     assert.deepEqual([...runPiece(piece, {}, 5).data], [0 + 1 + 2 + 3 + 4])
   })
 })
+
+describe('canonical orders', () => {
+  it('a list is contracted in its own order, a linear in the stored one', () => {
+    const orders = (list: readonly ('b' | 'c')[]) => {
+      const { node } = tracePiece((p) => {
+        const axes = { a: axis('a', 2), b: axis('b', 3), c: axis('c', 5) }
+        const x = p.param('x', [axes.a, axes.b, axes.c])
+        return dot(x, p.param('y', [axes.b, axes.c]), list.map((name) => axes[name]) as never) as Tensor<'a'>
+      })
+      return isOp(node, 'dot') ? node.attrs.over.map(({ name }) => name) : []
+    }
+    assert.deepEqual(orders(['b', 'c']), ['b', 'c'])
+    assert.deepEqual(orders(['c', 'b']), ['c', 'b'])
+    const { node } = tracePiece((p) => {
+      const [a, b, c, out] = [axis('a', 2), axis('b', 3), axis('c', 5), axis('out', 7)]
+      return linear(p.param('x', [a, b, c]), p, 'map', [out, [c, b]])
+    })
+    assert.deepEqual(isOp(node, 'dot') ? node.attrs.over.map(({ name }) => name) : [], ['c', 'b'])
+  })
+
+  it('attention rescales every 64 keys, the loss every 256 rows of the vocabulary', () => {
+    const scored = tracePiece((p) => {
+      const [row, vocab] = [axis('row', 3), axis('vocab', 31)]
+      return crossEntropy(p.param('x', [row, vocab]), iota(row), vocab)
+    })
+    assert.deepEqual(blocks(scored.node), [256])
+    const attended = tracePiece((p) => {
+      const [place, earlier, dim] = [axis('place', 7), axis('earlier', 7), axis('dim', 3)]
+      const k = p.param('k', [earlier, dim])
+      return attend(p.param('q', [place, dim]), k, k, { over: dim, keys: earlier, scale: 1 })
+    })
+    assert.deepEqual(blocks(attended.node), [64])
+  })
+})
+
+/** The rescaling boundaries of all that streams under a node. */
+function blocks(root: Node): number[] {
+  return topological([root]).flatMap((node) =>
+    isOp(node, 'logSumExp') || isOp(node, 'softmaxDot') ? [node.attrs.block] : [],
+  )
+}
 
 describe('dropout', () => {
   const width = 4000

@@ -87,6 +87,21 @@ describe('sum and maximum', () => {
     })
   }
 
+  it('more than 4,096 blocks are reduced by blocks again', () => {
+    const blocks = 4096 + 40
+    // Blocks repeat, so that the oracle has few of them to sum.
+    const patterns = Array.from({ length: 7 }, (_, i) => rough(4096, i * 1.7))
+    const sums = patterns.map(blockSum)
+    const values = new Float32Array(blocks * 4096)
+    const results = Array.from({ length: blocks }, (_, i) => {
+      const which = ((i * 2654435761) >>> 20) % 7
+      values.set(patterns[which] ?? [], i * 4096)
+      return sums[which] ?? NaN
+    })
+    sameBits([sumOf(float32, values)], [contractSum(results)])
+    assert.notEqual(contractSum(results), blockSum(results))
+  })
+
   it('a sum of nothing but -0 is +0, since the partials start there', () => {
     sameBits([sumOf(float32, [-0, -0])], [0])
   })
@@ -95,6 +110,13 @@ describe('sum and maximum', () => {
     assert.equal(maximumOf(float32, [NaN, -5, NaN], 3, -Infinity), -5)
     assert.equal(maximumOf(float32, [NaN], 1, -Infinity), -Infinity)
     assert.equal(maximumOf(float32, [-Infinity], 1, masked), masked)
+    // Behind a number in the same partial, and before one.
+    const sparse = (first: number, last: number) => [first, ...Array<number>(15).fill(-9), last]
+    assert.equal(maximumOf(float32, sparse(4, NaN), 17, -Infinity), 4)
+    assert.equal(maximumOf(float32, sparse(NaN, 4), 17, -Infinity), 4)
+    // Of two zeros the earlier one stays in a partial, and the tree gives its second operand.
+    sameBits([maximumOf(float32, sparse(-0, 0), 17, -Infinity)], [-0])
+    sameBits([maximumOf(float32, [-0, -9, -9, -9, -9, -9, -9, -9, 0], 9, -Infinity)], [0])
     assert.ok(Number.isNaN(sumOf(float32, [1, NaN])))
   })
 })
@@ -201,6 +223,23 @@ describe('logSumExp and softmaxDot', () => {
       }
     })
   }
+
+  it('every rounding of the contract: 300 rows', () => {
+    for (let row = 0; row < 300; row++) {
+      const scores = smooth(13 + (row % 20), row)
+      const values = smooth(scores.length, row + 0.5)
+      const rows = { s: scores, v: values }
+      const [logSum, mean] = contractSoftmax(scores, values, 8)
+      sameBits(
+        runRow(rows, (b, read) => b.logSumExp(read('s'), rowOf(read('s')), 8)),
+        [logSum],
+      )
+      sameBits(
+        runRow(rows, (b, read) => b.softmaxDot(read('s'), read('v'), rowOf(read('s')), 8)),
+        [mean],
+      )
+    }
+  })
 
   it('the block is part of the result: another one gives other bits', () => {
     const rows = { s: cases[5]?.[1] ?? [], v: smooth(129, 9) }

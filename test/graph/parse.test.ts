@@ -58,6 +58,19 @@ describe('parseGraph', () => {
     assert.equal(f?.outputs[1]?.node, g?.outputs[0]?.node)
   })
 
+  it('tells zeros of either sign apart and takes other spellings of a number', () => {
+    const line = (n: number, text: string): string => `  %${n} = constant ${text} : f32()`
+    const lines = ['0', '-0', '0.5', '5e-1', 'NaN', 'Infinity', '-Infinity'].map((text, n) => line(n, text))
+    const outputs = lines.map((_, n) => `  output o${n} = %${n}`)
+    const { graph } = parseGraph(['function f {', ...lines, ...outputs, '}'].join('\n'))
+    const nodes = graph.functions[0]?.outputs.map(({ node }) => node) ?? []
+    assert.deepEqual(
+      nodes.map((node) => (node.op === 'constant' ? node.attrs.value : node.op)),
+      [0, -0, 0.5, 0.5, NaN, Infinity, -Infinity],
+    )
+    assert.equal(nodes[2], nodes[3])
+  })
+
   it('keeps odd names, numbers and initial values', () => {
     const name = fc.oneof(
       fc.string(),
@@ -139,6 +152,11 @@ describe('parseGraph', () => {
         "HD203 t:7:8 pick: 'embed' has no place 4",
       ],
       [scalar('%0 = random(%0) axes [] stream 1'), 'HD202 t:6:15 %0 is used before it is defined'],
+      [
+        wrap('  %0 = read x : f32(seq, embed)\n  %1 = sum(%0) over seq : f32(seq)\n  output o = %1'),
+        'HD204 t:7:27 sum gives f32(embed), the text says f32(seq)',
+      ],
+      [wrap('  %0 = read x : f32(embed, seq)\n  output o = %0'), 'HD204 t:6:17 read gives f32(seq, embed)'],
       ['function f {\n  %0 = constant 1 : f32()\n  write x = %0\n}', "HD202 t:3:9 'x' is not declared"],
       [wrap(''), "HD205 t function 'f' computes nothing"],
       [wrap('  %0 = constant 1 : f32()\n  write x = %0'), "HD205 t write of 'x' in 'f': it is input"],

@@ -48,6 +48,9 @@ const names = (one: RandomGraph): Set<string> =>
     one.graph.functions.flatMap((fn) => topological(rootsOf(fn)).map((n) => (isOp(n, 'map') ? n.attrs.fn : n.op))),
   )
 
+const layers = (graph: Graph): (number | undefined)[] =>
+  graph.functions.flatMap((fn) => topological(rootsOf(fn)).map((node) => node.layer))
+
 describe('random graphs', () => {
   it('verify, and print(parse(print(g))) is print(g)', () => {
     fc.assert(
@@ -56,6 +59,7 @@ describe('random graphs', () => {
         const text = printGraph(graph)
         const again = parseGraph(text).graph
         assert.equal(printGraph(again), text)
+        assert.deepEqual(layers(again), layers(graph))
       }),
       { numRuns: 60 },
     )

@@ -28,7 +28,12 @@ function run(
   runKernel(parseKernel(text), { buffers: new Map(Object.entries(buffers)), sizes, arithmetic: float32, gridOrder })
 }
 
-function refuses(text: string, buffers: Record<string, KernelArray>, message: RegExp, sizes: Record<string, number> = {}): void {
+function refuses(
+  text: string,
+  buffers: Record<string, KernelArray>,
+  message: RegExp,
+  sizes: Record<string, number> = {},
+): void {
   assert.throws(
     () => run(text, buffers, sizes),
     (error) => {
@@ -116,7 +121,9 @@ describe('kernel interpreter', () => {
     const table = new Uint16Array(1003 * 7)
     for (const wrong of [-1, 1003]) {
       const ids = new Int32Array(33).fill(wrong)
-      refuses(handKernels.gather, { ids, table, y: new Uint16Array(33 * 7) }, /is -?\d+, not in \[0, 1003\)/, { seq: 1 })
+      refuses(handKernels.gather, { ids, table, y: new Uint16Array(33 * 7) }, /is -?\d+, not in \[0, 1003\)/, {
+        seq: 1,
+      })
     }
   })
 
@@ -220,7 +227,8 @@ describe('kernel interpreter', () => {
   })
 
   it('refuses accesses outside a buffer, dimension by dimension', () => {
-    const text = (index: string): string => `kernel k {\nwrite y: f32[3:4, 4:1]\nserial i in 4 {\ny[${index}] = 1.0\n}\n}`
+    const text = (index: string): string =>
+      `kernel k {\nwrite y: f32[3:4, 4:1]\nserial i in 4 {\ny[${index}] = 1.0\n}\n}`
     const y = new Float32Array(12)
     refuses(text('0, i + 1'), { y }, /k at 'y\[0, i \+ 1\] = 1.0': index i \+ 1 of 'y' is 4, outside \[0, 4\)/)
     refuses(text('1, i - 1'), { y }, /is -1, outside/)

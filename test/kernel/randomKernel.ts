@@ -2,7 +2,16 @@
 // They make no sense beyond that: most of them would not pass the verifier.
 
 import fc from 'fast-check'
-import { addIndex, divideIndex, loadedIndex, minIndex, moduloIndex, scaleIndex, size, variable } from '../../compiler/kernel/index.ts'
+import {
+  addIndex,
+  divideIndex,
+  loadedIndex,
+  minIndex,
+  moduloIndex,
+  scaleIndex,
+  size,
+  variable,
+} from '../../compiler/kernel/index.ts'
 import type { Index } from '../../compiler/kernel/index.ts'
 import { lanesOf, typeOf, valueType } from '../../compiler/kernel/ir.ts'
 import type { Binding, Buffer, Condition, Expr, Kernel, Stmt, ValueType } from '../../compiler/kernel/ir.ts'
@@ -74,7 +83,13 @@ class Maker {
     const sizes = this.#sizes.map((name) => ({ name, bound: 1 + d.below(4096) }))
     const parameters = Array.from({ length: 1 + d.below(3) }, () => this.#buffer('argument'))
     const locals = Array.from({ length: d.below(3) }, () => this.#buffer(d.pick(spaces)))
-    return { name: this.#name(), sizes, arguments: parameters, locals, body: this.#body({ variables: [], locals: [] }, 3) }
+    return {
+      name: this.#name(),
+      sizes,
+      arguments: parameters,
+      locals,
+      body: this.#body({ variables: [], locals: [] }, 3),
+    }
   }
 
   #body(scope: Scope, depth: number): Stmt[] {
@@ -187,8 +202,14 @@ class Maker {
 }
 
 /** Any float32, the special ones often. */
-export const anyFloat32 = fc.oneof(fc.float(), fc.constantFrom(0, -0, 1, NaN, Infinity, -Infinity, Math.fround(0.1), 2 ** 24, 2 ** -149))
+export const anyFloat32 = fc.oneof(
+  fc.float(),
+  fc.constantFrom(0, -0, 1, NaN, Infinity, -Infinity, Math.fround(0.1), 2 ** 24, 2 ** -149),
+)
 
 export const randomKernel: fc.Arbitrary<Kernel> = fc
-  .tuple(fc.array(fc.nat(), { minLength: 20, maxLength: 400, size: 'max' }), fc.array(anyFloat32, { minLength: 1, maxLength: 5 }))
+  .tuple(
+    fc.array(fc.nat(), { minLength: 20, maxLength: 400, size: 'max' }),
+    fc.array(anyFloat32, { minLength: 1, maxLength: 5 }),
+  )
   .map(([numbers, floats]) => new Maker(numbers, floats).kernel())

@@ -46,7 +46,9 @@ function shiftedAccesses(kernel: Kernel, shift: number): Kernel[] {
   })
   return Array.from({ length: total.count }, (_, chosen) => {
     let seen = 0
-    return rewriteAccesses(kernel, (index) => (seen++ === chosen ? { ...index, constant: index.constant + shift } : index))
+    return rewriteAccesses(kernel, (index) =>
+      seen++ === chosen ? { ...index, constant: index.constant + shift } : index,
+    )
   })
 }
 
@@ -208,12 +210,24 @@ describe('kernel verifier', () => {
     refuses(body('serial i in 2 {\nserial i in 2 {\n}\n}'), /the name 'i' is taken/)
     refuses(body('let a = 1.0\nlet a = 2.0'), /the name 'a' is taken/)
     refuses(body('let seq = 1.0'), /the name 'seq' is taken/)
-    assert.equal(refusal(parseKernel(body('serial i in 2 {\nlet a = 1.0\n}\nserial i in 3 {\nlet a = 2.0\n}'))), undefined)
+    assert.equal(
+      refusal(parseKernel(body('serial i in 2 {\nlet a = 1.0\n}\nserial i in 3 {\nlet a = 2.0\n}'))),
+      undefined,
+    )
     const local: Expr = { kind: 'local', name: 'a', type: 'f32', lanes: 1 }
-    const store: Stmt = { kind: 'store', buffer: 'y', indices: [0, 0].map((constant) => ({ constant, terms: [] })), value: local, lanes: 1 }
+    const store: Stmt = {
+      kind: 'store',
+      buffer: 'y',
+      indices: [0, 0].map((constant) => ({ constant, terms: [] })),
+      value: local,
+      lanes: 1,
+    }
     const open = parseKernel(body('if (1 < 2) {\nlet a = 1.0\n}'))
     assert.match(refusal({ ...open, body: [...open.body, store] }) ?? '', /'a' is not defined here/)
-    refuses('kernel k {\nread x: f32[2:2, 2:1]\nwrite y: f32[4:2]\ny[0]:2 = x[0, 0]:2\n}', /elements of 'y' are no neighbours/)
+    refuses(
+      'kernel k {\nread x: f32[2:2, 2:1]\nwrite y: f32[4:2]\ny[0]:2 = x[0, 0]:2\n}',
+      /elements of 'y' are no neighbours/,
+    )
     refuses('kernel k {\nupdate i: i32[2:1]\ni[value(i[0] below 2)] = 1\n}', /loaded from 'i', which may change/)
   })
 
@@ -254,13 +268,25 @@ describe('kernel verifier', () => {
     const factor = fc.integer({ min: 2, max: 4 })
     const shape = fc.record({ a: scale, b: scale, s: fc.constantFrom(0, 0, 1, -1), c: fc.integer({ min: -3, max: 6 }) })
     type Shape = { a: number; b: number; s: number; c: number }
-    const linear = ({ a, b, s, c }: Shape): string => `i*${a} + j*${b} + seq*${s} + ${c}`.replaceAll('*-', '*0 - 1*').replaceAll(/(i|j|seq)\*0 - 1\*(\d)/g, '0 - $1*$2').replaceAll('+ -', '- ')
-    const wrapped = fc.record({ shape, kind: fc.constantFrom('plain', 'plain', 'div', 'mod', 'min'), factor }).map((choice) => {
-      const text = linear(choice.shape)
-      if (choice.kind === 'plain') return text
-      return choice.kind === 'min' ? `min(${text}, seq - ${choice.factor})` : `(${text}) ${choice.kind} ${choice.factor}`
-    })
-    const outer = fc.oneof(small.map((n) => `${n + 1}`), fc.constant('seq'), factor.map((f) => `(seq + ${f - 1}) div ${f}`))
+    const linear = ({ a, b, s, c }: Shape): string =>
+      `i*${a} + j*${b} + seq*${s} + ${c}`
+        .replaceAll('*-', '*0 - 1*')
+        .replaceAll(/(i|j|seq)\*0 - 1\*(\d)/g, '0 - $1*$2')
+        .replaceAll('+ -', '- ')
+    const wrapped = fc
+      .record({ shape, kind: fc.constantFrom('plain', 'plain', 'div', 'mod', 'min'), factor })
+      .map((choice) => {
+        const text = linear(choice.shape)
+        if (choice.kind === 'plain') return text
+        return choice.kind === 'min'
+          ? `min(${text}, seq - ${choice.factor})`
+          : `(${text}) ${choice.kind} ${choice.factor}`
+      })
+    const outer = fc.oneof(
+      small.map((n) => `${n + 1}`),
+      fc.constant('seq'),
+      factor.map((f) => `(seq + ${f - 1}) div ${f}`),
+    )
     const inner = fc.oneof(
       small.map((n) => `${n + 1}`),
       fc.constantFrom('seq', 'seq - i', 'i + 1', 'i'),
@@ -268,18 +294,31 @@ describe('kernel verifier', () => {
     )
     const guards = fc.array(fc.tuple(wrapped, fc.oneof(fc.constant('seq'), wrapped)), { maxLength: 2 })
     fc.assert(
-      fc.property(outer, inner, guards, wrapped, small, fc.constantFrom('', ':2', ':4'), fc.option(wrapped), (o, n, g, index, size, lanes, valid) => {
-        const condition = g.length === 0 ? '0 < 1' : g.map(([left, right]) => `${left} < ${right}`).join(' and ')
-        const value = lanes === '' ? '1.0' : `splat(1.0)${lanes}`
-        const cut = valid === null || lanes === '' ? '' : ` valid ${valid}`
-        const text = `kernel k (sizes seq <= 7) {\nwrite y: f32[${size + 4}:1]\nserial i in ${o} {\nserial j in ${n} {\nif (${condition}) {\ny[${index}]${lanes}${cut} = ${value}\n}\n}\n}\n}`
-        const kernel = parseKernel(text)
-        if (refusal(kernel) !== undefined) return
-        accepted++
-        for (let seq = 1; seq <= 7; seq++) {
-          runKernel(kernel, { buffers: new Map([['y', new Float32Array(size + 4)]]), sizes: { seq }, arithmetic: float32 })
-        }
-      }),
+      fc.property(
+        outer,
+        inner,
+        guards,
+        wrapped,
+        small,
+        fc.constantFrom('', ':2', ':4'),
+        fc.option(wrapped),
+        (o, n, g, index, size, lanes, valid) => {
+          const condition = g.length === 0 ? '0 < 1' : g.map(([left, right]) => `${left} < ${right}`).join(' and ')
+          const value = lanes === '' ? '1.0' : `splat(1.0)${lanes}`
+          const cut = valid === null || lanes === '' ? '' : ` valid ${valid}`
+          const text = `kernel k (sizes seq <= 7) {\nwrite y: f32[${size + 4}:1]\nserial i in ${o} {\nserial j in ${n} {\nif (${condition}) {\ny[${index}]${lanes}${cut} = ${value}\n}\n}\n}\n}`
+          const kernel = parseKernel(text)
+          if (refusal(kernel) !== undefined) return
+          accepted++
+          for (let seq = 1; seq <= 7; seq++) {
+            runKernel(kernel, {
+              buffers: new Map([['y', new Float32Array(size + 4)]]),
+              sizes: { seq },
+              arithmetic: float32,
+            })
+          }
+        },
+      ),
       { numRuns: 500 },
     )
     assert.ok(accepted > 50, `only ${accepted} kernels were accepted, which proves little`)

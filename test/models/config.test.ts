@@ -5,10 +5,11 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { UserError } from '../../compiler/diagnostic.ts'
 import { printGraph } from '../../compiler/graph/print.ts'
-import { rootsOf, topological } from '../../compiler/graph/node.ts'
+import { isOp, rootsOf, topological } from '../../compiler/graph/node.ts'
 import { valueNamer } from '../../compiler/frontend/names.ts'
 import { gpt2, modelFor, qwen2, readGpt2Config, readQwen2Config } from '../../models/index.ts'
-import type { TracedModel } from '../../dsl/index.ts'
+import { axis, causalLM, defineModel, dropout, embedding, layer, rmsNorm, tied } from '../../dsl/index.ts'
+import type { Tensor, TracedModel } from '../../dsl/index.ts'
 import { golden } from '../support/golden.ts'
 
 const gpt2Json = { model_type: 'gpt2', vocab_size: 7, n_positions: 8, n_embd: 6, n_layer: 1, n_head: 2 }
@@ -198,5 +199,31 @@ describe('traced models', () => {
     assert.equal(untied.modules.at(-1)?.path, 'lm_head')
     const tied = qwen2.trace(readQwen2Config({ ...qwen2Json, tie_word_embeddings: true }, 'c'), options)
     assert.ok(!tied.graph.declarations.has('lm_head.weight'))
+  })
+
+  it('drop out in the loss and never in a prediction', () => {
+    const noisy = defineModel('noisy', (_config: undefined, p) => {
+      const vocab = axis('vocab', 7)
+      const embed = axis('embed', 4)
+      const table = p.param('table', [vocab, embed])
+      const blocks = layer(2, 'h', (x: Tensor<'batch' | 'seq' | 'embed'>, p) =>
+        dropout(rmsNorm(x, p.param('weight', [embed]), { over: embed, eps: 1e-6 }), 0.1),
+      )
+      const embedded = (tokens: Tensor<'batch' | 'seq', 'i32'>) => embedding(table, tokens, vocab)
+      return causalLM({ vocabulary: vocab, embed: embedded, blocks, norm: (x) => x, head: tied(table, embed) })
+    })
+    const { graph, streams } = noisy.trace(undefined, options)
+    const draws = graph.functions.map((fn) => topological(rootsOf(fn)).filter((node) => isOp(node, 'random')).length)
+    assert.deepEqual(draws, [2, 0])
+    assert.equal(streams, 2)
+  })
+
+  it('predict from one position only: no logits of the others are made', () => {
+    const { graph } = traced.qwen2?.() ?? assert.fail()
+    const predict = graph.functions.find((fn) => fn.name === 'predict') ?? assert.fail()
+    for (const node of topological(rootsOf(predict))) {
+      const names = node.axes.map((one) => one.name)
+      assert.ok(!(names.includes('seq') && names.includes('vocab')), `${node.op} lies on ${names.join(', ')}`)
+    }
   })
 })

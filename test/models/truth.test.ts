@@ -33,7 +33,7 @@ function checkpointOf(oracle: OracleCase): Map<string, OracleTensor> {
     if (!name.endsWith('.safetensors')) continue
     for (const [key, tensor] of readOracleSafetensors(join(oracle.modelDirectory, name))) {
       // The causal masks that old GPT-2 files carry are no parameters.
-      if (/\.attn\.bias$/.test(key)) continue
+      if (key.endsWith('.attn.bias')) continue
       tensors.set(oracle.family === 'gpt2' && !key.startsWith('transformer.') ? `transformer.${key}` : key, tensor)
     }
   }

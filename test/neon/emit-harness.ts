@@ -186,7 +186,7 @@ async function runInChild(chain: ToolChain, path: string, jobs: readonly Job[]):
   let offset = 0
   return jobs.map(({ args }) =>
     args.map((arg) => {
-      const bytes = Uint8Array.prototype.slice.call(result, offset, offset + arg.length)
+      const bytes = new Uint8Array(result.subarray(offset, offset + arg.length))
       offset += arg.length
       return bytes
     }),

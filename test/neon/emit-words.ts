@@ -55,7 +55,7 @@ export interface WordCase {
   readonly bits: number | undefined
 }
 
-export const wordCases: readonly WordCase[] = words.flatMap((word) =>
+export const wordCases = words.flatMap((word): WordCase[] =>
   word.startsWith('intShift') ? shiftBits.map((bits) => ({ word, bits })) : [{ word, bits: undefined }],
 )
 

@@ -7,6 +7,7 @@ import type { Graph } from '../../compiler/graph/node.ts'
 import type { Node } from '../../compiler/graph/node.ts'
 import { extentOf, makeTensor } from '../../compiler/graph/tensor.ts'
 import type { Extents, Tensor } from '../../compiler/graph/tensor.ts'
+import { narrowBf16, narrowF16 } from '../../compiler/kernel/halves.ts'
 import { runKernel } from '../../compiler/kernel/interpret.ts'
 import type { KernelArray } from '../../compiler/kernel/interpret.ts'
 import type { ValueRef } from '../../compiler/schedule/scope.ts'
@@ -22,11 +23,14 @@ export const testProfile = (lanes: number): ScheduleProfile => ({
 })
 
 function arrayFor(dtype: DType, length: number): KernelArray {
+  if (dtype === 'bf16' || dtype === 'f16') return new Uint16Array(length)
   return dtype === 'f32' ? new Float32Array(length) : new Int32Array(length)
 }
 
+const narrowers: Partial<Record<DType, (value: number) => number>> = { bf16: narrowBf16, f16: narrowF16 }
+
 /** Copies between a dense canonical tensor at run-time extents and memory in `layout` at the bounds. */
-function move(tensor: Tensor, layout: readonly Axis[], memory: KernelArray, into: 'memory' | 'tensor'): void {
+function move(tensor: Tensor, layout: readonly Axis[], memory: KernelArray, into: 'memory' | 'tensor', narrow = (value: number): number => value): void {
   const strides = new Map<Axis, number>()
   let stride = 1
   for (const axis of layout.toReversed()) {
@@ -42,7 +46,7 @@ function move(tensor: Tensor, layout: readonly Axis[], memory: KernelArray, into
       offset += (rest % extent) * (strides.get(tensor.axes[position] as Axis) ?? 0)
       rest = Math.floor(rest / extent)
     }
-    if (into === 'memory') memory[offset] = tensor.data[flat] as number
+    if (into === 'memory') memory[offset] = narrow(tensor.data[flat] as number)
     else (tensor.data as Float32Array)[flat] = memory[offset] as number
   }
 }
@@ -72,7 +76,7 @@ export function executeScheduled(
     const layout = info.stored.flat()
     const made = arrayFor(info.dtype, layout.reduce((n, axis) => n * axis.size, 1))
     const tensor = values.get(declaration)
-    if (tensor) move(tensor, layout, made, 'memory')
+    if (tensor) move(tensor, layout, made, 'memory', narrowers[info.dtype])
     memory.set(`declared ${declaration}`, made)
     return made
   }

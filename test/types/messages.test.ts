@@ -15,9 +15,9 @@ const cases = readdirSync(folder).filter((name) => name.endsWith('.ts'))
 const modelFiles = ['gpt2.ts', 'qwen2.ts', 'index.ts'].map((name) => join(packageRoot, 'models', name))
 
 /** Type instantiations of checking the models; the budget leaves a quarter of room. */
-const modelBudget = 20_000
+const modelBudget = 15_000
 /** The same with every case on top. */
-const caseBudget = 40_000
+const caseBudget = 20_000
 
 describe('type messages', () => {
   const program = programOf(cases.map((name) => join(folder, name)))

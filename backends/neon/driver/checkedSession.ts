@@ -117,8 +117,12 @@ export class CheckedSession implements Session {
   }
 
   close(): Promise<void> {
-    // A paused call would hold the queue for ever; the device ends it where it stands.
-    this.#closing ??= this.#goOn ? this.#device.close() : this.#queue(() => this.#device.close())
+    if (this.#closing) return this.#closing
+    this.#device.pauseAfter(0)
+    const goOn = this.#goOn
+    this.#goOn = undefined
+    // A paused call would hold the queue for ever: its device ends first, and going on then fails.
+    this.#closing = goOn ? this.#device.close().finally(goOn) : this.#queue(() => this.#device.close())
     return this.#closing
   }
 

@@ -14,11 +14,16 @@ export function initialData(value: ProgramValue, seed: number): TensorData {
   const { initial } = value
   if (!initial) throw new InternalError(`'${value.name}' has no first value`)
   const count = value.shape.reduce((product, extent) => product * extent, 1)
+  if (initial.kind === 'values' && initial.values.length !== count) {
+    throw new InternalError(`'${value.name}' has ${count} elements and ${initial.values.length} first values`)
+  }
   if (value.dtype === 'i32' || value.dtype === 'bool') {
+    if (initial.kind === 'values') return Int32Array.from(initial.values)
     if (initial.kind !== 'constant') throw new InternalError(`'${value.name}' is ${value.dtype} and cannot be random`)
     return new Int32Array(count).fill(initial.value)
   }
   if (value.dtype !== 'f32') throw new InternalError(`'${value.name}' is ${value.dtype}; only frozen tensors are`)
+  if (initial.kind === 'values') return Float32Array.from(initial.values)
   const data = new Float32Array(count)
   if (initial.kind === 'constant') return data.fill(initial.value)
   const key = keyOf(value.name, seed)

@@ -1,9 +1,9 @@
 // x86-64 with AVX2, FMA and F16C, 8 lanes. Conditions are integer vectors of all ones or zeros. Only spelling lives here.
 
-import { partialAccess, scalarSpelling } from './scalar.ts'
+import { partialAccess, plainExtremes, scalarSpelling } from './scalar.ts'
 import type { InstructionSet } from './table.ts'
 
-const prelude = `INLINE __m256i mask_not(__m256i mask) { return _mm256_xor_si256(mask, _mm256_set1_epi32(-1)); }
+const prelude = `${plainExtremes}INLINE __m256i mask_not(__m256i mask) { return _mm256_xor_si256(mask, _mm256_set1_epi32(-1)); }
 INLINE __m256i mask_of(__m256i stored) { return mask_not(_mm256_cmpeq_epi32(stored, _mm256_setzero_si256())); }
 INLINE __m256i ones_of(__m256i mask) { return _mm256_srli_epi32(mask, 31); }
 INLINE __m256i ramp_from(int32_t first) {

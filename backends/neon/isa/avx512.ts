@@ -1,9 +1,9 @@
 // x86-64 with AVX-512 F, VL, DQ and BW, 16 lanes. Conditions are 16-bit mask registers. Only spelling lives here.
 
-import { partialAccess, scalarSpelling } from './scalar.ts'
+import { partialAccess, plainExtremes, scalarSpelling } from './scalar.ts'
 import type { InstructionSet } from './table.ts'
 
-const prelude = `INLINE __mmask16 mask_of(__m512i stored) { return _mm512_test_epi32_mask(stored, stored); }
+const prelude = `${plainExtremes}INLINE __mmask16 mask_of(__m512i stored) { return _mm512_test_epi32_mask(stored, stored); }
 INLINE __m512i ones_of(__mmask16 mask) { return _mm512_maskz_set1_epi32(mask, 1); }
 INLINE __m512i ramp_from(int32_t first) {
   return _mm512_add_epi32(_mm512_set1_epi32(first),
@@ -13,9 +13,9 @@ INLINE __mmask16 lanes_below(int64_t valid) {
   return (__mmask16)((1u << (valid < 0 ? 0 : valid > 16 ? 16 : valid)) - 1u);
 }
 INLINE __m256i load_u16(const uint16_t* from) { return _mm256_loadu_si256((const __m256i*)from); }
-INLINE __m512 vector_of_f16(__m256i stored) { return _mm512_maskz_cvtph_ps((__mmask16)0xffff, stored); }
+INLINE __m512 vector_of_f16(__m256i stored) { return _mm512_cvtph_ps(stored); }
 INLINE __m512 vector_of_bf16(__m256i stored) {
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_maskz_cvtepu16_epi32((__mmask16)0xffff, stored), 16));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(stored), 16));
 }
 INLINE __m512 partial_load_f32(const float* from, int64_t valid) { return _mm512_maskz_loadu_ps(lanes_below(valid), from); }
 INLINE __m512i partial_load_i32(const int32_t* from, int64_t valid) {
@@ -34,7 +34,7 @@ INLINE __mmask16 pack_bool(bool a, bool b, bool c, bool d, bool e, bool f, bool 
                            bool m, bool n, bool o, bool p) {
   return mask_of(_mm512_setr_epi32(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p));
 }
-INLINE __m256 upper_half(__m512 vector) { return _mm512_maskz_extractf32x8_ps((__mmask8)0xff, vector, 1); }
+INLINE __m256 upper_half(__m512 vector) { return _mm512_extractf32x8_ps(vector, 1); }
 INLINE float tree_add(__m512 sixteen) {
   const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(sixteen), upper_half(sixteen));
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
@@ -48,10 +48,6 @@ INLINE float tree_max(__m512 sixteen) {
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 `
-
-/** g++ 12 warns of an uninitialised value inside the unmasked forms of some instructions; a full mask compiles to them. */
-const whole = (instruction: string, operands: string): string =>
-  `_mm512_maskz_${instruction}((__mmask16)0xffff, ${operands})`
 
 export const avx512: InstructionSet = {
   name: 'avx512',
@@ -69,10 +65,10 @@ export const avx512: InstructionSet = {
       div: '_mm512_div_ps($1, $2)',
       fma: '_mm512_fmadd_ps($1, $2, $3)',
       neg: '_mm512_xor_ps($1, _mm512_set1_ps(-0.0f))',
-      abs: '_mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512($1), _mm512_set1_epi32(0x7fffffff)))',
-      sqrt: whole('sqrt_ps', '$1'),
-      min: whole('min_ps', '$1, $2'),
-      max: whole('max_ps', '$1, $2'),
+      abs: '_mm512_abs_ps($1)',
+      sqrt: '_mm512_sqrt_ps($1)',
+      min: '_mm512_min_ps($1, $2)',
+      max: '_mm512_max_ps($1, $2)',
       less: '_mm512_cmp_ps_mask($1, $2, _CMP_LT_OQ)',
       lessEqual: '_mm512_cmp_ps_mask($1, $2, _CMP_LE_OQ)',
       equal: '_mm512_cmp_ps_mask($1, $2, _CMP_EQ_OQ)',
@@ -90,11 +86,11 @@ export const avx512: InstructionSet = {
       intAnd: '_mm512_and_si512($1, $2)',
       intOr: '_mm512_or_si512($1, $2)',
       intXor: '_mm512_xor_si512($1, $2)',
-      intShiftLeft: whole('slli_epi32', '$1, $bits'),
-      intShiftRight: whole('srli_epi32', '$1, $bits'),
-      intShiftSigned: whole('srai_epi32', '$1, $bits'),
-      toInt: whole('cvtps_epi32', '$1'),
-      toFloat: whole('cvtepi32_ps', '$1'),
+      intShiftLeft: '_mm512_slli_epi32($1, $bits)',
+      intShiftRight: '_mm512_srli_epi32($1, $bits)',
+      intShiftSigned: '_mm512_srai_epi32($1, $bits)',
+      toInt: '_mm512_cvtps_epi32($1)',
+      toFloat: '_mm512_cvtepi32_ps($1)',
       bitsOf: '_mm512_castps_si512($1)',
       fromBits: '_mm512_castsi512_ps($1)',
     },

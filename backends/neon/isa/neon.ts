@@ -1,9 +1,9 @@
 // arm64 NEON, 4 lanes: Armv8.0 with what every 64-bit phone has (f16 only converts). Only spelling lives here.
 
-import { partialAccess, scalarSpelling } from './scalar.ts'
+import { partialAccess, plainExtremes, scalarSpelling } from './scalar.ts'
 import type { InstructionSet } from './table.ts'
 
-const prelude = `INLINE uint32x4_t mask_of(int32x4_t stored) { return vtstq_s32(stored, stored); }
+const prelude = `${plainExtremes}INLINE uint32x4_t mask_of(int32x4_t stored) { return vtstq_s32(stored, stored); }
 INLINE int32x4_t ones_of(uint32x4_t mask) { return vreinterpretq_s32_u32(vshrq_n_u32(mask, 31)); }
 INLINE float32x4_t vector_of_f16(uint16x4_t stored) { return vcvt_f32_f16(vreinterpret_f16_u16(stored)); }
 INLINE float32x4_t vector_of_bf16(uint16x4_t stored) { return vreinterpretq_f32_u32(vshll_n_u16(stored, 16)); }

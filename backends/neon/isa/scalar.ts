@@ -7,8 +7,8 @@ import type { Spelling } from './table.ts'
 export const scalarPrelude = `#define INLINE [[maybe_unused]] static inline __attribute__((always_inline))
 
 INLINE int64_t least_index(int64_t a, int64_t b) { return a < b ? a : b; }
-INLINE float least(float a, float b) { return a < b ? a : b; }
-INLINE float greatest(float a, float b) { return a > b ? a : b; }
+INLINE float least(float a, float b);
+INLINE float greatest(float a, float b);
 INLINE int32_t wrapping_add(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
 INLINE int32_t wrapping_sub(int32_t a, int32_t b) { return (int32_t)((uint32_t)a - (uint32_t)b); }
 INLINE int32_t wrapping_mul(int32_t a, int32_t b) { return (int32_t)((uint32_t)a * (uint32_t)b); }
@@ -36,6 +36,11 @@ INLINE float tree_max_of(const float* p) {
     for (int i = 0; i < half; i++) partial[i] = greatest(partial[i], partial[i + half]);
   return partial[0];
 }
+`
+
+/** The minimum and maximum of `Scalars` where compilers keep their hands off them; goes into a table's prelude. */
+export const plainExtremes = `INLINE float least(float a, float b) { return a < b ? a : b; }
+INLINE float greatest(float a, float b) { return a > b ? a : b; }
 `
 
 /** The fixed tree over 16 floats in memory: what a register buffer that is no row of vectors falls back to. */

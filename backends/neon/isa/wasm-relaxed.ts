@@ -4,7 +4,17 @@
 import { partialAccess, scalarSpelling } from './scalar.ts'
 import type { InstructionSet } from './table.ts'
 
-const prelude = `INLINE float fused(float a, float b, float c) {
+const prelude = `// The engine's own minimum of two operands in this order is b < a ? b : a, so the operands change places.
+INLINE v128_t vector_min(v128_t a, v128_t b) { return wasm_f32x4_pmin(b, a); }
+INLINE v128_t vector_max(v128_t a, v128_t b) { return wasm_f32x4_pmax(b, a); }
+// clang 22 makes a relaxed minimum, whose zeros and NaN are any, of several scalar a < b ? a : b; of these it does not.
+INLINE float least(float a, float b) {
+  return wasm_f32x4_extract_lane(vector_min(wasm_f32x4_splat(a), wasm_f32x4_splat(b)), 0);
+}
+INLINE float greatest(float a, float b) {
+  return wasm_f32x4_extract_lane(vector_max(wasm_f32x4_splat(a), wasm_f32x4_splat(b)), 0);
+}
+INLINE float fused(float a, float b, float c) {
   return wasm_f32x4_extract_lane(wasm_f32x4_relaxed_madd(wasm_f32x4_splat(a), wasm_f32x4_splat(b), wasm_f32x4_splat(c)), 0);
 }
 INLINE v128_t mask_of(v128_t stored) { return wasm_i32x4_ne(stored, wasm_i32x4_const_splat(0)); }
@@ -43,9 +53,6 @@ INLINE void partial_store_f32(void* to, v128_t vector, int64_t valid) {
 }
 INLINE void partial_store_i32(int32_t* to, v128_t vector, int64_t valid) { partial_store_f32(to, vector, valid); }
 INLINE v128_t pack_bool(bool a, bool b, bool c, bool d) { return mask_of(wasm_i32x4_make(a, b, c, d)); }
-// The engine's own minimum of two operands in this order is b < a ? b : a, so the operands change places.
-INLINE v128_t vector_min(v128_t a, v128_t b) { return wasm_f32x4_pmin(b, a); }
-INLINE v128_t vector_max(v128_t a, v128_t b) { return wasm_f32x4_pmax(b, a); }
 INLINE float tree_add(v128_t a, v128_t b, v128_t c, v128_t d) {
   const v128_t four = wasm_f32x4_add(wasm_f32x4_add(a, c), wasm_f32x4_add(b, d));
   const v128_t two = wasm_f32x4_add(four, wasm_i32x4_shuffle(four, four, 2, 3, 0, 1));

@@ -6,7 +6,7 @@
 //   stats   quit
 //
 // A call answers status "ok", "paused" (`resume` goes on) or "notFinite". `pause` has no answer, so that it may come
-// while a call runs. `read` and `output` announce the bytes that follow their line.
+// while a call runs. `read` and `output` announce the bytes that follow their line as "payload".
 #ifndef HEDDLE_MAIN_H
 #define HEDDLE_MAIN_H
 
@@ -173,7 +173,7 @@ class CommandLine {
   }
 
   bool send(const heddle_view& view) {
-    if (!output_.begin().field("ok", true).field("bytes", view.bytes).end()) return false;
+    if (!output_.begin().field("ok", true).field("payload", view.bytes).end()) return false;
     return output_.bytes(view.data, view.bytes);
   }
 

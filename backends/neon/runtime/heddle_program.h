@@ -37,7 +37,8 @@ typedef enum {
   HEDDLE_NO_INITIAL = 0,
   HEDDLE_CONSTANT = 1,  // the value
   HEDDLE_UNIFORM = 2,   // the bound
-  HEDDLE_NORMAL = 3     // the deviation
+  HEDDLE_NORMAL = 3,    // the deviation
+  HEDDLE_GIVEN = 4      // every element, written by whoever opens the program
 } heddle_initial;
 
 typedef struct {

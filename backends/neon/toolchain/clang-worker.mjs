@@ -14,7 +14,7 @@ parentPort.on('message', async ({ job, flags, files, result }) => {
     if (bytes !== null && log.length < LONGEST_LOG) log += decoder.decode(bytes, { stream: true })
   }
   try {
-    const made = await commands['clang++'](flags, files, { stdout: listen, stderr: listen, fetchProgress: () => {} })
+    const made = await commands['clang++'](flags, files, { stdout: listen, stderr: listen })
     parentPort.postMessage({ job, bytes: made[result], log })
   } catch (error) {
     parentPort.postMessage({ job, log: `${log}\n${error instanceof Error ? error.stack : String(error)}` })

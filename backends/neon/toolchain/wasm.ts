@@ -23,6 +23,9 @@ const wasmFlags: readonly string[] = [
   '-mbulk-memory',
   '-mnontrapping-fptoint',
   '-fvisibility=hidden',
+  // What should be vectors is written as vectors; the vectorizers replace comparison and choice by relaxed minima.
+  '-fno-vectorize',
+  '-fno-slp-vectorize',
   '-nostdlib',
   '-Wl,--no-entry',
   '-Wl,--import-memory',
@@ -70,7 +73,9 @@ class ClangWorker {
       this.#worker.ref()
       return this.#worker
     }
-    const worker = new Worker(new URL('./clang-worker.mjs', import.meta.url), { execArgv: [] })
+    // The package prints how much of itself it has read; nobody listens.
+    const worker = new Worker(new URL('./clang-worker.mjs', import.meta.url), { execArgv: [], stdout: true })
+    worker.stdout.resume()
     this.#worker = worker
     worker.on('message', (answer: Answer) => {
       this.#waiting.get(answer.job)?.resolve(answer)

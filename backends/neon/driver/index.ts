@@ -1,0 +1,9 @@
+// What the command line and tests need of running programs.
+
+export type { FrozenRange } from './device.ts'
+export { initialData } from './initial.ts'
+export { buildProgram, openSession, programSources } from './open.ts'
+export type { BuildOptions, SessionOptions } from './open.ts'
+export type {
+  KernelStats, Session, SessionDescription, SessionStats, Sizes, StepOutcome, TensorData, ValueDescription,
+} from './session.ts' // prettier-ignore

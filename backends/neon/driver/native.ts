@@ -1,0 +1,194 @@
+// A compiled program as a child process, driven over its standard input and output (`runtime/heddle_main.h`). Knows the
+// commands, not what any function computes.
+
+import { spawn } from 'node:child_process'
+import type { ChildProcessWithoutNullStreams } from 'node:child_process'
+import { InternalError, UserError } from '../../../compiler/diagnostic.ts'
+import type { Device, DeviceOptions, Run, RunResult } from './device.ts'
+import { ReplyReader } from './replies.ts'
+import type { Reply } from './replies.ts'
+import type { SessionStats } from './session.ts'
+
+/** What is kept of standard error: enough for a last line. */
+const KEPT_ERROR_TEXT = 4096
+
+interface Waiting {
+  readonly resolve: (reply: Reply) => void
+  readonly reject: (error: Error) => void
+}
+
+/**
+ * Starts an executable made by a native tool chain and opens its session. `launcher` stands in front of the path (an
+ * emulator). UserError HD711 when a frozen file cannot be read, HD715 when threads or memory are refused; InternalError
+ * when the process dies.
+ */
+export async function openNativeDevice(
+  path: string,
+  launcher: readonly string[],
+  options: DeviceOptions,
+): Promise<Device> {
+  for (const { path: file } of options.frozen) {
+    if (/[\n\0]/.test(file)) throw new UserError('HD711', 'the file name holds a line break', { place: { file } })
+  }
+  const process = new ProgramProcess(path, launcher, options.signal)
+  try {
+    const lines = options.frozen.map(({ offset, bytes, path: file }) => `${offset} ${bytes} ${file}\n`)
+    const opening = `open ${options.threads} ${options.profile ? 1 : 0} ${options.frozen.length}\n${lines.join('')}`
+    const reply = await process.ask(opening)
+    if (reply.fields['ok'] !== true) throw refusal(reply, options)
+    return new NativeDevice(process, Number(reply.fields['bytes']))
+  } catch (error) {
+    await process.end()
+    throw error
+  }
+}
+
+function refusal(reply: Reply, options: DeviceOptions): Error {
+  const message = String(reply.fields['message'])
+  if (reply.fields['code'] === 'file') {
+    const file = options.frozen.find((range) => message.startsWith(`${range.path}: `))?.path
+    if (file === undefined) return new UserError('HD711', `a weight file cannot be read: ${message}`)
+    return new UserError('HD711', message.slice(file.length + 2), { place: { file } })
+  }
+  if (reply.fields['code'] === 'refused') return new UserError('HD715', message)
+  return new InternalError(`the compiled program did not open: ${message}`)
+}
+
+class NativeDevice implements Device {
+  readonly memoryBytes: number
+  readonly #process: ProgramProcess
+
+  constructor(process: ProgramProcess, memoryBytes: number) {
+    this.#process = process
+    this.memoryBytes = memoryBytes
+  }
+
+  async write(name: string, bytes: Uint8Array): Promise<void> {
+    expectOk(await this.#process.ask(`write ${bytes.byteLength} ${name}\n`, bytes))
+  }
+
+  async read(name: string): Promise<Uint8Array<ArrayBuffer>> {
+    return expectOk(await this.#process.ask(`read ${name}\n`)).payload
+  }
+
+  async output(fn: string, name: string): Promise<Uint8Array<ArrayBuffer>> {
+    return expectOk(await this.#process.ask(`output ${fn} ${name}\n`)).payload
+  }
+
+  run(run: Run, sizes: readonly number[]): Promise<RunResult> {
+    return this.#result('call' in run ? `call ${run.call} ${sizes.join(' ')}\n` : `step ${run.step} ${sizes.join(' ')}\n`)
+  }
+
+  resume(): Promise<RunResult> {
+    return this.#result('resume\n')
+  }
+
+  pauseAfter(launches: number): void {
+    this.#process.tell(`pause ${launches}\n`)
+  }
+
+  async stats(): Promise<SessionStats> {
+    const { fields } = expectOk(await this.#process.ask('stats\n'))
+    const kernels = fields['kernels'] as { name: string; launches: number; microseconds: number }[]
+    const allocations = fields['allocations']
+    return {
+      residentBytes: Number(fields['residentBytes']),
+      peakBytes: Number(fields['peakBytes']),
+      allocations: typeof allocations === 'number' ? allocations : undefined,
+      kernels,
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#process.end()
+  }
+
+  async #result(command: string): Promise<RunResult> {
+    const { fields } = await this.#process.ask(command)
+    if (fields['ok'] !== true) return { status: 'refused', message: String(fields['message']) }
+    if (fields['status'] === 'notFinite') return { status: 'notFinite', value: String(fields['value']) }
+    return { status: fields['status'] === 'paused' ? 'paused' : 'ok' }
+  }
+}
+
+function expectOk(reply: Reply): Reply {
+  if (reply.fields['ok'] === true) return reply
+  throw new InternalError(`the compiled program refused: ${String(reply.fields['message'])}`)
+}
+
+/** The child: commands in, replies out in the same order, and what is left when it dies. */
+class ProgramProcess {
+  readonly #child: ChildProcessWithoutNullStreams
+  readonly #waiting: Waiting[] = []
+  readonly #ended: Promise<void>
+  #errorText = ''
+  #failure: Error | undefined
+  #isEnding = false
+
+  constructor(path: string, launcher: readonly string[], signal: AbortSignal | undefined) {
+    const [command = path, ...operands] = [...launcher, path]
+    this.#child = spawn(command, operands, { stdio: ['pipe', 'pipe', 'pipe'] })
+    const reader = new ReplyReader((reply) => this.#waiting.shift()?.resolve(reply))
+    this.#child.stdout.on('data', (chunk: Buffer) => {
+      const problem = reader.take(chunk)
+      if (problem !== undefined) this.#kill(new InternalError(`the compiled program said something strange: ${problem}`))
+    })
+    this.#child.stderr.on('data', (chunk: Buffer) => {
+      this.#errorText = (this.#errorText + chunk.toString('utf8')).slice(-KEPT_ERROR_TEXT)
+    })
+    // A write to a child that died; its end is reported by 'close'.
+    this.#child.stdin.on('error', () => {})
+    const abort = (): void => this.#kill(signal?.reason instanceof Error ? signal.reason : new Error('aborted'))
+    signal?.addEventListener('abort', abort, { once: true })
+    if (signal?.aborted === true) abort()
+    this.#ended = new Promise((resolve) => {
+      this.#child.on('error', (error) => {
+        this.#fail(new InternalError(`the compiled program cannot be started: ${error.message}`, { cause: error }))
+        resolve()
+      })
+      this.#child.on('close', (code, killedBy) => {
+        signal?.removeEventListener('abort', abort)
+        const how = killedBy === null ? `ended with code ${code}` : `was ended by ${killedBy}`
+        const lastLine = this.#errorText.trim().split('\n').at(-1) ?? ''
+        this.#fail(new InternalError(`the compiled program ${how}${lastLine === '' ? '' : `: ${lastLine}`}`))
+        resolve()
+      })
+    })
+  }
+
+  /** Sends a command, with the bytes that follow it, and waits for its reply. */
+  ask(command: string, payload?: Uint8Array): Promise<Reply> {
+    if (this.#failure) return Promise.reject(this.#failure)
+    if (this.#isEnding) return Promise.reject(new InternalError('the session is closed'))
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject })
+      this.#child.stdin.write(command)
+      if (payload && payload.byteLength > 0) this.#child.stdin.write(payload)
+    })
+  }
+
+  /** Sends a command that has no reply. */
+  tell(command: string): void {
+    if (!this.#failure && !this.#isEnding) this.#child.stdin.write(command)
+  }
+
+  /** Closes the child's input, which ends it at the next kernel boundary, and waits for its end. */
+  end(): Promise<void> {
+    if (!this.#isEnding) {
+      this.#isEnding = true
+      this.#child.stdin.end()
+    }
+    return this.#ended
+  }
+
+  #kill(reason: Error): void {
+    this.#fail(reason)
+    this.#child.kill('SIGKILL')
+  }
+
+  /** The first reason is the one that counts. */
+  #fail(reason: Error): void {
+    this.#failure ??= reason
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#failure)
+  }
+}

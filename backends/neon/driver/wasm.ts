@@ -1,0 +1,318 @@
+// A compiled program as a wasm module in worker threads that share one memory. The thread that opened it stays free: it
+// writes and reads the memory while nothing runs. Knows the module's exports, not what any function computes.
+
+import { readFile } from 'node:fs/promises'
+import { setFlagsFromString } from 'node:v8'
+import { Worker } from 'node:worker_threads'
+import { InternalError, UserError } from '../../../compiler/diagnostic.ts'
+import { dtypeBytes } from '../../../compiler/graph/axis.ts'
+import type { Program } from '../../../compiler/plan/program.ts'
+import type { Device, DeviceOptions, Run, RunResult } from './device.ts'
+import type { SessionStats } from './session.ts'
+
+const PAGE = 65536
+/** 4 GiB: all that 32 bits address. */
+const MOST_PAGES = 65536
+/** The linked-in stack, and room for tables; static data is never larger than twice its module. */
+const STATIC_BYTES = 2 << 20
+const ALIGNMENT = 64
+
+/** Codes of `heddle_code`. */
+const code = { ok: 0, paused: 1, notFinite: 2 } as const
+const spaceNumbers = { arena: 0, state: 1, inputs: 2 } as const
+
+/** `runtime/heddle_wasm.h`. Pointers are numbers. */
+interface Exports {
+  heddle_wasm_multiply_add(a: number, b: number, c: number): number
+  heddle_wasm_bytes(threads: number): number
+  heddle_wasm_set_frozen(index: number, data: number, bytes: number): void
+  heddle_wasm_open(threads: number, profile: number): number
+  heddle_wasm_stack(thread: number): number
+  heddle_wasm_message(): number
+  heddle_wasm_pause_word(): number
+  heddle_wasm_sizes(): number
+  heddle_wasm_space(session: number, space: number): number
+  heddle_wasm_not_finite(session: number): number
+  heddle_wasm_profile(session: number): number
+  heddle_wasm_close(session: number): void
+}
+
+/** What thread 0 answers. */
+interface Answer {
+  /** Of a run. */
+  readonly code?: number
+  readonly trap?: string
+  /** Of loading: which range failed, and why. */
+  readonly index?: number
+  readonly problem?: string
+}
+
+/**
+ * Compiles a module for this engine, gives it memory, loads the frozen tensors into it and starts its threads.
+ * UserError HD710 when the engine has no fused multiply-add, HD711 when a frozen file cannot be read, HD715 when memory
+ * is refused.
+ */
+export async function openWasmDevice(path: string, program: Program, options: DeviceOptions): Promise<Device> {
+  options.signal?.throwIfAborted()
+  const bytes = await readFile(path)
+  const module = await compileModule(bytes)
+  const memory = makeMemory(Math.ceil((STATIC_BYTES + 2 * bytes.byteLength) / PAGE))
+  const instance = new WebAssembly.Instance(module, { env: { memory }, heddle: { now: () => performance.now() * 1000 } })
+  const exports = instance.exports as unknown as Exports
+  requireFusedMultiplyAdd(exports)
+
+  const sessionEnd = exports.heddle_wasm_bytes(options.threads)
+  if (sessionEnd < 0) throw new InternalError(`the wasm module refuses ${options.threads} threads, or its table is damaged`)
+  const addresses: number[] = []
+  let end = sessionEnd
+  for (const range of options.frozen) {
+    end = Math.ceil(end / ALIGNMENT) * ALIGNMENT
+    addresses.push(end)
+    end += range.bytes
+  }
+  growTo(memory, end)
+  options.frozen.forEach((range, index) => exports.heddle_wasm_set_frozen(index, addresses[index] ?? 0, range.bytes))
+  const session = exports.heddle_wasm_open(options.threads, options.profile ? 1 : 0)
+  if (session === 0) {
+    throw new InternalError(`the wasm module did not open: ${textAt(memory, exports.heddle_wasm_message())}`)
+  }
+  const device = new WasmDevice(program, { module, memory, exports, session }, options, sessionEnd)
+  try {
+    await device.load(options.frozen.map((range, index) => ({ ...range, address: addresses[index] ?? 0 })))
+  } catch (error) {
+    await device.close()
+    throw error
+  }
+  return device
+}
+
+async function compileModule(bytes: Uint8Array): Promise<WebAssembly.Module> {
+  // Off by default before Node 24; the flag must be set before the first module that needs it is compiled.
+  setFlagsFromString('--experimental-wasm-relaxed-simd')
+  try {
+    return await WebAssembly.compile(bytes as Uint8Array<ArrayBuffer>)
+  } catch (cause) {
+    throw new UserError('HD710', 'this JavaScript engine does not take relaxed SIMD, which the wasm program needs', {
+      mend: 'use Node 20 or later, or the tool chain of the host',
+      cause,
+    })
+  }
+}
+
+function makeMemory(pages: number): WebAssembly.Memory {
+  try {
+    return new WebAssembly.Memory({ initial: pages, maximum: MOST_PAGES, shared: true })
+  } catch (cause) {
+    throw new UserError('HD715', 'the system does not give the address space for a wasm memory (4 GiB)', { cause })
+  }
+}
+
+function growTo(memory: WebAssembly.Memory, bytes: number): void {
+  const pages = Math.ceil(bytes / PAGE)
+  const present = memory.buffer.byteLength / PAGE
+  if (pages <= present) return
+  const size = `${(bytes / 2 ** 30).toFixed(2)} GiB`
+  if (pages > MOST_PAGES) {
+    throw new UserError('HD715', `the program with its weights needs ${size}; wasm has at most 4 GiB`, {
+      mend: 'use the tool chain of the host, or a shorter sequence',
+    })
+  }
+  try {
+    memory.grow(pages - present)
+  } catch (cause) {
+    throw new UserError('HD715', `the system refuses ${size} of memory`, { cause })
+  }
+}
+
+/**
+ * (1 + 2⁻¹²)² − (1 + 2⁻¹¹) is 2⁻²⁴, but 0 when the product is rounded first: an engine may do either, and every
+ * promise about bits needs the former.
+ */
+export function requireFusedMultiplyAdd(exports: Pick<Exports, 'heddle_wasm_multiply_add'>): void {
+  const factor = 1 + 2 ** -12
+  if (exports.heddle_wasm_multiply_add(factor, factor, -(1 + 2 ** -11)) === 2 ** -24) return
+  throw new UserError('HD710', 'this engine or processor has no fused multiply-add for wasm', {
+    mend: 'use the tool chain of the host',
+  })
+}
+
+function textAt(memory: WebAssembly.Memory, address: number): string {
+  const bytes = new Uint8Array(memory.buffer, address)
+  let end = 0
+  while (end < bytes.length && bytes[end] !== 0) end++
+  // A decoder refuses shared memory: decode a copy.
+  return new TextDecoder().decode(bytes.slice(0, end))
+}
+
+interface Loaded {
+  readonly module: WebAssembly.Module
+  readonly memory: WebAssembly.Memory
+  /** Of the opening thread's own instance, which runs no kernel. */
+  readonly exports: Exports
+  readonly session: number
+}
+
+interface Place {
+  readonly address: number
+  readonly bytes: number
+}
+
+class WasmDevice implements Device {
+  readonly memoryBytes: number
+  readonly #program: Program
+  readonly #loaded: Loaded
+  readonly #workers: readonly Worker[]
+  readonly #places: Map<string, Place> = new Map()
+  #waiting: { resolve: (answer: Answer) => void; reject: (error: Error) => void } | undefined
+  #failure: Error | undefined
+  #lastRun = 0
+  #computed: string | undefined
+
+  constructor(program: Program, loaded: Loaded, options: DeviceOptions, memoryBytes: number) {
+    this.#program = program
+    this.#loaded = loaded
+    this.memoryBytes = memoryBytes
+    for (const value of program.values) {
+      if (value.place.space !== 'frozen') this.#places.set(value.name, this.#place(value.place, value.bytes))
+    }
+    const { module, memory, exports, session } = loaded
+    this.#workers = Array.from({ length: options.threads }, (_, thread) => {
+      const worker = new Worker(new URL('./wasm-worker.mjs', import.meta.url), {
+        execArgv: [],
+        workerData: { module, memory, session, thread, stack: exports.heddle_wasm_stack(thread) },
+      })
+      worker.on('error', (error) => this.#fail(new InternalError(`a thread of the wasm program failed: ${error.message}`)))
+      // Only a run that is under way keeps the process alive.
+      worker.unref()
+      return worker
+    })
+    this.#workers[0]?.on('message', (answer: Answer) => {
+      const waiting = this.#waiting
+      this.#waiting = undefined
+      this.#workers[0]?.unref()
+      waiting?.resolve(answer)
+    })
+    const abort = (): void => this.#fail(options.signal?.reason instanceof Error ? options.signal.reason : new Error('aborted'))
+    options.signal?.addEventListener('abort', abort, { once: true })
+  }
+
+  async load(ranges: readonly { path: string; offset: number; bytes: number; address: number }[]): Promise<void> {
+    if (ranges.length === 0) return
+    const { index, problem } = await this.#ask({ frozen: ranges })
+    if (problem === undefined) return
+    const file = ranges[index ?? 0]?.path ?? ''
+    const sentence = problem === 'ENOENT' ? 'the file does not exist' : problem
+    throw new UserError('HD711', sentence, { place: { file } })
+  }
+
+  async write(name: string, bytes: Uint8Array): Promise<void> {
+    this.#view(this.#places.get(name)).set(bytes)
+  }
+
+  async read(name: string): Promise<Uint8Array<ArrayBuffer>> {
+    return copyOf(this.#view(this.#places.get(name)))
+  }
+
+  async output(fn: string, name: string): Promise<Uint8Array<ArrayBuffer>> {
+    if (this.#computed !== fn) throw new InternalError(`the last finished call was not of '${fn}'`)
+    const output = this.#program.functions.find((one) => one.name === fn)?.outputs.find((one) => one.name === name)
+    if (!output) throw new InternalError(`function '${fn}' has no output '${name}'`)
+    const bytes = output.shape.reduce((product, extent) => product * extent, dtypeBytes[output.dtype])
+    return copyOf(this.#view(this.#place(output.place, bytes)))
+  }
+
+  run(run: Run, sizes: readonly number[]): Promise<RunResult> {
+    const { memory, exports } = this.#loaded
+    new Int32Array(memory.buffer, exports.heddle_wasm_sizes(), sizes.length).set(sizes)
+    const functions = this.#program.functions
+    this.#lastRun = 'call' in run ? functions.findIndex((fn) => fn.name === run.call) : run.step === 'last' ? -2 : -1
+    return this.resume()
+  }
+
+  async resume(): Promise<RunResult> {
+    this.#computed = undefined
+    const answer = await this.#ask({ run: this.#lastRun })
+    const { memory, exports, session } = this.#loaded
+    switch (answer.code) {
+      case code.ok:
+        this.#computed = this.#program.functions[this.#lastRun]?.name
+        return { status: 'ok' }
+      case code.paused:
+        return { status: 'paused' }
+      case code.notFinite:
+        return { status: 'notFinite', value: textAt(memory, exports.heddle_wasm_not_finite(session)) }
+      case undefined: {
+        const failure = new InternalError(`the wasm program stopped: ${answer.trap}`)
+        this.#fail(failure)
+        throw failure
+      }
+      default:
+        return { status: 'refused', message: textAt(memory, exports.heddle_wasm_message()) }
+    }
+  }
+
+  pauseAfter(launches: number): void {
+    const { memory, exports } = this.#loaded
+    Atomics.store(new Int32Array(memory.buffer, exports.heddle_wasm_pause_word(), 1), 0, launches)
+  }
+
+  async stats(): Promise<SessionStats> {
+    if (this.#failure) throw this.#failure
+    const { memory, exports, session } = this.#loaded
+    const view = new DataView(memory.buffer, exports.heddle_wasm_profile(session))
+    return {
+      residentBytes: process.memoryUsage.rss(),
+      peakBytes: process.resourceUsage().maxRSS * 1024,
+      allocations: undefined,
+      // heddle_kernel_profile: an int64 and a double.
+      kernels: this.#program.kernels.map(({ name }, index) => ({
+        name,
+        launches: Number(view.getBigInt64(16 * index, true)),
+        microseconds: view.getFloat64(16 * index + 8, true),
+      })),
+    }
+  }
+
+  async close(): Promise<void> {
+    const { exports, session } = this.#loaded
+    this.#fail(new InternalError('the session is closed'))
+    exports.heddle_wasm_close(session)
+    await Promise.all(this.#workers.map((worker) => worker.terminate()))
+  }
+
+  #ask(message: object): Promise<Answer> {
+    if (this.#failure) return Promise.reject(this.#failure)
+    return new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject }
+      this.#workers[0]?.ref()
+      this.#workers[0]?.postMessage(message)
+    })
+  }
+
+  /** Ends all threads: one that failed leaves the others waiting for it. */
+  #fail(reason: Error): void {
+    if (this.#failure) return
+    this.#failure = reason
+    this.#waiting?.reject(reason)
+    this.#waiting = undefined
+    for (const worker of this.#workers) void worker.terminate()
+  }
+
+  #place(place: Program['values'][number]['place'], bytes: number): Place {
+    if (place.space === 'frozen') throw new InternalError('frozen tensors are not read back')
+    const { exports, session } = this.#loaded
+    return { address: exports.heddle_wasm_space(session, spaceNumbers[place.space]) + place.offset, bytes }
+  }
+
+  #view(place: Place | undefined): Uint8Array {
+    if (this.#failure) throw this.#failure
+    if (!place) throw new InternalError('the value has no place')
+    return new Uint8Array(this.#loaded.memory.buffer, place.address, place.bytes)
+  }
+}
+
+function copyOf(view: Uint8Array): Uint8Array<ArrayBuffer> {
+  const copy = new Uint8Array(view.length)
+  copy.set(view)
+  return copy
+}
