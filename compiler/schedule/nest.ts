@@ -2,7 +2,7 @@
 
 import type { Axis } from '../graph/axis.ts'
 import type { Binding, Condition, Expr, Stmt } from '../kernel/ir.ts'
-import { addIndex, asIndex, constantIndex, scaleIndex, subtractIndex, variable } from '../kernel/index.ts'
+import { asIndex, ceilDivide, minIndex, scaleIndex, subtractIndex, variable } from '../kernel/index.ts'
 import type { Index } from '../kernel/index.ts'
 import { rangeOf } from '../kernel/index.ts'
 import { exprScalars } from './scalars.ts'
@@ -77,10 +77,5 @@ export function scratchTree(buffer: string, word: 'add' | 'max'): Stmt[] {
 /** The number of groups of 16 in block `block` of a reduction over `extent` elements. */
 export function groupsInBlock(extent: Index, block: Index, size: number): Index {
   const left = subtractIndex(extent, scaleIndex(block, size))
-  return minGroups(left, size)
-}
-
-function minGroups(left: Index, size: number): Index {
-  const groups: Index = { constant: 0, terms: [{ scale: 1, atom: { kind: 'div', value: addIndex(left, partials - 1), by: partials } }] }
-  return { constant: 0, terms: [{ scale: 1, atom: { kind: 'min', left: groups, right: constantIndex(size / partials) } }] }
+  return minIndex(ceilDivide(left, partials), size / partials)
 }

@@ -20,6 +20,8 @@ export interface Region {
   readonly space: readonly Axis[]
   /** For `rows`: the axis within a row, the last of the layout; absent for scalars. */
   readonly inner: Axis | undefined
+  /** Memory order that its elements are walked in. */
+  readonly layout: readonly Axis[]
 }
 
 export interface Partition {
@@ -131,7 +133,7 @@ class Partitioner {
   }
 
   #open(node: Node, kind: RegionKind, space: readonly Axis[], inner?: Axis): void {
-    const region: Region = { kind, nodes: [node], space, inner }
+    const region: Region = { kind, nodes: [node], space, inner, layout: this.#layout(node) }
     this.#regions.push(region)
     this.#regionOf.set(node, region)
   }
@@ -221,7 +223,7 @@ class Partitioner {
     const hosts = [...new Set([...direct].map((dependency) => this.#regionOf.get(dependency) as Region))]
     hosts.sort((a, b) => this.#order(b) - this.#order(a))
     for (const host of hosts) {
-      if (!this.#canJoin(node, host)) continue
+      if (!this.#canJoin(node, host) || !this.#liesAlike(node, host)) continue
       if (host.kind === 'contraction' && sameAxes(node.axes, (host.nodes[0] as Node).axes)) return this.#join(node, host)
       if (host.kind === 'rows' && this.#fitsRows(node.axes, host)) return this.#join(node, host)
     }
@@ -229,10 +231,16 @@ class Partitioner {
     const layout = this.#layout(node)
     const previous = this.#regions.at(-1)
     if (previous?.kind === 'rows' && sameAxes(previous.space, node.axes) && this.#canJoin(node, previous)) {
-      const same = this.#layout(previous.nodes[0] as Node).every((axis, place) => axis === layout[place])
-      if (same && node.axes.length > 0) return this.#join(node, previous)
+      if (this.#liesAlike(node, previous) && node.axes.length > 0) return this.#join(node, previous)
     }
     this.#open(node, 'rows', node.axes, layout.at(-1))
+  }
+
+  /** Whether a node of the region's shape would be stored along the region's walk. */
+  #liesAlike(node: Node, region: Region): boolean {
+    const layout = this.#layout(node)
+    if (layout.length !== region.layout.length) return true
+    return layout.every((axis, place) => axis === region.layout[place])
   }
 
   #fitsRows(axes: readonly Axis[], region: Region): boolean {

@@ -54,7 +54,10 @@ export function lora(options: LoraOptions): Pass {
     run: (graph, { provenance }) => {
       const modules = chosenModules(options)
       const builder = builderAfter(graph)
-      const rank = builder.axis(freeName('rank', (name) => builder.hasAxis(name)), options.rank)
+      const rank = builder.axis(
+        freeName('rank', (name) => builder.hasAxis(name)),
+        options.rank,
+      )
       for (const module of modules) for (const one of adapterOf(module, rank)) builder.declare(one)
       const uses = new Map<AdaptableModule, number>()
       for (const fn of graph.functions) {
@@ -77,9 +80,12 @@ export function lora(options: LoraOptions): Pass {
 }
 
 function checkOptions({ rank, alpha, dropout: probability = 0, targets }: LoraOptions): void {
-  if (!Number.isSafeInteger(rank) || rank < 1) throw new UserError('HD301', `lora: the rank is ${rank}`, { mend: 'it is a whole number from 1' })
-  if (!(Number.isFinite(alpha) && alpha > 0)) throw new UserError('HD301', `lora: alpha is ${alpha}`, { mend: 'it is a positive number' })
-  if (!(probability >= 0 && probability < 1)) throw new UserError('HD301', `lora: dropout is ${probability}`, { mend: 'it is at least 0 and below 1' })
+  if (!Number.isSafeInteger(rank) || rank < 1)
+    throw new UserError('HD301', `lora: the rank is ${rank}`, { mend: 'it is a whole number from 1' })
+  if (!(Number.isFinite(alpha) && alpha > 0))
+    throw new UserError('HD301', `lora: alpha is ${alpha}`, { mend: 'it is a positive number' })
+  if (!(probability >= 0 && probability < 1))
+    throw new UserError('HD301', `lora: dropout is ${probability}`, { mend: 'it is at least 0 and below 1' })
   if (targets.length === 0) throw new UserError('HD301', 'lora: there are no targets')
 }
 
@@ -87,7 +93,9 @@ function chosenModules({ targets, modules }: LoraOptions): AdaptableModule[] {
   for (const target of targets) {
     if (modules.some((module) => endsWith(module.path, target))) continue
     const ends = [...new Set(modules.map((module) => module.path.split('.').at(-1) ?? module.path))].sort()
-    throw new UserError('HD302', `lora: no linear module is called '${target}'`, { mend: `there are ${ends.join(', ')}` })
+    throw new UserError('HD302', `lora: no linear module is called '${target}'`, {
+      mend: `there are ${ends.join(', ')}`,
+    })
   }
   return modules.filter((module) => targets.some((target) => endsWith(module.path, target)))
 }
@@ -108,8 +116,20 @@ function adapterOf(module: AdaptableModule, rank: Axis): Declaration[] {
   // kaiming_uniform with a = √5, as PEFT starts A.
   const bound = Math.fround(1 / Math.sqrt(elementCount(module.inputs)))
   return [
-    { name: down, role: 'trainable', dtype: 'f32', stored: [[rank], module.inputs], initial: { kind: 'uniform', bound } },
-    { name: up, role: 'trainable', dtype: 'f32', stored: [module.outputs, [rank]], initial: { kind: 'constant', value: 0 } },
+    {
+      name: down,
+      role: 'trainable',
+      dtype: 'f32',
+      stored: [[rank], module.inputs],
+      initial: { kind: 'uniform', bound },
+    },
+    {
+      name: up,
+      role: 'trainable',
+      dtype: 'f32',
+      stored: [module.outputs, [rank]],
+      initial: { kind: 'constant', value: 0 },
+    },
   ]
 }
 
@@ -166,9 +186,11 @@ export function trainable(names: readonly string[] | 'all'): Pass {
     name: 'trainable',
     summary: names === 'all' ? 'all parameters are trained' : `${names.join(', ')} are trained`,
     run: (graph, { provenance }) => {
-      const changed = chosenParameters(graph, names).map(
-        (declaration): Declaration => ({ ...declaration, role: 'trainable', dtype: 'f32' }),
-      )
+      const changed = chosenParameters(graph, names).map((declaration): Declaration => ({
+        ...declaration,
+        role: 'trainable',
+        dtype: 'f32',
+      }))
       const builder = builderAfter(graph, changed)
       const copier = new Copier(builder, provenance)
       copier.add(graph.functions.flatMap(rootsOf))

@@ -99,7 +99,11 @@ class Clones {
       builder.layer = layer
       const clone =
         node.layer === layer && !isOp(node, 'read')
-          ? remake(builder, node, node.inputs.map((input) => clones.get(input) ?? this.#copier.of(input)))
+          ? remake(
+              builder,
+              node,
+              node.inputs.map((input) => clones.get(input) ?? this.#copier.of(input)),
+            )
           : builder.barrier(this.#copier.of(node), `layer ${layer}`, after)
       clones.set(node, clone)
     }

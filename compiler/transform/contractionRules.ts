@@ -39,7 +39,8 @@ export const contractionRules: readonly Rule[] = [
     apply: (b, node) => {
       const [renamed, index] = node.inputs
       const x = renamed?.inputs[0]
-      if (!isOp(node, 'gather') || !index || !renamed || !isOp(renamed, 'rename') || !x || !leadsToDot(node)) return undefined
+      if (!isOp(node, 'gather') || !index || !renamed || !isOp(renamed, 'rename') || !x || !leadsToDot(node))
+        return undefined
       const { from, to } = renamed.attrs
       if (index.axes.includes(from) || index.axes.includes(to)) return undefined
       return node.attrs.axis === to ? b.gather(x, index, from) : b.rename(b.gather(x, index, node.attrs.axis), from, to)
@@ -51,7 +52,8 @@ export const contractionRules: readonly Rule[] = [
     apply: (b, node) => {
       const [picked, index] = node.inputs
       const x = picked?.inputs[0]
-      if (!isOp(node, 'gather') || !index || !picked || !isOp(picked, 'pick') || !x || !leadsToDot(node)) return undefined
+      if (!isOp(node, 'gather') || !index || !picked || !isOp(picked, 'pick') || !x || !leadsToDot(node))
+        return undefined
       const { axis, index: place } = picked.attrs
       return index.axes.includes(axis) ? undefined : b.pick(b.gather(x, index, node.attrs.axis), axis, place)
     },
@@ -98,7 +100,8 @@ function leadsToDot(gather: Node<'gather'>): boolean {
     seen.add(node)
     if (isOp(node, 'dot') && index && gatherableOperand(node, index, axis) !== undefined) return true
     if (isMap(node) || isOp(node, 'pick')) for (const input of node.inputs) open.push([input, axis])
-    if (isOp(node, 'rename')) for (const input of node.inputs) open.push([input, axis === node.attrs.to ? node.attrs.from : axis])
+    if (isOp(node, 'rename'))
+      for (const input of node.inputs) open.push([input, axis === node.attrs.to ? node.attrs.from : axis])
   }
   return false
 }

@@ -23,7 +23,8 @@ export function insideDropout(node: Node): Node | undefined {
   const [kept, scaled, otherwise] = node.inputs
   if (!isMap(node, 'select') || !kept || !scaled || !otherwise) return undefined
   const [draw, threshold] = kept.inputs
-  if (!isMap(kept, 'less') || !draw || !isOp(draw, 'random') || !threshold || !isOp(threshold, 'constant')) return undefined
+  if (!isMap(kept, 'less') || !draw || !isOp(draw, 'random') || !threshold || !isOp(threshold, 'constant'))
+    return undefined
   if (!isMap(scaled, 'mul') || !isSplat(otherwise, 0)) return undefined
   const factor = scaled.inputs.find((input) => isOp(input, 'constant'))
   const x = scaled.inputs.find((input) => input !== factor)

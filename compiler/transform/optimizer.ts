@@ -70,7 +70,13 @@ function checkOptions({ schedule, beta1, beta2, epsilon, weightDecay, clip }: Ad
 }
 
 function statesOf(parameters: readonly Declaration[]): Declaration[] {
-  const scalars = [state.reportedLoss, state.reportedNorm, state.reportedRate, state.firstCorrection, state.secondCorrection]
+  const scalars = [
+    state.reportedLoss,
+    state.reportedNorm,
+    state.reportedRate,
+    state.firstCorrection,
+    state.secondCorrection,
+  ]
   return [
     ...parameters.map(({ name }) => state.zeroState(state.squaredNormOf(name), [])),
     ...parameters.flatMap(({ name, stored }) => [

@@ -44,7 +44,14 @@ export class Copier {
     for (const node of topological(roots)) {
       if (this.#copies.has(node)) continue
       this.builder.layer = node.layer
-      const copy = rewrite(remake(this.builder, node, node.inputs.map((input) => this.of(input))), node)
+      const copy = rewrite(
+        remake(
+          this.builder,
+          node,
+          node.inputs.map((input) => this.of(input)),
+        ),
+        node,
+      )
       this.place(node, copy)
     }
     this.builder.layer = undefined

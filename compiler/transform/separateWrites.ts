@@ -17,11 +17,10 @@ export function separateWrites(): Pass {
       copier.add(graph.functions.flatMap(rootsOf))
       for (const fn of graph.functions) {
         const copied = copier.fn(fn)
-        const taken = new Set<Node>(copied.outputs.map((output) => output.node))
+        const count = new Map<Node, number>()
+        for (const { node } of [...copied.outputs, ...copied.writes]) count.set(node, (count.get(node) ?? 0) + 1)
         const writes = copied.writes.map(({ name, node }) => {
-          const own = taken.has(node) ? builder.barrier(node, `write ${name}`) : node
-          taken.add(own)
-          return { name, node: own }
+          return { name, node: count.get(node) === 1 ? node : builder.barrier(node, `write ${name}`) }
         })
         builder.define({ ...copied, writes })
       }

@@ -14,7 +14,8 @@ export const viewRules: readonly Rule[] = [
     apply: (b, node) => {
       const inner = node.inputs[0]
       const x = inner?.inputs[0]
-      if (!isOp(node, 'rename') || !inner || !isOp(inner, 'rename') || !x || inner.attrs.to !== node.attrs.from) return undefined
+      if (!isOp(node, 'rename') || !inner || !isOp(inner, 'rename') || !x || inner.attrs.to !== node.attrs.from)
+        return undefined
       return inner.attrs.from === node.attrs.to ? x : b.rename(x, inner.attrs.from, node.attrs.to)
     },
   },
@@ -23,7 +24,8 @@ export const viewRules: readonly Rule[] = [
     summary: 'split(merge x) → x where the parts are the same',
     apply: (_b, node) => {
       const inner = node.inputs[0]
-      if (!isOp(node, 'split') || !inner || !isOp(inner, 'merge') || inner.attrs.into !== node.attrs.axis) return undefined
+      if (!isOp(node, 'split') || !inner || !isOp(inner, 'merge') || inner.attrs.into !== node.attrs.axis)
+        return undefined
       return sameOrder(inner.attrs.axes, node.attrs.into) ? inner.inputs[0] : undefined
     },
   },
@@ -32,7 +34,8 @@ export const viewRules: readonly Rule[] = [
     summary: 'merge(split x) → x where the parts are the same',
     apply: (_b, node) => {
       const inner = node.inputs[0]
-      if (!isOp(node, 'merge') || !inner || !isOp(inner, 'split') || inner.attrs.axis !== node.attrs.into) return undefined
+      if (!isOp(node, 'merge') || !inner || !isOp(inner, 'split') || inner.attrs.axis !== node.attrs.into)
+        return undefined
       return sameOrder(inner.attrs.into, node.attrs.axes) ? inner.inputs[0] : undefined
     },
   },
@@ -41,7 +44,8 @@ export const viewRules: readonly Rule[] = [
     summary: 'pick i of stack(…) → part i',
     apply: (_b, node) => {
       const inner = node.inputs[0]
-      if (!isOp(node, 'pick') || !inner || !isOp(inner, 'stack') || inner.attrs.axis !== node.attrs.axis) return undefined
+      if (!isOp(node, 'pick') || !inner || !isOp(inner, 'stack') || inner.attrs.axis !== node.attrs.axis)
+        return undefined
       return inner.inputs[node.attrs.index]
     },
   },

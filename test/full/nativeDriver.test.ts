@@ -1,11 +1,57 @@
 // The native driver and run-time with the host's own compiler.
 
 import assert from 'node:assert/strict'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { openSession } from '../../backends/neon/driver/index.ts'
+import type { SessionOptions } from '../../backends/neon/driver/index.ts'
 import { describeDevice } from '../neon/driverSuite.ts'
+import { bound, lineBatch, lineProgram, tableSize } from '../neon/runtimeProgram.ts'
 
-describe('native session on the host', () => {
+describe('native session on the host', function () {
+  this.timeout(120_000)
   describeDevice('host', [1, 2, 4])
-  void assert
-  void openSession
+})
+
+describe('native session that counts allocations', function () {
+  this.timeout(120_000)
+  let folder = ''
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'heddle-count-'))
+    await writeFile(join(folder, 'weights.bin'), new Uint8Array(4 * tableSize))
+  })
+  after(() => rm(folder, { recursive: true, force: true }))
+
+  const allocationsOf = async (options: SessionOptions): Promise<number | undefined> => {
+    const frozen = [{ path: join(folder, 'weights.bin'), offset: 0, bytes: 4 * tableSize }]
+    const session = await openSession(lineProgram, { toolchain: 'host', optimise: 'light', frozen, ...options })
+    try {
+      await session.write('offset', Float32Array.of(0.25))
+      for (let step = 0; step < 5; step++) {
+        const batch = lineBatch(bound - step, step)
+        await session.write('x', batch.x, [batch.x.length])
+        await session.write('target', batch.target, [batch.target.length])
+        await session.step({ count: batch.x.length }, 'more')
+        session.pause(4)
+        const done = session.step({ count: batch.x.length }, 'last')
+        while (await session.paused()) session.resume(1)
+        assert.deepEqual(await done, { status: 'ok' })
+        await session.call('predict', { count: 3 })
+      }
+      return (await session.stats()).allocations
+    } finally {
+      await session.close()
+    }
+  }
+
+  for (const threads of [1, 4]) {
+    it(`finds none between entry and return on ${threads} threads`, async () => {
+      assert.equal(await allocationsOf({ threads, countAllocations: true }), 0)
+    })
+  }
+
+  it('says nothing in a build that does not count', async () => {
+    assert.equal(await allocationsOf({ threads: 1 }), undefined)
+  })
 })

@@ -39,7 +39,7 @@ async function scalar(session: Session, name: string): Promise<number> {
   return (await session.read(name))[0] ?? NaN
 }
 
-/** Defines the tests; `heavy`: thread counts beyond those that always run. */
+/** Defines the tests; those that must not depend on the number of threads run once for each of `threadCounts`. */
 export function describeDevice(toolchain: ToolChainPreference, threadCounts: readonly number[]): void {
   let folder = ''
   let weights = ''
@@ -261,11 +261,41 @@ export function describeDevice(toolchain: ToolChainPreference, threadCounts: rea
     await next.call('predict', { count: 1 })
   })
 
-  it('ends when its signal aborts', async () => {
+  it('ends when its signal aborts, in the middle of a kernel that would run for hours', async () => {
     const controller = new AbortController()
-    const session = await openLine({ threads: 2, signal: controller.signal })
+    const session = await open({ threads: 2, frozen: [], signal: controller.signal }, crashProgram)
+    const call = session.call('endless', {})
+    let isOver = false
+    void call.catch(() => (isOver = true))
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    assert.equal(isOver, false)
     controller.abort(new Error('the user gave up'))
-    await assert.rejects(session.call('predict', { count: 1 }), /the user gave up/)
+    await assert.rejects(call, /the user gave up/)
+    await assert.rejects(session.call('endless', {}), /the user gave up/)
+    await assert.rejects(open({ signal: controller.signal }), /the user gave up/)
+  })
+
+  it('keeps the calling thread alive while a kernel runs', async () => {
+    const controller = new AbortController()
+    const session = await open({ threads: 2, frozen: [], signal: controller.signal }, crashProgram)
+    const call = assert.rejects(session.call('endless', {}), /enough/)
+    let turns = 0
+    while (turns < 20) {
+      await new Promise((resolve) => setTimeout(resolve, 1))
+      turns++
+    }
+    controller.abort(new Error('enough'))
+    await call
+  })
+
+  it('keeps two sessions apart', async () => {
+    const one = await openLine({ threads: 2, seed: 1 })
+    const other = await openLine({ threads: 2, seed: 2 })
+    await one.write('slope', Float32Array.of(2))
+    await Promise.all([one, other].map((session) => session.write('x', Float32Array.of(1, 2, 3), [3])))
+    await Promise.all([one, other].map((session) => session.call('predict', { count: 3 })))
+    assert.equal((await one.output('predict', 'y'))[2], 6.25)
+    assert.notEqual((await other.output('predict', 'y'))[2], 6.25)
   })
 
   it('counts launches, and times them when asked', async () => {
@@ -282,7 +312,7 @@ export function describeDevice(toolchain: ToolChainPreference, threadCounts: rea
   })
 }
 
-/** One kernel that uses an id as an address far outside of everything, which no check can see. */
+/** A kernel that uses an id as an address far outside of everything, which no check can see, and one that never ends. */
 const crashProgram: Program = {
   name: 'crash',
   sizes: [],
@@ -291,6 +321,14 @@ kernel crash {
   read ids: i32[1:1]
   write y: f32[1:1]
   y[0] = toFloat(ids[value(intShiftLeft<21>(ids[0]) below 1)])
+}
+kernel endless {
+  update y: f32[1:1]
+  serial i in 2000000000 {
+    serial j in 20000 {
+      y[0] = add(y[0], toFloat(index(j)))
+    }
+  }
 }`),
   values: [{ name: 'ids', role: 'input', dtype: 'i32', shape: [1], bytes: 4, place: { space: 'inputs', offset: 0 } }],
   functions: [
@@ -308,6 +346,7 @@ kernel crash {
       ],
       outputs: [],
     },
+    { name: 'endless', launches: [{ kernel: 1, arguments: [{ space: 'arena', offset: 0 }], label: 'y' }], outputs: [] },
   ],
   arenaBytes: 64,
   stateBytes: 0,

@@ -96,7 +96,10 @@ const structuralTrials: Record<string, ((axes: Axes) => Omit<Trial, 'extents'>)[
       shapes: { x: [batch, seq, few, part], y: [batch, part, key, few] },
       build: (b, read) => b.dot(read('x'), read('y'), [part, few]),
     }),
-    ({ few, part }) => ({ shapes: { x: [few, part], y: [few] }, build: (b, read) => b.dot(read('x'), read('y'), [few]) }),
+    ({ few, part }) => ({
+      shapes: { x: [few, part], y: [few] },
+      build: (b, read) => b.dot(read('x'), read('y'), [few]),
+    }),
   ],
   logSumExp: [
     ({ seq, whole }) => ({ shapes: { x: [seq, whole] }, build: (b, read) => b.logSumExp(read('x'), whole, 5) }),
@@ -130,9 +133,7 @@ const structuralTrials: Record<string, ((axes: Axes) => Omit<Trial, 'extents'>)[
       build: (b, read) => b.scatterAdd(read('x'), read('i'), read('u'), few),
     }),
   ],
-  rename: [
-    ({ seq, key, few }) => ({ shapes: { x: [few, seq] }, build: (b, read) => b.rename(read('x'), seq, key) }),
-  ],
+  rename: [({ seq, key, few }) => ({ shapes: { x: [few, seq] }, build: (b, read) => b.rename(read('x'), seq, key) })],
   split: [
     ({ seq, few, part, whole }) => ({
       shapes: { x: [seq, whole] },
@@ -175,7 +176,10 @@ describe('derivatives of structural operations', () => {
   it('all operations with float operands are tried', () => {
     const tried = new Set([...Object.keys(structuralTrials), 'map'])
     const derivable = Object.entries(structural).flatMap(([op, rule]) => ('derivative' in rule ? [op] : []))
-    assert.deepEqual(derivable.filter((op) => !tried.has(op)), ['random'])
+    assert.deepEqual(
+      derivable.filter((op) => !tried.has(op)),
+      ['random'],
+    )
   })
 })
 
@@ -186,13 +190,22 @@ function withLoss({ graph }: RandomGraph): Graph {
   const copier = new Copier(b, provenance)
   copier.add(graph.functions.flatMap(rootsOf))
   const outputs = graph.functions.flatMap((fn) => fn.outputs.map(({ node }) => copier.of(node)))
-  const trained = [...graph.declarations.values()].filter(({ role }) => role === 'trainable').map(({ name }) => b.read(name))
+  const trained = [...graph.declarations.values()]
+    .filter(({ role }) => role === 'trainable')
+    .map(({ name }) => b.read(name))
   const terms = [...outputs.filter(({ dtype }) => dtype === 'f32'), ...trained].map((node, index) => {
     const factor = b.map('mul', b.map('tanh', node), b.float(Math.fround(1 / (index + 1))))
     return b.sumAll(factor, node.axes)
   })
   const loss = terms.reduce((sum: Node, term) => b.map('add', sum, term))
-  b.define({ name: 'loss', outputs: [{ name: 'loss', node: loss }, { name: 'weight', node: b.float(1) }], writes: [] })
+  b.define({
+    name: 'loss',
+    outputs: [
+      { name: 'loss', node: loss },
+      { name: 'weight', node: b.float(1) },
+    ],
+    writes: [],
+  })
   return b.finish()
 }
 
@@ -200,39 +213,47 @@ describe('derivatives of random graphs', () => {
   it('agree with differences along random directions', function () {
     this.timeout(60000)
     let compared = 0
-    const property = fc.property(randomGraph({ steps: 16, elements: 400, sizes: [1, 3, 5] }), fc.nat(1000), (random, seed) => {
-      const graph = withLoss(random)
-      const adjoint = through(graph, differentiate(), simplify())
-      verifyGraph(adjoint)
-      const zeros = randomValues(adjoint, random.extents)
-      const values = new Map([...zeros, ...random.values])
-      const options = { extents: random.extents, arithmetic: float64 }
-      const { writes } = interpret(adjoint, 'accumulate', { ...options, values })
-      const next = numbers(seed)
-      const trained = [...graph.declarations.values()].filter(({ role }) => role === 'trainable').map(({ name }) => name)
-      const direction = new Map(trained.map((name) => [name, (values.get(name) as Tensor).data.map(() => next() - 0.5)]))
-      const lossAt = (step: number): number => {
-        const moved = new Map(values)
-        for (const [name, way] of direction) {
-          const { axes: on, extents: sizes, data } = values.get(name) as Tensor
-          const there = Float64Array.from(data, (value, index) => value + step * (way[index] as number))
-          moved.set(name, makeTensor(on, sizes, there))
+    const property = fc.property(
+      randomGraph({ steps: 16, elements: 400, sizes: [1, 3, 5] }),
+      fc.nat(1000),
+      (random, seed) => {
+        const graph = withLoss(random)
+        const adjoint = through(graph, differentiate(), simplify())
+        verifyGraph(adjoint)
+        const zeros = randomValues(adjoint, random.extents)
+        const values = new Map([...zeros, ...random.values])
+        const options = { extents: random.extents, arithmetic: float64 }
+        const { writes } = interpret(adjoint, 'accumulate', { ...options, values })
+        const next = numbers(seed)
+        const trained = [...graph.declarations.values()]
+          .filter(({ role }) => role === 'trainable')
+          .map(({ name }) => name)
+        const direction = new Map(
+          trained.map((name) => [name, (values.get(name) as Tensor).data.map(() => next() - 0.5)]),
+        )
+        const lossAt = (step: number): number => {
+          const moved = new Map(values)
+          for (const [name, way] of direction) {
+            const { axes: on, extents: sizes, data } = values.get(name) as Tensor
+            const there = Float64Array.from(data, (value, index) => value + step * (way[index] as number))
+            moved.set(name, makeTensor(on, sizes, there))
+          }
+          return interpret(graph, 'loss', { ...options, values: moved }).outputs.get('loss')?.data[0] as number
         }
-        return interpret(graph, 'loss', { ...options, values: moved }).outputs.get('loss')?.data[0] as number
-      }
-      const slope = (step: number): number => (lossAt(step) - lossAt(-step)) / (2 * step)
-      const [coarse, fine] = [slope(1e-5), slope(2e-6)]
-      // A comparison that changes its answer between the two points makes a jump: nothing to compare there.
-      const scale = 1 + Math.abs(fine)
-      if (!Number.isFinite(fine) || Math.abs(coarse - fine) > 1e-4 * scale) return
-      compared++
-      let along = 0
-      for (const [name, way] of direction) {
-        const gradient = (writes.get(`grad/${name}`) as Tensor).data
-        way.forEach((step: number, index: number) => (along += step * (gradient[index] as number)))
-      }
-      assert.ok(Math.abs(along - fine) < 1e-3 * scale, `the slope is ${fine}, the gradient says ${along}`)
-    })
+        const slope = (step: number): number => (lossAt(step) - lossAt(-step)) / (2 * step)
+        const [coarse, fine] = [slope(1e-5), slope(2e-6)]
+        // A comparison that changes its answer between the two points makes a jump: nothing to compare there.
+        const scale = 1 + Math.abs(fine)
+        if (!Number.isFinite(fine) || Math.abs(coarse - fine) > 1e-4 * scale) return
+        compared++
+        let along = 0
+        for (const [name, way] of direction) {
+          const gradient = (writes.get(`grad/${name}`) as Tensor).data
+          way.forEach((step: number, index: number) => (along += step * (gradient[index] as number)))
+        }
+        assert.ok(Math.abs(along - fine) < 1e-3 * scale, `the slope is ${fine}, the gradient says ${along}`)
+      },
+    )
     fc.assert(property, { numRuns: 60 })
     assert.ok(compared > 40, `only ${compared} graphs could be compared`)
   })

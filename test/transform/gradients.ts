@@ -25,7 +25,11 @@ export function numbers(seed: number): () => number {
 export function randomValues(
   graph: Graph,
   extents: Extents,
-  { seed = 1, range = [-2, 2], places = 1 << 20 }: { seed?: number; range?: readonly [number, number]; places?: number } = {},
+  {
+    seed = 1,
+    range = [-2, 2],
+    places = 1 << 20,
+  }: { seed?: number; range?: readonly [number, number]; places?: number } = {},
 ): Map<string, Tensor> {
   const next = numbers(seed)
   const values = new Map<string, Tensor>()
@@ -37,8 +41,18 @@ export function randomValues(
     const sizes = axes.map((axis) => extentOf(axis, extents))
     const length = sizes.reduce((product, size) => product * size, 1)
     const start = initial?.kind === 'constant' ? initial.value : 0
-    if (dtype === 'i32') return makeTensor(axes, sizes, Int32Array.from({ length }, () => (role === 'state' ? start : Math.floor(next() * places))))
-    if (dtype === 'bool') return makeTensor(axes, sizes, Int32Array.from({ length }, () => (next() < 0.5 ? 1 : 0)))
+    if (dtype === 'i32')
+      return makeTensor(
+        axes,
+        sizes,
+        Int32Array.from({ length }, () => (role === 'state' ? start : Math.floor(next() * places))),
+      )
+    if (dtype === 'bool')
+      return makeTensor(
+        axes,
+        sizes,
+        Int32Array.from({ length }, () => (next() < 0.5 ? 1 : 0)),
+      )
     const [least, most] = range
     const draw = (): number => (role === 'state' ? start : Math.fround(least + next() * (most - least)))
     return makeTensor(axes, sizes, Float64Array.from({ length }, draw))
@@ -68,7 +82,14 @@ export function lossGraph(b: GraphBuilder, { shapes, indices = {}, build }: Tria
   const value = build(b, (name) => b.read(name))
   b.declare({ name: 'cotangent', role: 'input', dtype: 'f32', stored: value.axes.map((axis) => [axis]) })
   const loss = b.sumAll(b.map('mul', value, b.read('cotangent')), value.axes)
-  b.define({ name: 'loss', outputs: [{ name: 'loss', node: loss }, { name: 'weight', node: b.float(1) }], writes: [] })
+  b.define({
+    name: 'loss',
+    outputs: [
+      { name: 'loss', node: loss },
+      { name: 'weight', node: b.float(1) },
+    ],
+    writes: [],
+  })
   return b.finish()
 }
 

@@ -145,7 +145,12 @@ export class Session {
   }
 }
 
-export function session(one: TracedCase, graph: Graph, arithmetic: Scalars<number>, sequences = one.oracle.batch.lengths.length): Session {
+export function session(
+  one: TracedCase,
+  graph: Graph,
+  arithmetic: Scalars<number>,
+  sequences = one.oracle.batch.lengths.length,
+): Session {
   const extents = { batch: sequences, seq: one.oracle.batch.tokens[0]?.length ?? 0 }
   return new Session(graph, arithmetic, extents, one.stored)
 }

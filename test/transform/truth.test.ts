@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { float64 } from '../../compiler/graph/float64.ts'
 import { verifyGraph } from '../../compiler/graph/verify.ts'
 import { gradientError, oracleCases } from '../support/oracle.ts'
+import { simplify } from '../../compiler/transform/simplify.ts'
 import { declaredName, session, traceCase, trainingPasses, transformed } from './oracleModel.ts'
 
 /** The tolerances of the issue, for float32; float64 must do far better. */
@@ -17,10 +18,15 @@ function relative(actual: number, expected: number): number {
 }
 
 describe('training graphs against PyTorch', () => {
-  for (const oracle of oracleCases()) {
-    it(`${oracle.name}: loss and every gradient`, () => {
+  const plain = oracleCases().filter(({ size }) => size === 'small')
+  const cases = [
+    ...oracleCases().map((oracle) => ({ oracle, passes: [simplify()], how: '' })),
+    ...plain.map((oracle) => ({ oracle, passes: [], how: ', not simplified' })),
+  ]
+  for (const { oracle, passes, how } of cases) {
+    it(`${oracle.name}: loss and every gradient${how}`, () => {
       const one = traceCase(oracle)
-      const graph = transformed(one.traced, trainingPasses(one))
+      const graph = transformed(one.traced, trainingPasses(one, passes))
       verifyGraph(graph)
       const run = session(one, graph, float64)
       run.setBatch(oracle.batch)
@@ -44,7 +50,7 @@ describe('training graphs against PyTorch', () => {
   for (const oracle of oracleCases().filter(({ size }) => size === 'small')) {
     it(`${oracle.name}: the curve of 30 steps`, () => {
       const one = traceCase(oracle)
-      const run = session(one, transformed(one.traced, trainingPasses(one)), float64)
+      const run = session(one, transformed(one.traced, trainingPasses(one, [simplify()])), float64)
       run.setBatch(oracle.batch)
       for (const [step, expected] of oracle.curve.losses.entries()) {
         for (const name of ['accumulate', 'measure', 'apply']) run.run(name)

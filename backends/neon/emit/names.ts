@@ -2,7 +2,7 @@
 // means what it should all the same. Knows no statement.
 
 import type { InstructionSet } from '../isa/table.ts'
-import { scalarPrelude } from '../isa/scalar.ts'
+import { memoryTree } from '../isa/scalar.ts'
 
 const keywords = `alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl const
   const_cast constexpr continue decltype default delete do double dynamic_cast else enum explicit export extern false
@@ -17,22 +17,19 @@ const ours = ['sizes', 'arguments', 'scratch', 'begin', 'end', 'point', 'rest']
 
 const reservedOf = new WeakMap<InstructionSet, ReadonlySet<string>>()
 
-/** Everything that a table's text mentions: an axis named like one of its functions would hide the function. */
+/** Every identifier that may stand in a kernel: an axis named like a table's function would hide the function. */
 function reserved(isa: InstructionSet): ReadonlySet<string> {
   let names = reservedOf.get(isa)
   if (!names) {
-    const text = [
-      keywords,
-      ours.join(' '),
-      scalarPrelude,
-      isa.prelude,
-      JSON.stringify(isa.scalar),
-      JSON.stringify(isa.vector),
-    ]
-    names = new Set(text.join(' ').match(/[A-Za-z_]\w*/g))
+    const templates = [...textsIn(isa.scalar), ...textsIn(isa.vector), ...textsIn(memoryTree), 'least_index']
+    names = new Set([keywords, ...ours, ...templates].join(' ').match(/[A-Za-z_]\w*/g))
     reservedOf.set(isa, names)
   }
   return names
+}
+
+function textsIn(table: object): string[] {
+  return Object.values(table).flatMap((value) => (typeof value === 'string' ? [value] : textsIn(value as object)))
 }
 
 /** The longest name printed; two longer ones that begin alike are told apart by a number. */

@@ -2,6 +2,7 @@
 // and no word by name: what a word does is the table's business.
 
 import { InternalError } from '../../../compiler/diagnostic.ts'
+import { addIndex, scaleIndex } from '../../../compiler/kernel/index.ts'
 import type { Atom, Index } from '../../../compiler/kernel/index.ts'
 import { lanesOf, typeOf, valueType } from '../../../compiler/kernel/ir.ts'
 import type { Buffer, Expr, Kernel, Stmt, ValueType } from '../../../compiler/kernel/ir.ts'
@@ -48,12 +49,18 @@ export class ValuePrinter {
 
   /** An int64_t expression that is a sum; wrap it before multiplying. */
   index(index: Index, scope: Scope): string {
-    const parts = index.terms.map(({ scale, atom }) => {
+    const added: string[] = []
+    const subtracted: string[] = []
+    for (const { scale, atom } of index.terms) {
       const text = this.#atom(atom, scope)
-      return scale === 1 ? text : `${text} * ${integerText(scale)}`
-    })
-    if (index.constant !== 0 || parts.length === 0) parts.push(integerText(index.constant))
-    return parts.join(' + ').replaceAll(' + -', ' - ')
+      const factor = Math.abs(scale)
+      const list = scale < 0 ? subtracted : added
+      list.push(factor === 1 ? text : `${text} * ${integerText(factor)}`)
+    }
+    if (index.constant > 0) added.push(integerText(index.constant))
+    if (index.constant < 0) subtracted.push(integerText(-index.constant))
+    if (added.length === 0 && subtracted.length > 0) return `-${subtracted.join(' - ')}`
+    return [added.length === 0 ? '0' : added.join(' + '), ...subtracted].join(' - ')
   }
 
   #atom(atom: Atom, scope: Scope): string {
@@ -166,16 +173,8 @@ export class ValuePrinter {
   /** The element in memory, or its address for a vector. */
   place(buffer: Buffer, indices: readonly Index[], lanes: number, scope: Scope): string {
     const name = this.#name('buffer', buffer.name, scope)
-    const parts = indices.flatMap((index, dimension) => {
-      const stride = buffer.dims[dimension]?.stride ?? 0
-      if (stride === 0 || (index.terms.length === 0 && index.constant === 0)) return []
-      const text = this.index(index, scope)
-      if (stride === 1) return [text]
-      return [
-        `${index.terms.length + (index.constant === 0 ? 0 : 1) > 1 ? `(${text})` : text} * ${integerText(stride)}`,
-      ]
-    })
-    const offset = parts.length === 0 ? '0' : parts.join(' + ').replaceAll(' + -', ' - ')
+    const flat = addIndex(...indices.map((index, dimension) => scaleIndex(index, buffer.dims[dimension]?.stride ?? 0)))
+    const offset = this.index(flat, scope)
     if (lanes === 1) return `${name}[${offset}]`
     return offset === '0' ? name : `&${name}[${offset}]`
   }

@@ -65,11 +65,21 @@ class Input {
     return true;
   }
 
-  // Whether something has arrived, without waiting. The end of the input counts.
-  bool ready() const {
-    if (begin_ < end_) return true;
+  enum class Arrived { nothing, something, end };
+
+  // What stands in the input, without waiting and without taking it.
+  Arrived arrived() {
     struct pollfd poll_one = {file_, POLLIN, 0};
-    return poll(&poll_one, 1, 0) > 0;
+    if (end_ < most_line && poll(&poll_one, 1, 0) > 0 && !fill() && begin_ == end_) return Arrived::end;
+    return begin_ == end_ ? Arrived::nothing : Arrived::something;
+  }
+
+  // Whether the next line has arrived whole and begins with `word` and a space.
+  bool next_is(const char* word) const {
+    const size_t length = strlen(word);
+    const size_t ready = static_cast<size_t>(end_ - begin_);
+    return ready > length && memcmp(buffer_ + begin_, word, length) == 0 && buffer_[begin_ + length] == ' ' &&
+           memchr(buffer_ + begin_, '\n', ready) != nullptr;
   }
 
  private:

@@ -219,22 +219,30 @@ class CommandLine {
 
   static int32_t pause_callback(void* self) { return static_cast<CommandLine*>(self)->asked_to_pause() ? 1 : 0; }
 
-  // Between kernels. Only `pause` may arrive while a call runs; the end of the input stops the work for good.
+  // Between kernels. A `pause` is obeyed at once, other commands wait their turn; the end of the input ends the work.
   bool asked_to_pause() {
-    if (input_.ready()) {
-      char* line = input_.line();
-      const char* command = line == nullptr ? nullptr : next_word(&line);
-      if (command == nullptr || !same_text(command, "pause")) {
+    switch (input_.arrived()) {
+      case Input::Arrived::nothing:
+        break;
+      case Input::Arrived::something:
+        while (input_.next_is("pause")) {
+          char* line = input_.line();
+          next_word(&line);
+          pause_after_ = next_number(&line);
+        }
+        break;
+      case Input::Arrived::end:
         closed_ = true;
         return true;
-      }
-      pause_after_ = next_number(&line);
     }
     return pause_after_ > 0 && --pause_after_ == 0;
   }
 
   bool stats() {
-    output_.begin().field("ok", true).field("peakBytes", status_bytes("VmHWM:")).field("residentBytes", status_bytes("VmRSS:"));
+    const int64_t resident = status_bytes("VmRSS:");
+    const int64_t peak = status_bytes("VmHWM:");
+    // The kernel brings the two up to date at different times.
+    output_.begin().field("ok", true).field("peakBytes", peak < resident ? resident : peak).field("residentBytes", resident);
     if (allocations() >= 0) output_.field("allocations", step_allocations_);
     output_.list("kernels");
     const heddle_kernel_profile* profile = heddle_profile(session_);
