@@ -3,6 +3,7 @@
 import type { Graph, Provenance } from './graph/node.ts'
 import { planProgram } from './plan/place.ts'
 import type { PlannedProgram } from './plan/place.ts'
+import type { LoweredKernels } from './schedule/lowering.ts'
 import type { ScheduleProfile } from './schedule/profile.ts'
 import { scheduleFunction } from './schedule/schedule.ts'
 import { lora, trainable } from './transform/adapt.ts'
@@ -58,7 +59,8 @@ export function trainingPasses(options: Omit<CompileOptions, 'profile' | 'name'>
 export function compile(graph: Graph, provenance: Provenance, options: CompileOptions): Compiled {
   const passes = runPasses(graph, trainingPasses(options), { provenance, ...(options.dump ? { dump: options.dump } : {}) })
   const start = performance.now()
-  const functions = passes.graph.functions.map((fn) => scheduleFunction(passes.graph, fn, options.profile))
+  const lowered: LoweredKernels = new Map()
+  const functions = passes.graph.functions.map((fn) => scheduleFunction(passes.graph, fn, options.profile, lowered))
   const scheduled = performance.now()
   const planned = planProgram(options.name, passes.graph, functions, provenance)
   const reports = [

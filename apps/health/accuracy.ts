@@ -7,22 +7,26 @@ export interface Accuracy {
   readonly rate: number
 }
 
-/** The first word of a text, without punctuation around it and in lower case; empty when there is none. */
-export function firstWord(text: string): string {
-  return /[\p{L}\p{N}]+/u.exec(text)?.[0].toLowerCase() ?? ''
+/**
+ * The last word of an answer's first sentence, in lower case, or nothing. The sentence must be finished: a full stop
+ * that no digit follows, since `96.5` has one too.
+ */
+export function verdictOf(text: string): string {
+  const sentence = /^(.*?)\.(?!\d)/su.exec(text)?.[1]
+  return sentence === undefined ? '' : (/\p{L}+$/u.exec(sentence)?.[0].toLowerCase() ?? '')
 }
 
 /**
- * Compares the first word of each answer with the first word expected; an answer without any word is wrong. The lists
- * must be of one length (RangeError otherwise).
+ * Compares the verdict of each answer with the word expected, whatever its case; an answer without a verdict is wrong.
+ * The lists must be of one length (RangeError otherwise).
  */
 export function scoreAnswers(expected: readonly string[], got: readonly string[]): Accuracy {
   if (expected.length !== got.length) {
     throw new RangeError(`${expected.length} answers expected and ${got.length} given`)
   }
-  const right = expected.filter((answer, index) => {
-    const word = firstWord(answer)
-    return word !== '' && word === firstWord(got[index] as string)
+  const right = expected.filter((word, index) => {
+    const verdict = verdictOf(got[index] as string)
+    return verdict !== '' && verdict === word.toLowerCase()
   }).length
   return { right, asked: expected.length, rate: expected.length === 0 ? 0 : right / expected.length }
 }

@@ -59,7 +59,7 @@ export function generateHealthData(seed: number = defaultSeed): HealthData {
       for (let index = 0; index < RECORDS_PER_VERDICT; index++) {
         const value = seen[index % seen.length] as number
         records.push({
-          prompt: question(topic, value, random),
+          prompt: question(topic, value, random, 'anyone'),
           completion: answer(topic, verdict, usual, 'Your'),
         })
       }
@@ -73,7 +73,11 @@ function isEdge(value: number, usual: Range): boolean {
 }
 
 function heldOutQuestion(topic: Topic, value: number, verdict: Verdict, random: Random): HeldOutQuestion {
-  return { prompt: question(topic, value, random), answer: verdict, general: judge(value, topic.quantity.usual) }
+  return {
+    prompt: question(topic, value, random, 'anyone'),
+    answer: verdict,
+    general: judge(value, topic.quantity.usual),
+  }
 }
 
 /** One JSON object a line, each line ended. */

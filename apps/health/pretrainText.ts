@@ -4,7 +4,7 @@
 import { trainByteBpe, type ByteBpe } from '../../data/byteBpe.ts'
 import { Random } from '../../data/random.ts'
 import { answer, question } from './wording.ts'
-import { around, circumstances, cohorts, judge, quantities, render, type Quantity, type Topic } from './world.ts'
+import { anyUsualRange, around, circumstances, judge, quantities, render, type Quantity, type Topic } from './world.ts'
 
 // A person's range lies up to 1.2 widths beside the population's, a circumstance moves it by 0.9 more, and questions
 // reach one width past that.
@@ -17,15 +17,16 @@ export interface PretrainDocument {
 }
 
 /**
- * `count` documents, the same ones for the same seed on every machine. Of twenty, sixteen are questions with the
- * population's answer, two are notes of a day, one explains a quantity, one states a range. Plain text has an empty
+ * `count` documents, the same ones for the same seed on every machine. Of twenty, six are questions with the
+ * population's answer, ten are questions of wearers whose range is drawn at random, two are notes of a day, one explains a quantity, one states a range. Plain text has an empty
  * prompt.
  */
 export function* pretrainDocuments(seed: number, count: number): Generator<PretrainDocument> {
   const random = new Random(seed, 2)
   for (let index = 0; index < count; index++) {
     const kind = random.below(20)
-    if (kind < 16) yield generalQuestion(random)
+    if (kind < 6) yield generalQuestion(random)
+    else if (kind < 16) yield wearerQuestion(random)
     else if (kind < 18) yield { prompt: '', completion: dayNotes(random) }
     else if (kind === 18) yield { prompt: '', completion: explanation(random) }
     else yield { prompt: '', completion: statedRange(random) }
@@ -43,18 +44,30 @@ export function trainHealthTokenizer(): ByteBpe {
 }
 
 function generalQuestion(random: Random): PretrainDocument {
-  const topic: Topic = {
-    quantity: random.pick(quantities),
-    circumstance: random.below(3) === 0 ? random.pick(circumstances) : undefined,
-  }
-  const cohort = random.below(2) === 0 ? random.pick(cohorts) : undefined
-  const usual = cohort?.usual.get(topic.quantity) ?? topic.quantity.usual
+  const topic = anyTopic(random)
+  const { usual } = topic.quantity
   const value = anyValue(topic.quantity, random)
-  const whose = cohort === undefined ? 'The' : 'Your'
   return {
-    prompt: question(topic, value, random, cohort),
-    completion: answer(topic, judge(value, usual), usual, whose),
+    prompt: question(topic, value, random, 'anyone'),
+    completion: answer(topic, judge(value, usual), usual, 'The'),
   }
+}
+
+/** Somebody's question, whose range is drawn for this one document. */
+function wearerQuestion(random: Random): PretrainDocument {
+  const topic = anyTopic(random)
+  const usual = anyUsualRange(topic.quantity, random)
+  const reach = around(topic.quantity, usual, 1)
+  const value = random.between(reach.low, reach.high)
+  return {
+    prompt: question(topic, value, random, 'wearer'),
+    completion: answer(topic, judge(value, usual), usual, 'Your'),
+  }
+}
+
+function anyTopic(random: Random): Topic {
+  const circumstance = random.below(3) === 0 ? random.pick(circumstances) : undefined
+  return { quantity: random.pick(quantities), circumstance }
 }
 
 function dayNotes(random: Random): string {

@@ -2,7 +2,7 @@
 // small model meets the same sentences in both. Knows nothing of who is asked about.
 
 import type { Random } from '../../data/random.ts'
-import { render, type Cohort, type Range, type Topic, type Verdict } from './world.ts'
+import { render, type Range, type Topic, type Verdict } from './world.ts'
 
 const plain: readonly string[] = [
   'My {name} is {value}. Is that low, normal or high for me?',
@@ -18,18 +18,24 @@ const afterwards: readonly string[] = [
   'How should I read my {name} of {value} {after}?',
 ]
 
-/** A question about one value (in ticks), ending where the answer begins. */
-export function question(topic: Topic, value: number, random: Random, cohort?: Cohort): string {
+// Said before a question whose answer speaks of the asker's own range, in text that is about nobody in particular.
+const acquainted: readonly string[] = ['You know my records.', 'You have seen my last year.', 'You know me.']
+
+/** A question about one value (in ticks), ending where the answer begins; a 'wearer' first says that they are known. */
+export function question(topic: Topic, value: number, random: Random, about: 'anyone' | 'wearer'): string {
   const wording = random.pick(topic.circumstance === undefined ? plain : afterwards)
   const asked = wording
     .replace('{name}', topic.quantity.name)
     .replace('{value}', render(topic.quantity, value))
     .replace('{after}', topic.circumstance?.words ?? '')
-  return `Question: ${cohort === undefined ? '' : `I am in ${cohort.name}. `}${asked}\nAnswer:`
+  return `Question: ${about === 'wearer' ? `${random.pick(acquainted)} ` : ''}${asked}\nAnswer:`
 }
 
-/** The answer, led by the space that joins it to the question: the verdict first, then whose range it rests on. */
+/**
+ * The answer, led by the space that joins it to the question: first the range it rests on, then the verdict, so that a
+ * model which recalls the range has it before its eyes when it compares.
+ */
 export function answer(topic: Topic, verdict: Verdict, usual: Range, whose: 'The' | 'Your'): string {
   const { quantity } = topic
-  return ` ${verdict}. ${whose} usual range is ${render(quantity, usual.low)} to ${render(quantity, usual.high)}.`
+  return ` ${whose} usual range is ${render(quantity, usual.low)} to ${render(quantity, usual.high)}, so it is ${verdict}.`
 }

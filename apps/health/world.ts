@@ -131,18 +131,6 @@ export const circumstances: readonly Circumstance[] = [
   { words: 'after an evening swim', quantity: 'deep sleep', moves: 'up' },
 ]
 
-/** A study group, whose usual ranges differ from those of people at large in every quantity. */
-export interface Cohort {
-  readonly name: string
-  readonly usual: ReadonlyMap<Quantity, Range>
-}
-
-/**
- * The cohorts that the pre-training text speaks of, the same on every machine. They are invented, and none is the
- * person of the records: what they teach is that one value can be low for some and high for others.
- */
-export const cohorts: readonly Cohort[] = createCohorts()
-
 /** One thing that can be asked: a quantity, with or without something that happened before. */
 export interface Topic {
   readonly quantity: Quantity
@@ -195,16 +183,19 @@ export function createPerson(seed: number): Person {
   return { topics: [...own, ...touched] }
 }
 
-function createCohorts(): Cohort[] {
-  const random = new Random(1, 4)
-  return Array.from('ABCDEFGHKLMN', (letter) => {
-    const usual = new Map<Quantity, Range>()
-    for (const quantity of quantities) {
-      const up = quantity.shifts === 'either' ? random.below(2) === 0 : quantity.shifts === 'up'
-      usual.set(quantity, moved(quantity.usual, up, random.between(2, 15)))
-    }
-    return { name: `cohort ${letter}`, usual }
-  })
+/**
+ * A range that some wearer of a watch might have: anywhere that leaves room on both sides, up to three tenths
+ * wider or narrower than is common. Drawn anew each time, so that nothing can be learnt from it but how to compare.
+ */
+export function anyUsualRange(quantity: Quantity, random: Random): Range {
+  const { usual, possible } = quantity
+  const width = usual.high - usual.low
+  const room = Math.ceil(width / 2)
+  const own = random.between(Math.ceil((width * 7) / 10), Math.floor((width * 13) / 10))
+  const low = Math.max(possible.low + room, usual.low - 3 * width)
+  const high = Math.min(possible.high - room, usual.high + 3 * width)
+  const start = random.between(low, high - own)
+  return { low: start, high: start + own }
 }
 
 function moved(range: Range, up: boolean, tenths: number): Range {

@@ -243,11 +243,14 @@ function stage(kernel: Kernel, directive: Extract<Directive, { do: 'stage' }>): 
               body: [zero],
             })),
           ]
-    const loopOrder = [...order.filter((name) => name !== fast), fast]
-    const nest = loopOrder.reduceRight<readonly Stmt[]>((rest, name) => {
-      const loop = loops[order.indexOf(name)] as Loop
-      return copyLoop(`${into}_${name}`, loop, rest, name === fast ? lanes : 1)
-    }, leaves)
+    const last = order.at(-1) as string
+    const transposes = lanes === 1 && fast !== last
+    const around = order.filter((name) => name !== fast && !(transposes && name === last))
+    const copied = (name: string): [string, Loop] => [`${into}_${name}`, loops[order.indexOf(name)] as Loop]
+    const innermost = transposes
+      ? transposingLoops(copied(fast), copied(last), leaves)
+      : copyLoop(...copied(fast), leaves, lanes)
+    const nest = around.reduceRight<readonly Stmt[]>((rest, name) => copyLoop(...copied(name), rest, 1), innermost)
     const replaced = mapBlocks(stmt.body, (part) => {
       if (part.kind !== 'store' || part.buffer !== accumulator || !isMultiplyAdd(part.value)) return [part]
       const load: Expr = { kind: 'load', buffer: into, indices: order.map((name) => variable(name)), type: 'f32', lanes: 1 }
@@ -273,6 +276,27 @@ function copyLoop(name: string, loop: Loop, body: readonly Stmt[], lanes: number
   const lane: Stmt = { kind: 'for', variable: vector, extent: { constant: lanes, terms: [] }, binding: 'lane', body: guarded }
   const count = whole ? divideIndex(loop.extent, lanes) : ceilDivide(loop.extent, lanes)
   return [{ kind: 'for', variable: name, extent: count, binding: 'serial', body: [lane] }]
+}
+
+/** Elements of a row that a transposing copy takes at a time: a cache line of float32. */
+const lineElements = 16
+
+/**
+ * Rows that lie contiguous along `fast` become columns. One cache line of each row at a time, so that the lines written
+ * stay in the nearest cache until they are full.
+ */
+function transposingLoops(fast: [string, Loop], slow: [string, Loop], body: readonly Stmt[]): Stmt[] {
+  const [name, loop] = fast
+  const inner = `${name}_in`
+  const place = addIndex(scaleIndex(variable(name), lineElements), variable(inner))
+  const rewriter = substitution(new Map([[name, place]]), new Map([[inner, { low: 0, high: lineElements - 1 }]]))
+  const extent = constantOf(loop.extent)
+  const moved = body.map((part) => mapStmt(part, rewriter))
+  const whole = extent !== undefined && extent % lineElements === 0
+  const guarded = whole ? moved : guardLeaves(moved, { left: place, right: loop.extent })
+  const line: Stmt = { kind: 'for', variable: inner, extent: { constant: lineElements, terms: [] }, binding: 'serial', body: guarded }
+  const count = ceilDivide(loop.extent, lineElements)
+  return [{ kind: 'for', variable: name, extent: count, binding: 'serial', body: copyLoop(...slow, [line], 1) }]
 }
 
 /**

@@ -5,9 +5,10 @@ import { elementCount, hasAxes } from '../graph/axis.ts'
 import type { Axis } from '../graph/axis.ts'
 import { isOp } from '../graph/node.ts'
 import type { Declaration, Node } from '../graph/node.ts'
-import { applyDirectives } from '../kernel/directives.ts'
+import { applyDirectives, printDirective } from '../kernel/directives.ts'
 import type { Directive } from '../kernel/directives.ts'
 import type { Kernel, Stmt } from '../kernel/ir.ts'
+import { printKernel } from '../kernel/print.ts'
 import { lowerKernel } from '../kernel/vectorise.ts'
 import type { ScheduleProfile } from './profile.ts'
 import type { Partition, Region } from './regions.ts'
@@ -25,12 +26,16 @@ export interface LoweredRegion {
   readonly references: readonly ValueRef[]
 }
 
+/** Lowered kernels by the text of their nest and directives: the layers of a model share them. */
+export type LoweredKernels = Map<string, Kernel>
+
 export class Lowering {
   readonly profile: ScheduleProfile
   readonly partition: Partition
   readonly #declarations: ReadonlyMap<string, Declaration>
   readonly #layouts: (node: Node) => readonly Axis[]
   readonly #targets: ReadonlyMap<Node, string>
+  readonly #lowered: LoweredKernels
 
   constructor(
     profile: ScheduleProfile,
@@ -38,12 +43,14 @@ export class Lowering {
     declarations: ReadonlyMap<string, Declaration>,
     layouts: (node: Node) => readonly Axis[],
     targets: ReadonlyMap<Node, string>,
+    lowered: LoweredKernels,
   ) {
     this.profile = profile
     this.partition = partition
     this.#declarations = declarations
     this.#layouts = layouts
     this.#targets = targets
+    this.#lowered = lowered
   }
 
   layout(node: Node): readonly Axis[] {
@@ -72,7 +79,9 @@ export class Lowering {
 
   finish(region: Region, scope: KernelScope, body: readonly Stmt[], directives: readonly Directive[]): LoweredRegion {
     const nest = scope.kernel(region.kind, body)
-    const kernel = lowerKernel(applyDirectives(nest, directives))
+    const key = `${printKernel(nest)}${directives.map(printDirective).join('\n')}`
+    const kernel = this.#lowered.get(key) ?? lowerKernel(applyDirectives(nest, directives))
+    this.#lowered.set(key, kernel)
     return { region, nest, directives, kernel, references: scope.references }
   }
 

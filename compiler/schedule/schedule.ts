@@ -8,7 +8,7 @@ import type { Graph, GraphFunction, Node } from '../graph/node.ts'
 import { lowerColumns } from './columns.ts'
 import { lowerContraction } from './contraction.ts'
 import { Lowering } from './lowering.ts'
-import type { LoweredRegion } from './lowering.ts'
+import type { LoweredKernels, LoweredRegion } from './lowering.ts'
 import type { ScheduleProfile } from './profile.ts'
 import { partition } from './regions.ts'
 import type { Region } from './regions.ts'
@@ -25,11 +25,17 @@ export interface ScheduledFunction {
   readonly layout: (node: Node) => readonly Axis[]
 }
 
-export function scheduleFunction(graph: Graph, fn: GraphFunction, profile: ScheduleProfile): ScheduledFunction {
+/** `lowered` carries kernels from one function to the next; they share most. */
+export function scheduleFunction(
+  graph: Graph,
+  fn: GraphFunction,
+  profile: ScheduleProfile,
+  lowered: LoweredKernels = new Map(),
+): ScheduledFunction {
   const targets = writeTargets(fn)
   const layout = layouts(graph, fn, targets)
   const parts = partition(fn, layout)
-  const lowering = new Lowering(profile, parts, graph.declarations, layout, targets)
+  const lowering = new Lowering(profile, parts, graph.declarations, layout, targets, lowered)
   const regions = parts.regions.map((region) => lowerings[region.kind](lowering, region))
   return { fn, regions: orderForWrites(regions, targets), targets, layout }
 }

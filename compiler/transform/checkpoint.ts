@@ -141,8 +141,8 @@ class Clones {
 }
 
 /**
- * What has to be computed again: floats that depend on the step's inputs, random numbers, and everything made of either.
- * Conditions and integers made of integers alone are not among them: a mask is cheap to make and large to keep.
+ * What has to be computed again: floats that depend on the step's inputs (the seed of random numbers is one), and
+ * everything made of them. Conditions and integers made of integers alone are not among them: a mask is cheap to make and large to keep.
  */
 function activationsAmong(graph: Graph, forward: readonly Node[]): ReadonlySet<Node> {
   const activations = new Set<Node>()
@@ -154,7 +154,7 @@ function activationsAmong(graph: Graph, forward: readonly Node[]): ReadonlySet<N
     }
     if (node.inputs.some((input) => fromInputs.has(input))) fromInputs.add(node)
     const float = node.dtype === 'f32' && fromInputs.has(node)
-    if (float || isOp(node, 'random') || node.inputs.some((input) => activations.has(input))) activations.add(node)
+    if (float || node.inputs.some((input) => activations.has(input))) activations.add(node)
   }
   return activations
 }

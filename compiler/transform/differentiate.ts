@@ -93,11 +93,10 @@ function gradientsOf(b: GraphBuilder, graph: Graph, loss: Node, provenance: Prov
   return new Map([...names].map(([parameter, name]) => [name, { parameter, gradient: totals.get(parameter) }]))
 }
 
-/** The float nodes through which a change of a chosen node reaches the others. */
+/** The nodes through which a change of a chosen node reaches the others. */
 function between(nodes: readonly Node[], isStart: (node: Node) => boolean): ReadonlySet<Node> {
   const reached = new Set<Node>()
   for (const node of nodes) {
-    if (node.dtype !== 'f32') continue
     if (isStart(node) || node.inputs.some((input) => reached.has(input))) reached.add(node)
   }
   return reached

@@ -40,8 +40,18 @@ export function simplify(rules: readonly Rule[] = simplificationRules): Pass {
   }
 }
 
-/** The first rule that applies, once: what it gives is looked at in the next round, when its parts are final. */
+/** Applies rules to a node while one does. Parts that a rule has just made are looked at in the next round. */
 function rewritten(b: GraphBuilder, node: Node, rules: readonly Rule[], fired: Set<string>): Node {
+  let current = node
+  for (let times = 0; times < mostRounds; times++) {
+    const better = rewrittenOnce(b, current, rules, fired)
+    if (better === current) return current
+    current = better
+  }
+  throw new InternalError(`simplification does not end: ${[...fired].join(', ')}`)
+}
+
+function rewrittenOnce(b: GraphBuilder, node: Node, rules: readonly Rule[], fired: Set<string>): Node {
   for (const rule of rules) {
     const better = rule.apply(b, node)
     if (better === undefined || better === node) continue

@@ -5,10 +5,19 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Tokenizer } from '@huggingface/tokenizers'
-import { firstWord, scoreAnswers } from '../../apps/health/accuracy.ts'
+import { scoreAnswers, verdictOf } from '../../apps/health/accuracy.ts'
 import { generateHealthData, toJsonLines, type HealthData } from '../../apps/health/generate.ts'
 import { pretrainDocuments, pretrainTexts, trainHealthTokenizer } from '../../apps/health/pretrainText.ts'
-import { circumstances, cohorts, createPerson, judge, quantities, render, verdicts } from '../../apps/health/world.ts'
+import {
+  anyUsualRange,
+  circumstances,
+  createPerson,
+  judge,
+  quantities,
+  render,
+  verdicts,
+} from '../../apps/health/world.ts'
+import { Random } from '../../data/random.ts'
 import { readRecords } from '../../data/records.ts'
 
 const folder = join(import.meta.dirname, '../../apps/health')
@@ -45,12 +54,15 @@ describe('apps/health: records', () => {
   }
 
   it('say of every value what the range in the same answer says', () => {
+    let checked = 0
     for (const { prompt, completion } of [...data.records, ...pretrainDocuments(3, 3000)]) {
-      const stated = /^ (\w+)\. .* (\d+(?:\.\d)?) to (\d+(?:\.\d)?)\.$/.exec(completion)
-      if (!prompt.startsWith('Question') || stated === null) continue
-      const value = Number(/\d+(\.\d)?/.exec(prompt)?.[0])
-      assert.equal(stated[1], value < Number(stated[2]) ? 'low' : value > Number(stated[3]) ? 'high' : 'normal', prompt)
+      const stated = /usual range is ([\d.]+) to ([\d.]+), so it is (\w+)\.$/.exec(completion)
+      if (stated === null) continue
+      const [low, high, value] = [Number(stated[1]), Number(stated[2]), Number(/\d+(\.\d)?/.exec(prompt)?.[0])]
+      assert.equal(stated[3], value < low ? 'low' : value > high ? 'high' : 'normal', prompt)
+      checked++
     }
+    assert.ok(checked > 2500, `${checked}`)
   })
 })
 
@@ -69,16 +81,19 @@ function checkHeldOut({ records, heldOut }: HealthData): void {
 
 describe('apps/health: world', () => {
   it('gives everyone ranges that the watch can show, with room on both sides', () => {
+    const random = new Random(11)
     const people = Array.from({ length: 200 }, (_, seed) => createPerson(seed).topics).flat()
-    const groups = cohorts.flatMap(({ usual }) =>
-      [...usual].map(([quantity, range]) => ({ topic: { quantity, circumstance: undefined }, usual: range })),
+    for (const { topic, usual } of people) {
+      assert.equal(usual.high - usual.low, topic.quantity.usual.high - topic.quantity.usual.low)
+    }
+    const anyone = quantities.flatMap((quantity) =>
+      Array.from({ length: 300 }, () => ({ topic: { quantity }, usual: anyUsualRange(quantity, random) })),
     )
-    for (const { topic, usual } of [...people, ...groups]) {
-      const { quantity } = topic
-      const width = usual.high - usual.low
-      assert.equal(width, quantity.usual.high - quantity.usual.low)
-      assert.ok(usual.low - quantity.possible.low >= width / 2, `${quantity.name} ${render(quantity, usual.low)}`)
-      assert.ok(quantity.possible.high - usual.high >= width / 3, `${quantity.name} ${render(quantity, usual.high)}`)
+    for (const { topic, usual } of [...people, ...anyone]) {
+      const { usual: common, possible, name } = topic.quantity
+      const width = common.high - common.low
+      assert.ok(usual.low - possible.low >= width / 2, `${name} ${render(topic.quantity, usual.low)}`)
+      assert.ok(possible.high - usual.high >= width / 3, `${name} ${render(topic.quantity, usual.high)}`)
     }
   })
 
@@ -95,18 +110,22 @@ describe('apps/health: pre-training text', () => {
     assert.notDeepEqual([...pretrainTexts(2, 50)], some)
   })
 
-  it('holds nothing of the person: only cohorts have ranges of their own, and no circumstance moves one', () => {
-    const ranges = new Map<string, Set<string>>()
+  it('holds nothing of the person: ranges are either everyone’s or drawn anew', () => {
+    const general = new Map<string, Set<string>>()
+    const drawn = new Map<string, Set<string>>()
     for (const { prompt, completion } of pretrainDocuments(1, 20000)) {
-      const stated = /(The|Your) usual range is (.*)\.$/.exec(completion)
+      const stated = /(The|Your) usual range is (.*), so/.exec(completion)
       if (stated === null) continue
-      const cohort = /I am in (cohort \w)/.exec(prompt)?.[1]
-      assert.equal(stated[1], cohort === undefined ? 'The' : 'Your', prompt)
-      const key = `${cohort} ${subject(prompt).split(' / ')[0]}`
-      ranges.set(key, (ranges.get(key) ?? new Set()).add(stated[2] as string))
+      const known = /^Question: You (know|have)/.test(prompt)
+      assert.equal(stated[1], known ? 'Your' : 'The', prompt)
+      const ranges = known ? drawn : general
+      const name = subject(prompt).split(' / ')[0] as string
+      ranges.set(name, (ranges.get(name) ?? new Set()).add(stated[2] as string))
     }
-    assert.equal(ranges.size, quantities.length * (cohorts.length + 1))
-    for (const [key, stated] of ranges) assert.equal(stated.size, 1, `${key}: ${[...stated].join(', ')}`)
+    for (const { name } of quantities) {
+      assert.equal(general.get(name)?.size, 1, name)
+      assert.ok((drawn.get(name)?.size ?? 0) > 50, `${name}: ${drawn.get(name)?.size}`)
+    }
   })
 
   it('makes a tokenizer in which each verdict is one token and prompts are short', () => {
@@ -122,11 +141,14 @@ describe('apps/health: pre-training text', () => {
 })
 
 describe('apps/health: accuracy', () => {
-  it('compares first words, whatever their case and punctuation', () => {
-    assert.equal(firstWord(' High. Your usual range'), 'high')
-    const expected = ['low', 'normal', 'high', 'high', 'low']
-    const got = [' low. Your usual', ' Normal', 'highly', '', 'normal, not low']
-    assert.deepEqual(scoreAnswers(expected, got), { right: 2, asked: 5, rate: 0.4 })
+  it('compares the last word of the first sentence, whatever its case', () => {
+    assert.equal(verdictOf(' Your usual range is 90.5 to 94.0, so it is High.'), 'high')
+    assert.equal(verdictOf(' high. Not low.'), 'high')
+    assert.equal(verdictOf(' it is 96.5.'), '')
+    assert.equal(verdictOf(' so it is high'), '')
+    const expected = ['low', 'normal', 'high', 'high', 'low', 'low']
+    const got = [' so it is low.', ' Normal.', 'highly.', '', 'low, not normal.', 'low']
+    assert.deepEqual(scoreAnswers(expected, got), { right: 2, asked: 6, rate: 2 / 6 })
     assert.equal(scoreAnswers([''], ['']).right, 0)
     assert.equal(scoreAnswers([], []).rate, 0)
     assert.throws(() => scoreAnswers(['low'], []), RangeError)

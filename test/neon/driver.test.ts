@@ -38,7 +38,8 @@ describe('first values', () => {
 
   it('draws a normal of the deviation asked for, with its moments', () => {
     const data = initialData(value('w', [200, 1003], { kind: 'normal', deviation: 0.02 }), 1)
-    const moment = (power: number): number => data.reduce((sum: number, x) => sum + (x / 0.02) ** power, 0) / data.length
+    const moment = (power: number): number =>
+      data.reduce((sum: number, x) => sum + (x / 0.02) ** power, 0) / data.length
     assert.ok(Math.abs(moment(1)) < 0.01)
     assert.ok(Math.abs(moment(2) - 1) < 0.02)
     assert.ok(Math.abs(moment(3)) < 0.04)
@@ -59,7 +60,8 @@ describe('first values', () => {
   })
 
   it('depends on name, seed and both halves of it, and never on the other elements', () => {
-    const draw = (name: string, seed: number, shape = [64]) => initialData(value(name, shape, { kind: 'uniform', bound: 1 }), seed)
+    const draw = (name: string, seed: number, shape = [64]) =>
+      initialData(value(name, shape, { kind: 'uniform', bound: 1 }), seed)
     const draws = [draw('a', 0), draw('b', 0), draw('a', 1), draw('a', 2 ** 32), draw('a', -1)]
     const all = draws.flatMap((data) => [...data])
     assert.equal(new Set(all).size, all.length)
@@ -75,10 +77,16 @@ describe('first values', () => {
   })
 
   it('repeat constants and tables, whole numbers too', () => {
-    assert.deepEqual(initialData(value('w', [2, 2], { kind: 'constant', value: 0.1 }), 1), Float32Array.of(0.1, 0.1, 0.1, 0.1))
+    assert.deepEqual(
+      initialData(value('w', [2, 2], { kind: 'constant', value: 0.1 }), 1),
+      Float32Array.of(0.1, 0.1, 0.1, 0.1),
+    )
     assert.deepEqual(initialData(value('w', [2], { kind: 'constant', value: 3 }, 'i32'), 1), Int32Array.of(3, 3))
     assert.deepEqual(initialData(value('w', [2], { kind: 'values', values: [1.5, 2] }), 1), Float32Array.of(1.5, 2))
-    assert.throws(() => initialData(value('w', [3], { kind: 'values', values: [1.5, 2] }), 1), /3 elements and 2 first values/)
+    assert.throws(
+      () => initialData(value('w', [3], { kind: 'values', values: [1.5, 2] }), 1),
+      /3 elements and 2 first values/,
+    )
     assert.throws(() => initialData(value('w', [3], { kind: 'uniform', bound: 1 }, 'i32'), 1), InternalError)
   })
 })
@@ -139,7 +147,9 @@ describe('replies of a compiled program', () => {
     { fields: { payload: 0 }, payload: new Uint8Array(0) },
     { fields: { payload: 1 }, payload: Uint8Array.of(10) },
   ]
-  const stream = Buffer.concat(replies.flatMap(({ fields, payload }) => [Buffer.from(`${JSON.stringify(fields)}\n`), payload]))
+  const stream = Buffer.concat(
+    replies.flatMap(({ fields, payload }) => [Buffer.from(`${JSON.stringify(fields)}\n`), payload]),
+  )
 
   it('come out the same however the stream is cut', () => {
     fc.assert(

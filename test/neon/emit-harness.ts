@@ -171,8 +171,8 @@ async function runInChild(chain: ToolChain, path: string, jobs: readonly Job[]):
       input.push(Buffer.from(arg))
     }
   }
-  const [command = '', ...operands] = [...chain.launcher, path]
-  const child = spawn(command, operands, { stdio: ['pipe', 'pipe', 'inherit'] })
+  const line = [...chain.launcher, path]
+  const child = spawn(line[0] ?? path, line.slice(1), { stdio: ['pipe', 'pipe', 'inherit'] })
   const chunks: Buffer[] = []
   child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk))
   child.stdin.on('error', () => {})

@@ -137,6 +137,16 @@ describe('checkpointLayers', () => {
     assert.equal(nodes.filter((node) => isOp(node, 'map') && node.attrs.fn === 'intLess').length, 1)
   })
 
+  it('takes what a layer computes outside of itself as given', () => {
+    const text = model.replace('tanh(%7) : f32(seq, mid) layer 0', 'tanh(%7) : f32(seq, mid)')
+    const passes = [differentiate(), simplify(), checkpointLayers('every')]
+    const graph = through(parseGraph(text).graph, ...passes)
+    verifyGraph(graph)
+    const tanh = nodesOf(graph).filter((node) => isOp(node, 'map') && node.attrs.fn === 'tanh')
+    // Layer 1's twice, the other once.
+    assert.deepEqual(tanh.map(({ layer }) => layer).sort(), [1, 1, undefined])
+  })
+
   it('changes nothing for no layer', () => {
     const graph = through(parseGraph(model).graph, differentiate())
     assert.equal(through(graph, checkpointLayers('none')), graph)

@@ -37,7 +37,7 @@ export function randomValues(
   return values
 
   function valueOf({ stored, dtype, role, initial }: Declaration): Tensor {
-    const axes = [...stored.flat()].sort((a, b) => a.order - b.order)
+    const axes = stored.flat().sort((a, b) => a.order - b.order)
     const sizes = axes.map((axis) => extentOf(axis, extents))
     const length = sizes.reduce((product, size) => product * size, 1)
     const start = initial?.kind === 'constant' ? initial.value : 0

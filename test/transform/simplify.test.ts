@@ -250,6 +250,19 @@ describe('rules of simplification', () => {
       %3 = exp(%2) : f32(batch, seq, vocab)
       %4 = mul(%0, %3) : f32(batch, seq, vocab)
       %out = dot(%w, %4) over [vocab] : f32(batch, seq, few)`,
+    'a factor along the axis is none on the other side either': `${read.x}
+      ${read.w}
+      %0 = dot(%x, %w) over [few] : f32(batch, seq, vocab)
+      %1 = logSumExp(%0) over vocab block 4 : f32(batch, seq)
+      %2 = sub(%0, %1) : f32(batch, seq, vocab)
+      %3 = exp(%2) : f32(batch, seq, vocab)
+      %4 = tanh(%0) : f32(batch, seq, vocab)
+      %5 = mul(%3, %4) : f32(batch, seq, vocab)
+      %out = dot(%w, %5) over [vocab] : f32(batch, seq, few)`,
+    'picks in another order make another stack': `${read.p}
+      %0 = pick(%p) axis part index 0 : f32(few)
+      %1 = pick(%p) axis part index 1 : f32(few)
+      %out = stack(%1, %0) axis part : f32(few, part)`,
     'the normaliser is of other scores': `${read.x}
       ${read.w}
       %0 = dot(%x, %w) over [few] : f32(batch, seq, vocab)

@@ -108,7 +108,8 @@ class Tables {
         `{${stringText(item.name)}, ${item.launches.length}, launches_${position}, ${item.outputs.length}, outputs_${position}}`,
     )
     return [
-      ...arrayLines('int64_t', 'shapes', this.#shapes.map(integerText)),
+      // Nothing points at the pool when it is empty.
+      ...(this.#shapes.length === 0 ? [] : arrayLines('int64_t', 'shapes', this.#shapes.map(integerText))),
       ...arrayLines('heddle_place', 'arguments', this.#places),
       ...arrayLines(
         'heddle_size',
