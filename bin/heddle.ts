@@ -23,7 +23,9 @@ function threadCount(text: string): number {
 }
 
 const toolchain = (): Option =>
-  new Option('--toolchain <name>', 'what compiles the kernels').choices(['auto', 'host', 'wasm', 'arm64']).default('auto')
+  new Option('--toolchain <name>', 'what compiles the kernels')
+    .choices(['auto', 'host', 'wasm', 'arm64'])
+    .default('auto')
 const threads = (): Option => new Option('--threads <n>', 'threads; one per core unless stated').argParser(threadCount)
 const json = (): Option => new Option('--json', 'print JSON lines')
 

@@ -40,7 +40,9 @@ export class Interruption {
       this.#stop.abort()
       return
     }
-    const sentence = this.#hasSteps ? 'stopped; this run saved nothing' : 'stopped before the first step; nothing was saved'
+    const sentence = this.#hasSteps
+      ? 'stopped; this run saved nothing'
+      : 'stopped before the first step; nothing was saved'
     process.stderr.write(`\n${sentence}\n`)
     this.#kill.abort(new Error('stopped'))
     process.exit(exitCodes.interrupted)

@@ -47,7 +47,10 @@ export function reportError(error: unknown, isJson: boolean): number {
   const user = error instanceof UserError ? error : undefined
   if (user) {
     const place = shownPlace(user.place)
-    const shown = new UserError(user.code, user.message, { ...(place ? { place } : {}), ...(user.mend ? { mend: user.mend } : {}) })
+    const shown = new UserError(user.code, user.message, {
+      ...(place ? { place } : {}),
+      ...(user.mend ? { mend: user.mend } : {}),
+    })
     if (isJson) {
       const fields = { code: user.code, message: user.message, place: place ?? null, mend: user.mend ?? null }
       process.stderr.write(`${JSON.stringify({ event: 'error', ...fields })}\n`)

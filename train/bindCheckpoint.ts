@@ -47,7 +47,9 @@ export class CheckpointBinding {
     if (!entry) return 'f32'
     const dtype = dtypes[entry.dtype]
     if (dtype) return dtype
-    throw new UserError('HD805', `its dtype is ${entry.dtype}, but F32, F16 or BF16 is needed`, { place: placeOf(entry) })
+    throw new UserError('HD805', `its dtype is ${entry.dtype}, but F32, F16 or BF16 is needed`, {
+      place: placeOf(entry),
+    })
   }
 
   /**
@@ -62,9 +64,13 @@ export class CheckpointBinding {
       used.add(entry)
       const shape = stored.map((dimension) => dimension.reduce((product, axis) => product * axis.size, 1))
       if (shape.length === entry.shape.length && shape.every((extent, axis) => extent === entry.shape[axis])) continue
-      throw new UserError('HD804', `its shape is [${entry.shape.join(', ')}], but config.json asks for [${shape.join(', ')}]`, {
-        place: placeOf(entry),
-      })
+      throw new UserError(
+        'HD804',
+        `its shape is [${entry.shape.join(', ')}], but config.json asks for [${shape.join(', ')}]`,
+        {
+          place: placeOf(entry),
+        },
+      )
     }
     for (const entry of this.#checkpoint.tensors.values()) {
       if (used.has(entry) || redundant.test(entry.name)) continue

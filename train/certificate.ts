@@ -42,7 +42,10 @@ export interface CertificateSettings {
 }
 
 /** The memory of a program on a device. */
-export function certify({ program, arenas }: Pick<Compiled, 'program' | 'arenas'>, settings: CertificateSettings): Certificate {
+export function certify(
+  { program, arenas }: Pick<Compiled, 'program' | 'arenas'>,
+  settings: CertificateSettings,
+): Certificate {
   const frozen = program.values.filter((value) => value.place.space === 'frozen')
   const parts = {
     weights: frozen.reduce((sum, value) => sum + value.bytes, 0),
@@ -61,7 +64,12 @@ export function certify({ program, arenas }: Pick<Compiled, 'program' | 'arenas'
     parts,
     functions: program.functions.map((fn) => {
       const arena = arenas.find((one) => one.fn === fn.name)
-      return { name: fn.name, launches: fn.launches.length, arenaBytes: arena?.peak ?? 0, lowerBound: arena?.lowerBound ?? 0 }
+      return {
+        name: fn.name,
+        launches: fn.launches.length,
+        arenaBytes: arena?.peak ?? 0,
+        lowerBound: arena?.lowerBound ?? 0,
+      }
     }),
     kernels: program.kernels.length,
   }

@@ -88,7 +88,11 @@ export function compileRecipe(recipe: Recipe, traced: TracedModel, settings: Com
 }
 
 /** The same program with some of its functions only: what a run does not call need not be compiled. */
-export function keepFunctions(compiled: CompiledRecipe, names: readonly string[], settings: CompileSettings): CompiledRecipe {
+export function keepFunctions(
+  compiled: CompiledRecipe,
+  names: readonly string[],
+  settings: CompileSettings,
+): CompiledRecipe {
   const functions = compiled.program.functions.filter((fn) => names.includes(fn.name))
   const used = [...new Set(functions.flatMap((fn) => fn.launches.map((launch) => launch.kernel)))].sort((a, b) => a - b)
   const places = new Map(used.map((kernel, place) => [kernel, place]))

@@ -47,7 +47,8 @@ export async function loadRecipe(path: string): Promise<LoadedRecipe> {
 function doesNotRun(file: string, cause: unknown): UserError {
   const message = cause instanceof Error ? cause.message : String(cause)
   // A transpiler's message begins with a heading; the line that says what is wrong names a file and a line.
-  const located = /^(?<file>(?:[A-Za-z]:)?[^:\n]+):(?<line>\d+):(?<column>\d+): (?:ERROR: |error: )?(?<sentence>.+)$/m.exec(message)
+  const located =
+    /^(?<file>(?:[A-Za-z]:)?[^:\n]+):(?<line>\d+):(?<column>\d+): (?:ERROR: |error: )?(?<sentence>.+)$/m.exec(message)
   const sentence = located?.groups?.['sentence'] ?? message.split('\n')[0] ?? ''
   const place = located ? { file, line: Number(located.groups?.['line']) } : placeIn(file, cause)
   return new UserError('HD801', `the file does not run: ${sentence.slice(0, 300)}`, { place, cause })
@@ -59,7 +60,8 @@ function placeIn(file: string, cause: unknown): Place {
   const url = pathToFileURL(file).href
   for (const line of stack.split('\n')) {
     const found = /\(?([^()\s]+):(\d+):(\d+)\)?$/.exec(line)
-    if (found && (found[1] === url || found[1] === file)) return { file, line: Number(found[2]), column: Number(found[3]) }
+    if (found && (found[1] === url || found[1] === file))
+      return { file, line: Number(found[2]), column: Number(found[3]) }
   }
   return { file }
 }

@@ -62,8 +62,12 @@ export function lossCurveText(points: readonly LossPoint[], columns: number): st
 function thinned(points: readonly LossPoint[], most: number): LossPoint[] {
   if (points.length <= most) return [...points]
   return Array.from({ length: most }, (_, index) => {
-    const part = points.slice(Math.floor((index * points.length) / most), Math.floor(((index + 1) * points.length) / most))
-    const mean = (value: (point: LossPoint) => number): number => part.reduce((sum, point) => sum + value(point), 0) / part.length
+    const part = points.slice(
+      Math.floor((index * points.length) / most),
+      Math.floor(((index + 1) * points.length) / most),
+    )
+    const mean = (value: (point: LossPoint) => number): number =>
+      part.reduce((sum, point) => sum + value(point), 0) / part.length
     return { step: mean((point) => point.step), loss: mean((point) => point.loss) }
   })
 }
@@ -94,7 +98,8 @@ export function ticksOf({ low, high }: Domain, count: number): number[] {
   const power = 10 ** Math.floor(Math.log10(rough))
   const step = power * ([1, 2, 5, 10].find((factor) => factor * power >= rough) ?? 10)
   const ticks: number[] = []
-  for (let index = Math.ceil(low / step - 1e-9); index * step <= high + step * 1e-9; index++) ticks.push(Number((index * step).toPrecision(12)))
+  for (let index = Math.ceil(low / step - 1e-9); index * step <= high + step * 1e-9; index++)
+    ticks.push(Number((index * step).toPrecision(12)))
   return ticks
 }
 
@@ -109,5 +114,7 @@ function coordinate(value: number): string {
 function escaped(text: string): string {
   const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' }
   // XML 1.0 has no place for control characters, not even escaped.
-  return text.replace(/[\p{Cc}\uFFFE\uFFFF]|\p{Surrogate}/gu, ' ').replace(/[&<>"]/g, (character) => entities[character] ?? '')
+  return text
+    .replace(/[\p{Cc}\uFFFE\uFFFF]|\p{Surrogate}/gu, ' ')
+    .replace(/[&<>"]/g, (character) => entities[character] ?? '')
 }

@@ -30,7 +30,7 @@ export class MetricsFile {
   append(figures: StepFigures): void {
     const line = Buffer.from(`${JSON.stringify(figures)}\n`)
     try {
-      for (let done = 0; done < line.length; ) done += fs.writeSync(this.#descriptor, line, done)
+      for (let done = 0; done < line.length;) done += fs.writeSync(this.#descriptor, line, done)
     } catch (error) {
       throw writeFailure(this.path, error, kept)
     }

@@ -97,16 +97,22 @@ export function tokenizerOf({ checkpoint, vocabulary }: Pick<PreparedModel, 'che
   }
   const tokenizer = loadTokenizer(tokenizerPath)
   if (tokenizer.vocabSize <= vocabulary) return tokenizer
-  throw new UserError('HD808', `the tokenizer has ids up to ${tokenizer.vocabSize - 1}, the model embeds only ${vocabulary}`, {
-    place: { file: tokenizerPath },
-  })
+  throw new UserError(
+    'HD808',
+    `the tokenizer has ids up to ${tokenizer.vocabSize - 1}, the model embeds only ${vocabulary}`,
+    {
+      place: { file: tokenizerPath },
+    },
+  )
 }
 
 /** The token that ends a text: the tokenizer's, otherwise the one config.json names. */
 export function endOfText(tokenizer: Tokenizer, { config }: Checkpoint): number | undefined {
   if (tokenizer.eosId !== undefined) return tokenizer.eosId
   const named: unknown = Array.isArray(config['eos_token_id']) ? config['eos_token_id'][0] : config['eos_token_id']
-  return typeof named === 'number' && Number.isInteger(named) && named >= 0 && named < tokenizer.vocabSize ? named : undefined
+  return typeof named === 'number' && Number.isInteger(named) && named >= 0 && named < tokenizer.vocabSize
+    ? named
+    : undefined
 }
 
 /**
@@ -121,7 +127,10 @@ export function prepareData(loaded: LoadedRecipe, model: PreparedModel, steps?: 
   const records = readRecords(file)
   const kind = records.findIndex((record) => 'text' in record !== (data.kind === 'text'))
   if (kind >= 0) {
-    const wanted = data.kind === 'text' ? 'text(…) reads records with a "text"' : 'completions(…) reads records with a "prompt" and a "completion"'
+    const wanted =
+      data.kind === 'text'
+        ? 'text(…) reads records with a "text"'
+        : 'completions(…) reads records with a "prompt" and a "completion"'
     throw new UserError('HD809', `record ${kind + 1} is of the other kind; ${wanted}`, { place: { file } })
   }
   const eosId = endOfText(tokenizer, model.checkpoint)
@@ -147,5 +156,7 @@ export function prepareData(loaded: LoadedRecipe, model: PreparedModel, steps?: 
 export function adaptedModules(recipe: Recipe, { modules }: TracedModel): LinearModule[] {
   const { adapt } = recipe
   if (adapt.kind !== 'lora') return []
-  return modules.filter(({ path: module }) => adapt.targets.some((target) => module === target || module.endsWith(`.${target}`)))
+  return modules.filter(({ path: module }) =>
+    adapt.targets.some((target) => module === target || module.endsWith(`.${target}`)),
+  )
 }

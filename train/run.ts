@@ -2,6 +2,7 @@
 // happens; prints nothing and handles no signal.
 
 import path from 'node:path'
+import type { Session } from '../backends/neon/driver/index.ts'
 import { chooseToolChain } from '../backends/neon/toolchain/index.ts'
 import type { ToolChain, ToolChainPreference } from '../backends/neon/toolchain/index.ts'
 import { UserError } from '../compiler/diagnostic.ts'
@@ -9,13 +10,15 @@ import { findDevice, hostDevice, wasmDevice } from '../devices/index.ts'
 import type { DeviceProfile } from '../devices/index.ts'
 import { makeDirectory, writeFiles } from '../formats/files.ts'
 import type { ResolveOptions } from '../formats/hub.ts'
+import type { Tokenizer } from '../formats/tokenizer.ts'
 import { compileRecipe, keepFunctions } from './compileRecipe.ts'
 import type { Certificate } from './certificate.ts'
 import type { LoadedRecipe } from './loadRecipe.ts'
 import { lossCurveSvg } from './lossCurve.ts'
 import { MetricsFile } from './metrics.ts'
 import { openTraining } from './openTraining.ts'
-import { prepareData, prepareModel } from './prepare.ts'
+import type { PredictionSize } from './predict.ts'
+import { endOfText, prepareData, prepareModel } from './prepare.ts'
 import { saveTrained } from './save.ts'
 import { trainSteps } from './trainer.ts'
 import type { StepFigures } from './trainer.ts'
@@ -44,8 +47,18 @@ export interface RunOptions {
   readonly resolving?: ResolveOptions
   /** Ends the run after the step under way; what was trained is saved. */
   readonly stop?: AbortSignal
+  /** Looks at the model through `predict` before the first step and after the last. */
+  readonly inspect?: (moment: 'before' | 'after', session: Session, about: InspectedModel) => Promise<void>
   /** Kills the run. */
   readonly kill?: AbortSignal
+}
+
+/** What `predict` and its tokens need. */
+export interface InspectedModel {
+  readonly tokenizer: Tokenizer
+  readonly size: PredictionSize
+  /** The token that ends a text. */
+  readonly end: number | undefined
 }
 
 export interface RunResult {
@@ -58,6 +71,9 @@ export interface RunResult {
   readonly curve: string | undefined
 }
 
+/** The functions of a program that a run calls. */
+export const trainingFunctions: readonly string[] = ['accumulate', 'measure', 'apply']
+
 /** What a tool chain's programs run on here: the host, or WebAssembly in this process. */
 export function deviceOf(chain: ToolChain): DeviceProfile {
   return chain.name === 'wasm' ? wasmDevice() : hostDevice(chain.isa.name)
@@ -69,7 +85,11 @@ export function budgetOf({ recipe }: LoadedRecipe, running: DeviceProfile): numb
 }
 
 /** Trains a recipe. @throws UserError for whatever the user can mend; nothing is saved then */
-export async function runTraining(loaded: LoadedRecipe, options: RunOptions, observer: RunObserver = {}): Promise<RunResult> {
+export async function runTraining(
+  loaded: LoadedRecipe,
+  options: RunOptions,
+  observer: RunObserver = {},
+): Promise<RunResult> {
   const { recipe } = loaded
   // Before the hours of work: a place that cannot be written.
   makeDirectory(options.out)
@@ -82,7 +102,8 @@ export async function runTraining(loaded: LoadedRecipe, options: RunOptions, obs
   const device = deviceOf(chain)
   const threads = options.threads ?? device.cores
   const settings = { device, threads, steps: data.steps, memoryBudget: budgetOf(loaded, device) }
-  const compiled = keepFunctions(compileRecipe(recipe, model.traced, settings), ['accumulate', 'measure', 'apply'], settings)
+  const functions = options.inspect ? [...trainingFunctions, 'predict'] : trainingFunctions
+  const compiled = keepFunctions(compileRecipe(recipe, model.traced, settings), functions, settings)
   observer.planned?.(compiled.certificate)
   refuseUnlessFits(compiled.certificate)
   observer.compiling?.(chain.describe())
@@ -98,7 +119,16 @@ export async function runTraining(loaded: LoadedRecipe, options: RunOptions, obs
   let metrics: MetricsFile | undefined
   try {
     observer.opened?.({ toolchain: chain.describe(), threads })
-    const steps = trainSteps(session, data.batches, { seed: recipe.seed, ...(options.stop ? { stop: options.stop } : {}) })
+    const about = {
+      tokenizer: data.tokenizer,
+      size: { ...recipe.batch, vocabulary: model.vocabulary },
+      end: endOfText(data.tokenizer, model.checkpoint),
+    }
+    await options.inspect?.('before', session, about)
+    const steps = trainSteps(session, data.batches, {
+      seed: recipe.seed,
+      ...(options.stop ? { stop: options.stop } : {}),
+    })
     for await (const figure of steps) {
       // Only now: a run that fails before its first step leaves an earlier run's metrics as they are.
       metrics ??= new MetricsFile(options.out)
@@ -107,7 +137,9 @@ export async function runTraining(loaded: LoadedRecipe, options: RunOptions, obs
       observer.step?.(figure, data.steps)
     }
     const outcome = figures.length < data.steps ? 'stopped' : 'finished'
-    if (figures.length === 0) return { outcome, figures, total: data.steps, saved: undefined, metrics: undefined, curve: undefined }
+    if (figures.length === 0)
+      return { outcome, figures, total: data.steps, saved: undefined, metrics: undefined, curve: undefined }
+    if (outcome === 'finished') await options.inspect?.('after', session, about)
     const saved = await saveTrained(options.out, recipe, model, program, session)
     const curve = path.join(options.out, 'loss.svg')
     const title = `${path.basename(loaded.file)}: loss over ${figures.length} steps`
@@ -121,9 +153,13 @@ export async function runTraining(loaded: LoadedRecipe, options: RunOptions, obs
 
 function refuseUnlessFits({ fits, peakBytes, budgetBytes, device }: Certificate): void {
   if (fits) return
-  throw new UserError('HD811', `the run needs ${mebibytes(peakBytes)} MiB, more than the ${mebibytes(budgetBytes)} MiB it may have on ${device}`, {
-    mend: 'shorten batch.length, take fewer sequences, or set checkpoints to every layer',
-  })
+  throw new UserError(
+    'HD811',
+    `the run needs ${mebibytes(peakBytes)} MiB, more than the ${mebibytes(budgetBytes)} MiB it may have on ${device}`,
+    {
+      mend: 'shorten batch.length, take fewer sequences, or set checkpoints to every layer',
+    },
+  )
 }
 
 function mebibytes(bytes: number): string {

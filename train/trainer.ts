@@ -55,7 +55,11 @@ export async function* trainSteps(
       if (outcome.status === 'notFinite') throw new UserError('HD810', `step ${step}: ${outcome.message}`)
     }
     const seconds = (performance.now() - start) / 1000
-    const [loss, norm, rate] = [await scalar(session, reportedLoss), await scalar(session, reportedNorm), await scalar(session, reportedRate)]
+    const [loss, norm, rate] = [
+      await scalar(session, reportedLoss),
+      await scalar(session, reportedNorm),
+      await scalar(session, reportedRate),
+    ]
     const { peakBytes } = await session.stats()
     yield { step, loss, gradient_norm: norm, rate, tokens, seconds, peak_bytes: peakBytes }
   }

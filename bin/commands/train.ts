@@ -105,7 +105,9 @@ class TrainView implements RunObserver {
 
   opened(about: { toolchain: string; threads: number }): void {
     this.#interruption.stepsBegin()
-    this.#output.say(`training on ${about.threads} ${about.threads === 1 ? 'thread' : 'threads'}; Ctrl-C saves and stops`)
+    this.#output.say(
+      `training on ${about.threads} ${about.threads === 1 ? 'thread' : 'threads'}; Ctrl-C saves and stops`,
+    )
     this.#output.event('opened', about)
   }
 
@@ -146,7 +148,14 @@ function tellResult(result: RunResult, output: Output): number {
     output.say(`\n${lossCurveText(figures, Math.min(100, process.stdout.columns ?? 80))}\n`)
     output.say(`loss ${first.loss.toFixed(4)} → ${last.loss.toFixed(4)}; saved ${paths.join(', ')}`)
   }
-  output.event('end', { outcome, steps: figures.length, total, saved: saved ?? null, metrics: metrics ?? null, curve: curve ?? null })
+  output.event('end', {
+    outcome,
+    steps: figures.length,
+    total,
+    saved: saved ?? null,
+    metrics: metrics ?? null,
+    curve: curve ?? null,
+  })
   if (outcome === 'finished') return exitCodes.ok
   const sentence =
     saved === undefined

@@ -1,10 +1,13 @@
 // Small pieces that every lowering puts its loops together from.
 
 import type { Axis } from '../graph/axis.ts'
-import type { Binding, Condition, Expr, Stmt } from '../kernel/ir.ts'
-import { asIndex, ceilDivide, minIndex, scaleIndex, subtractIndex, variable } from '../kernel/index.ts'
+import type { Directive } from '../kernel/directives.ts'
+import type { Binding, Condition, Expr, Stmt, ValueType } from '../kernel/ir.ts'
+import {
+  asIndex, ceilDivide, exprMentions, indexMentions, minIndex, rangeOf, scaleIndex, strideOf, subtractIndex, variable,
+} from '../kernel/index.ts' // prettier-ignore
 import type { Index } from '../kernel/index.ts'
-import { rangeOf } from '../kernel/index.ts'
+import { visitExprs, visitStmts } from '../kernel/rewrite.ts'
 import { exprScalars } from './scalars.ts'
 import type { KernelScope } from './scope.ts'
 
@@ -31,8 +34,8 @@ export function guarded(conditions: readonly Condition[], body: readonly Stmt[])
   return conditions.length === 0 ? [...body] : [{ kind: 'if', conditions, body }]
 }
 
-export function localValue(name: string): Expr {
-  return { kind: 'local', name, type: 'f32', lanes: 1 }
+export function localValue(name: string, type: ValueType = 'f32'): Expr {
+  return { kind: 'local', name, type, lanes: 1 }
 }
 
 /** Declares a loop variable and tells the scope its range. */
@@ -78,4 +81,49 @@ export function scratchTree(buffer: string, word: 'add' | 'max'): Stmt[] {
 export function groupsInBlock(extent: Index, block: Index, size: number): Index {
   const left = subtractIndex(extent, scaleIndex(block, size))
   return minIndex(ceilDivide(left, partials), size / partials)
+}
+
+/**
+ * How a loop over 16 slots runs: as vectors of `lanes` where its stores go to neighbours, otherwise as 16 copies, since
+ * registers need constant places.
+ */
+export function slotDirectives(body: readonly Stmt[], slot: string, lanes: number): Directive[] {
+  if (!runsAsLanes(body, slot)) return [{ do: 'bind', loop: slot, binding: 'unroll' }]
+  if (lanes >= partials) return [{ do: 'bind', loop: slot, binding: 'lane' }]
+  const outer = `${slot}u`
+  const inner = `${slot}v`
+  return [
+    { do: 'split', loop: slot, factor: lanes, outer, inner },
+    { do: 'bind', loop: outer, binding: 'unroll' },
+    { do: 'bind', loop: inner, binding: 'lane' },
+  ]
+}
+
+/** Whether iterations of a loop may become lanes: what they store are neighbours, and what a guard leaves out is not read. */
+export function runsAsLanes(body: readonly Stmt[], name: string): boolean {
+  let fits = true
+  let guardedAlong = false
+  const loads: Index[] = []
+  visitStmts(body, (stmt) => {
+    if (stmt.kind === 'if') guardedAlong ||= stmt.conditions.some(({ left, right }) => indexMentions(left, name) || indexMentions(right, name))
+    if (stmt.kind !== 'store' && stmt.kind !== 'let') return
+    if (stmt.kind === 'store') {
+      const last = stmt.indices.length - 1
+      fits &&= last >= 0 && stmt.indices.every((index, place) => strideOf(index, name) === (place === last ? 1 : 0))
+    }
+    visitExprs(stmt.value, (expr) => {
+      if (expr.kind === 'load') loads.push(...expr.indices)
+    })
+  })
+  // A lane that the guard leaves out would still load its own index.
+  return fits && !(guardedAlong && loads.some((index) => isLoadedAlong(index, name)))
+}
+
+/** Whether an index is itself loaded at a place that moves with the variable. */
+function isLoadedAlong(index: Index, name: string): boolean {
+  return index.terms.some(({ atom }) => {
+    if (atom.kind === 'value') return exprMentions(atom.value, name)
+    if (atom.kind === 'div' || atom.kind === 'mod') return isLoadedAlong(atom.value, name)
+    return atom.kind === 'min' && (isLoadedAlong(atom.left, name) || isLoadedAlong(atom.right, name))
+  })
 }

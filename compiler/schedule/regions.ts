@@ -3,14 +3,22 @@
 // scores are never stored: they exist as tiles inside stream regions.
 
 import { InternalError } from '../diagnostic.ts'
-import { elementCount, hasAxes, sameAxes, withoutAxes } from '../graph/axis.ts'
+import { elementCount, sameAxes, withoutAxes } from '../graph/axis.ts'
 import type { Axis } from '../graph/axis.ts'
 import { elementwiseOp } from '../graph/elementwise.ts'
-import { isOp, rootsOf, topological, usersOf } from '../graph/node.ts'
-import type { GraphFunction, Node } from '../graph/node.ts'
+import { isOp, topological, usersOf } from '../graph/node.ts'
+import type { Node } from '../graph/node.ts'
 import { viewOps } from './scope.ts'
+import { scoresOf, tileOnlyValues } from './scores.ts'
 
-export type RegionKind = 'rows' | 'contraction' | 'softmax' | 'stream' | 'columns' | 'scatter'
+/** `softmax` streams its scores, `softmaxRows` reads them from memory. */
+export type RegionKind = 'rows' | 'contraction' | 'softmax' | 'softmaxRows' | 'stream' | 'columns' | 'scatter'
+
+export type ReductionNode = Node<'sum'> | Node<'maximum'>
+
+export function isReduction(node: Node): node is ReductionNode {
+  return node.op === 'sum' || node.op === 'maximum'
+}
 
 export interface Region {
   readonly kind: RegionKind
@@ -36,28 +44,35 @@ export interface Partition {
 /** Floating-point operations per element up to which an operand is worked out again where it is used. */
 const cheap = 4
 
-export function partition(fn: GraphFunction, layout: (node: Node) => readonly Axis[]): Partition {
-  return new Partitioner(fn, layout).run()
+export interface Wanted {
+  /** Nodes whose values have to be in memory. */
+  readonly roots: readonly Node[]
+  /** Roots that only copy another one to its declared place, behind everything else. */
+  readonly copies: ReadonlySet<Node>
+}
+
+export function partition(wanted: Wanted, layout: (node: Node) => readonly Axis[]): Partition {
+  return new Partitioner(wanted, layout).run()
 }
 
 class Partitioner {
   readonly #nodes: readonly Node[]
   readonly #users: Map<Node, Node[]>
   readonly #roots: ReadonlySet<Node>
+  readonly #copies: ReadonlySet<Node>
   readonly #layout: (node: Node) => readonly Axis[]
-  readonly #spaces: readonly (readonly Axis[])[]
+  readonly #tiles: ReadonlySet<Node>
   readonly #regions: Region[] = []
   readonly #regionOf = new Map<Node, Region>()
   readonly #cost = new Map<Node, number>()
 
-  constructor(fn: GraphFunction, layout: (node: Node) => readonly Axis[]) {
-    this.#nodes = topological(rootsOf(fn))
+  constructor({ roots, copies }: Wanted, layout: (node: Node) => readonly Axis[]) {
+    this.#nodes = topological(roots)
     this.#users = usersOf(this.#nodes)
-    this.#roots = new Set(rootsOf(fn))
+    this.#roots = new Set(roots)
+    this.#copies = copies
     this.#layout = layout
-    this.#spaces = this.#nodes
-      .filter((node) => node.op === 'logSumExp' || node.op === 'softmaxDot')
-      .map((node) => (node.inputs[0] as Node).axes)
+    this.#tiles = tileOnlyValues(this.#nodes, this.#users, this.#roots, layout)
   }
 
   run(): Partition {
@@ -72,12 +87,7 @@ class Partitioner {
     for (const node of stored) {
       if (!this.#regionOf.has(node)) throw new InternalError(`${node.op} must be stored but no kernel computes it`)
     }
-    return { regions: this.#regions, regionOf: this.#regionOf, stored, isVirtual: (node) => this.#isVirtual(node) }
-  }
-
-  #isVirtual(node: Node): boolean {
-    const holdsWork = isOp(node, 'dot') || isOp(node, 'map') || isOp(node, 'random') || isOp(node, 'stack')
-    return holdsWork && this.#spaces.some((space) => hasAxes(node.axes, space))
+    return { regions: this.#regions, regionOf: this.#regionOf, stored, isVirtual: (node) => this.#tiles.has(node) }
   }
 
   /** Placed nodes that a node reads, through nodes that no kernel stores. */
@@ -94,42 +104,31 @@ class Partitioner {
     return found
   }
 
-  /** Those reached through elementwise work alone, at the same place in every axis. */
-  #direct(node: Node): Set<Node> {
-    const found = new Set<Node>()
-    const visit = (input: Node): void => {
-      if (this.#regionOf.has(input)) found.add(input)
-      else if (isOp(input, 'map') || isOp(input, 'broadcast')) for (const next of input.inputs) visit(next)
+  /** Whether everything the node reads is there when `region` runs, and what comes from `region` itself at its own place. */
+  #canJoin(node: Node, region: Region): boolean {
+    if (this.#copies.has(node)) return false
+    for (const dependency of this.#dependencies(node)) {
+      if (this.#order(this.#regionOf.get(dependency) as Region) > this.#order(region)) return false
     }
-    for (const input of node.inputs) visit(input)
-    return found
+    return !this.#readsElsewhere(node, region)
   }
 
   #order(region: Region): number {
     return this.#regions.indexOf(region)
   }
 
-  /** Whether everything the node reads is there when `region` runs, and what comes from `region` itself at its own place. */
-  #canJoin(node: Node, region: Region): boolean {
-    const direct = this.#direct(node)
-    for (const dependency of this.#dependencies(node)) {
-      const owner = this.#regionOf.get(dependency) as Region
-      if (owner === region ? !direct.has(dependency) : this.#order(owner) > this.#order(region)) return false
-    }
-    return !this.#readsThroughView(node, region)
-  }
-
-  #readsThroughView(node: Node, region: Region): boolean {
-    const seen = new Set<Node>()
+  /** Whether the node reads a member of the region at another place than its own, or in its own row for a reduction. */
+  #readsElsewhere(node: Node, region: Region): boolean {
+    const seen = { own: new Set<Node>(), viewed: new Set<Node>() }
     const visit = (input: Node, viewed: boolean): boolean => {
       if (this.#regionOf.has(input)) return viewed && this.#regionOf.get(input) === region
-      const key = viewed ? input : undefined
-      if (key && seen.has(key)) return false
-      if (key) seen.add(key)
-      const next = viewed || !(isOp(input, 'map') || isOp(input, 'broadcast'))
-      return input.inputs.some((deeper) => visit(deeper, next))
+      const known = viewed ? seen.viewed : seen.own
+      if (known.has(input)) return false
+      known.add(input)
+      return input.inputs.some((deeper) => visit(deeper, viewed || !readsOwnPlace(input)))
     }
-    return node.inputs.some((input) => visit(input, false))
+    const viewed = !readsOwnPlace(node) && !isReduction(node)
+    return node.inputs.some((input) => visit(input, viewed))
   }
 
   #open(node: Node, kind: RegionKind, space: readonly Axis[], inner?: Axis): void {
@@ -158,13 +157,13 @@ class Partitioner {
       case 'pick':
       case 'broadcast':
       case 'barrier':
-        if (this.#roots.has(node) || this.#feedsScatterBase(node)) this.#placeElementwise(node)
+        if (this.#roots.has(node)) this.#placeElementwise(node)
         return
       case 'map':
       case 'random':
       case 'gather':
       case 'stack':
-        if (!this.#isVirtual(node) && !this.#isInlined(node)) this.#placeElementwise(node)
+        if (!this.#tiles.has(node) && !this.#isInlined(node)) this.#placeElementwise(node)
         return
       case 'sum':
       case 'maximum':
@@ -177,10 +176,6 @@ class Partitioner {
       case 'scatterAdd':
         return this.#open(node, 'scatter', node.axes)
     }
-  }
-
-  #feedsScatterBase(node: Node): boolean {
-    return (this.#users.get(node) ?? []).some((user) => user.op === 'scatterAdd' && user.inputs[0] === node)
   }
 
   /** What it costs to work a value out where it is used, down to what is stored. */
@@ -199,7 +194,7 @@ class Partitioner {
   }
 
   #isInlined(node: Node): boolean {
-    if (this.#roots.has(node) || this.#feedsScatterBase(node)) return false
+    if (this.#roots.has(node)) return false
     const cost = this.#inlineCost(node)
     if (node.axes.length === 0 && this.#dependencies(node).size === 0 && cost <= cheap) return true
     if (this.#dependencies(node).size === 0 && cost <= cheap && !this.#readsTensors(node)) return true
@@ -219,27 +214,26 @@ class Partitioner {
   }
 
   #placeElementwise(node: Node): void {
-    const direct = this.#direct(node)
-    const hosts = [...new Set([...direct].map((dependency) => this.#regionOf.get(dependency) as Region))]
-    hosts.sort((a, b) => this.#order(b) - this.#order(a))
-    for (const host of hosts) {
-      if (!this.#canJoin(node, host) || !this.#liesAlike(node, host)) continue
-      if (host.kind === 'contraction' && sameAxes(node.axes, (host.nodes[0] as Node).axes)) return this.#join(node, host)
+    const hosts = [...this.#dependencies(node)].map((dependency) => this.#regionOf.get(dependency) as Region)
+    for (const host of [...new Set(hosts)].sort((a, b) => this.#order(b) - this.#order(a))) {
+      if (!this.#liesAlike(node, host) || !this.#canJoin(node, host)) continue
+      if (host.kind === 'contraction' && sameAxes(node.axes, host.space)) return this.#join(node, host)
       if (host.kind === 'rows' && this.#fitsRows(node.axes, host)) return this.#join(node, host)
     }
     // Elementwise work over the same space as its neighbour that shares an operand: one pass over memory for both.
-    const layout = this.#layout(node)
     const previous = this.#regions.at(-1)
-    if (previous?.kind === 'rows' && sameAxes(previous.space, node.axes) && this.#canJoin(node, previous)) {
-      if (this.#liesAlike(node, previous) && node.axes.length > 0) return this.#join(node, previous)
+    if (previous?.kind === 'rows' && node.axes.length > 0 && sameAxes(previous.space, node.axes)) {
+      if (this.#liesAlike(node, previous) && this.#canJoin(node, previous)) return this.#join(node, previous)
     }
-    this.#open(node, 'rows', node.axes, layout.at(-1))
+    this.#open(node, 'rows', node.axes, this.#layout(node).at(-1))
   }
 
   /** Whether a node of the region's shape would be stored along the region's walk. */
   #liesAlike(node: Node, region: Region): boolean {
     const layout = this.#layout(node)
-    if (layout.length !== region.layout.length) return true
+    if (!sameAxes(layout, region.space)) return true
+    // Where rows are reduced, one loop walks a row and the order of the others does not matter.
+    if (region.nodes.some(isReduction)) return layout.at(-1) === region.inner
     return layout.every((axis, place) => axis === region.layout[place])
   }
 
@@ -248,7 +242,7 @@ class Partitioner {
     return region.inner !== undefined && sameAxes(axes, withoutAxes(region.space, [region.inner]))
   }
 
-  #placeReduction(node: Node<'sum'> | Node<'maximum'>): void {
+  #placeReduction(node: ReductionNode): void {
     const operand = node.inputs[0] as Node
     const { over } = node.attrs
     for (const host of this.#regions.toReversed()) {
@@ -282,27 +276,21 @@ class Partitioner {
   }
 
   #placeDot(node: Node<'dot'>): void {
-    if (this.#isVirtual(node)) return
-    const virtual = node.inputs.filter((input) => this.#holdsVirtual(input))
-    if (virtual.length === 0) return this.#open(node, 'contraction', node.axes)
-    if (virtual.length > 1) throw new InternalError('a contraction of two score tensors is not supported')
-    const space = (virtual[0] as Node).axes
+    if (this.#tiles.has(node)) return
+    const scores = scoresOf(node, this.#tiles)
+    if (!scores) return this.#open(node, 'contraction', node.axes)
+    const { over } = node.attrs
     for (const host of this.#regions) {
-      if (host.kind !== 'stream' || !sameAxes(host.space, space) || !this.#canJoin(node, host)) continue
-      const first = host.nodes[0] as Node<'dot'>
-      const same = first.attrs.over.length === node.attrs.over.length && first.attrs.over.every((axis, place) => axis === node.attrs.over[place])
-      if (same) return this.#join(node, host)
+      if (host.kind !== 'stream' || !sameAxes(host.space, scores.axes) || !this.#canJoin(node, host)) continue
+      const first = (host.nodes[0] as Node<'dot'>).attrs.over
+      if (first.length === over.length && first.every((axis, place) => axis === over[place])) return this.#join(node, host)
     }
-    this.#open(node, 'stream', space)
-  }
-
-  #holdsVirtual(node: Node): boolean {
-    if (this.#isVirtual(node)) return true
-    return !this.#regionOf.has(node) && viewOps.has(node.op) && node.inputs.some((input) => this.#holdsVirtual(input))
+    this.#open(node, 'stream', scores.axes)
   }
 
   #placeSoftmax(node: Node<'logSumExp'> | Node<'softmaxDot'>): void {
     const scores = node.inputs[0] as Node
+    if (!this.#tiles.has(scores)) return this.#open(node, 'softmaxRows', scores.axes)
     for (const host of this.#regions) {
       const first = host.nodes[0] as Node
       const same = host.kind === 'softmax' && first.inputs[0] === scores
@@ -313,4 +301,9 @@ class Partitioner {
     }
     this.#open(node, 'softmax', scores.axes)
   }
+}
+
+/** Reads its operands where it is itself, apart from axes they lack. */
+export function readsOwnPlace(node: Node): boolean {
+  return isOp(node, 'map') || isOp(node, 'broadcast')
 }

@@ -6,23 +6,18 @@ import { sameAxes, withoutAxes } from '../graph/axis.ts'
 import type { Axis } from '../graph/axis.ts'
 import { isOp } from '../graph/node.ts'
 import type { Node } from '../graph/node.ts'
-import type { Directive } from '../kernel/directives.ts'
-import type { Condition, Expr, Stmt } from '../kernel/ir.ts'
-import { addIndex, ceilDivide, constantOf, scaleIndex } from '../kernel/index.ts'
+import type { Expr, Stmt } from '../kernel/ir.ts'
+import { typeOf } from '../kernel/ir.ts'
+import { ceilDivide, constantOf, scaleIndex } from '../kernel/index.ts'
 import type { Index } from '../kernel/index.ts'
 import type { LoweredRegion, Lowering } from './lowering.ts'
-import {
-  axisLoops, declareLoop, groupsInBlock, guarded, load, localValue, loop, partials, reductionBlock, scratchTree, store,
-} from './nest.ts' // prettier-ignore
-import type { Region } from './regions.ts'
-import { exprScalars, storeBlock } from './scalars.ts'
+import { axisLoops, declareLoop, groupsInBlock, localValue, loop, partials, reductionBlock, store } from './nest.ts'
+import { reduce, walkGroups } from './reduction.ts'
+import type { Construction } from './reduction.ts'
+import { isReduction } from './regions.ts'
+import type { ReductionNode, Region } from './regions.ts'
+import { storeBlock } from './scalars.ts'
 import { Env, KernelScope } from './scope.ts'
-
-type Reduction = Node<'sum'> | Node<'maximum'>
-
-function isReduction(node: Node): node is Reduction {
-  return node.op === 'sum' || node.op === 'maximum'
-}
 
 export function lowerRows(lowering: Lowering, region: Region): LoweredRegion {
   return new RowLowering(lowering, region).run()
@@ -34,7 +29,7 @@ class RowLowering {
   readonly #scope: KernelScope
   readonly #members: ReadonlySet<Node>
   readonly #passes = new Map<Node, number>()
-  readonly #directives: Directive[] = []
+  readonly #construction: Construction
   readonly #layout: readonly Axis[]
 
   constructor(lowering: Lowering, region: Region) {
@@ -42,6 +37,7 @@ class RowLowering {
     this.#region = region
     this.#members = new Set(region.nodes)
     this.#scope = new KernelScope(lowering.storageFor(region))
+    this.#construction = { scope: this.#scope, directives: [], lanes: lowering.profile.lanes }
     const full = region.nodes.find((node) => sameAxes(node.axes, region.space) && lowering.isStored(node))
     this.#layout = full
       ? lowering.layout(full)
@@ -63,7 +59,7 @@ class RowLowering {
   }
 
   #finish(body: readonly Stmt[]): LoweredRegion {
-    return this.#lowering.finish(this.#region, this.#scope, body, this.#directives)
+    return this.#lowering.finish(this.#region, this.#scope, body, this.#construction.directives)
   }
 
   #storesOf(nodes: readonly Node[], env: Env): Stmt {
@@ -76,30 +72,15 @@ class RowLowering {
   /** Elementwise work alone: one loop, cut into pieces for threads when it is all there is. */
   #flat(env: Env, run: readonly Axis[], extent: Index, alone: boolean): Stmt[] {
     const fixed = constantOf(extent)
+    const leaf = (place: Index): Stmt => this.#storesOf(this.#region.nodes, env.withGroup(run, place, this.#scope.ranges))
     if (alone && fixed !== undefined && fixed > reductionBlock) {
       const count = ceilDivide(extent, reductionBlock)
       const piece = declareLoop(this.#scope, 'c', count)
-      const walk = this.#walk(extent, scaleIndex(piece.index, reductionBlock), groupsInBlock(extent, piece.index, reductionBlock), (place) =>
-        this.#storesOf(this.#region.nodes, env.withGroup(run, place, this.#scope.ranges)),
-      )
+      const groups = groupsInBlock(extent, piece.index, reductionBlock)
+      const walk = walkGroups(this.#construction, extent, scaleIndex(piece.index, reductionBlock), groups, leaf)
       return [loop(piece.name, count, walk, 'grid')]
     }
-    return this.#walk(extent, undefined, ceilDivide(extent, partials), (place) =>
-      this.#storesOf(this.#region.nodes, env.withGroup(run, place, this.#scope.ranges)),
-    )
-  }
-
-  /** for groups of 16 { for the 16 { leaf } }, the 16 in vectors. */
-  #walk(extent: Index, base: Index | undefined, groups: Index, leaf: (place: Index, slot: Index) => Stmt): Stmt[] {
-    const group = declareLoop(this.#scope, 'o', groups)
-    const slot = declareLoop(this.#scope, 'j', partials)
-    const place = addIndex(base ?? 0, scaleIndex(group.index, partials), slot.index)
-    const fixed = constantOf(extent)
-    if (base !== undefined && fixed !== undefined) this.#scope.ranges.set(slot.name, { low: 0, high: partials - 1 })
-    const conditions: Condition[] = fixed !== undefined && fixed % partials === 0 ? [] : [{ left: place, right: extent }]
-    const inside = guarded(conditions, [leaf(place, slot.index)])
-    this.#directives.push(...laneDirectives(slot.name, this.#lowering.profile.lanes))
-    return [loop(group.name, groups, [loop(slot.name, partials, inside)])]
+    return walkGroups(this.#construction, extent, undefined, ceilDivide(extent, partials), leaf)
   }
 
   /** In which pass over the row a value can be worked out. */
@@ -122,7 +103,7 @@ class RowLowering {
     const stmts: Stmt[] = []
     for (let pass = 0; pass <= last; pass++) {
       stmts.push(...this.#rowValues(perRow, pass, env))
-      const reductions = nodes.filter((node): node is Reduction => isReduction(node) && this.#pass(node) === pass + 1)
+      const reductions = nodes.filter((node): node is ReductionNode => isReduction(node) && this.#pass(node) === pass + 1)
       const outputs = nodes.filter(
         (node) => node.axes.includes(inner) && this.#lowering.isStored(node) && this.#pass(node) === pass,
       )
@@ -138,81 +119,30 @@ class RowLowering {
       if (this.#pass(node) !== pass) continue
       if (!isReduction(node)) {
         const name = this.#scope.fresh('s')
-        stmts.push(...asStatements(storeBlock([store('', [], this.#scope.value(node, env))], (prefix) => this.#scope.fresh(prefix)), name))
-        this.#scope.inside.set(node, () => localValue(name))
+        const value = this.#scope.value(node, env)
+        stmts.push(...asStatements(storeBlock([store('', [], value)], (prefix) => this.#scope.fresh(prefix)), name))
+        this.#scope.inside.set(node, () => localValue(name, typeOf(value)))
       }
       if (this.#lowering.isStored(node)) stmts.push(this.#scope.store(node, env, localNameOf(this.#scope, node, env)))
     }
     return stmts
   }
 
-  #onePass(env: Env, inner: Axis, extent: Index, reductions: readonly Reduction[], outputs: readonly Node[]): Stmt[] {
-    const parts = new Map(reductions.map((node) => [node, this.#scope.local(this.#scope.fresh('part'), 'register', [partials]).name]))
-    const leaf = (place: Index, slot: Index): Stmt => {
-      const here = env.with([[inner, place]])
-      const partial = reductions.map((node) => {
-        const part = parts.get(node) as string
-        const operand = this.#scope.value(node.inputs[0] as Node, here)
-        const old = load(part, [slot])
-        return store(part, [slot], isOp(node, 'sum') ? exprScalars.add(old, operand) : exprScalars.max(operand, old))
-      })
-      const stores = outputs.map((node) => this.#scope.store(node, here, this.#scope.value(node, here)))
-      return storeBlock([...partial, ...stores], (prefix) => this.#scope.fresh(prefix))
-    }
-    const clear = [...parts].map(([node, part]) => this.#clear(part, neutral(node)))
-    const finish = (node: Reduction): Stmt => {
-      const name = this.#scope.fresh('s')
-      this.#scope.inside.set(node, () => localValue(name))
-      return { kind: 'let', name, value: { kind: 'tree', word: isOp(node, 'sum') ? 'add' : 'max', buffer: parts.get(node) as string } }
-    }
-    if (inner.size <= reductionBlock || reductions.length === 0) {
-      return [...clear, ...this.#walk(extent, undefined, ceilDivide(extent, partials), leaf), ...reductions.map(finish)]
-    }
-    return this.#blocked(extent, reductions, clear, leaf, parts)
-  }
-
-  /** More than 4,096 elements: the rule within each block, then over the blocks' results. */
-  #blocked(
-    extent: Index,
-    reductions: readonly Reduction[],
-    clear: readonly Stmt[],
-    leaf: (place: Index, slot: Index) => Stmt,
-    parts: ReadonlyMap<Reduction, string>,
-  ): Stmt[] {
-    const count = ceilDivide(extent, reductionBlock)
-    const block = declareLoop(this.#scope, 'b', count)
-    const totals = new Map(reductions.map((node) => [node, this.#scope.local(this.#scope.fresh('total'), 'scratch', [partials]).name]))
-    const slotOf: Index = { constant: 0, terms: [{ scale: 1, atom: { kind: 'mod', value: block.index, by: partials } }] }
-    const walk = this.#walk(extent, scaleIndex(block.index, reductionBlock), groupsInBlock(extent, block.index, reductionBlock), leaf)
-    const add = reductions.flatMap((node): Stmt[] => {
-      const word = isOp(node, 'sum') ? 'add' : 'max'
-      const total = totals.get(node) as string
-      const name = this.#scope.fresh('s')
-      const result: Expr = { kind: 'tree', word, buffer: parts.get(node) as string }
-      const value = word === 'add' ? exprScalars.add(load(total, [slotOf]), localValue(name)) : exprScalars.max(localValue(name), load(total, [slotOf]))
-      return [{ kind: 'let', name, value: result }, store(total, [slotOf], value)]
-    })
-    const before = [...totals].flatMap(([node, total]) =>
-      Array.from({ length: partials }, (_, place) => store(total, [place], neutral(node))),
+  #onePass(env: Env, inner: Axis, extent: Index, reductions: readonly ReductionNode[], outputs: readonly Node[]): Stmt[] {
+    const scope = this.#scope
+    const kinds = reductions.map((node) =>
+      isOp(node, 'sum') ? ({ word: 'add', start: 0 } as const) : ({ word: 'max', start: Number.NEGATIVE_INFINITY } as const),
     )
-    const after = reductions.flatMap((node): Stmt[] => {
-      const name = this.#scope.fresh('s')
-      const total = totals.get(node) as string
-      this.#scope.inside.set(node, () => localValue(name))
-      return [...scratchTree(total, isOp(node, 'sum') ? 'add' : 'max'), { kind: 'let', name, value: load(total, [0]) }]
+    const { stmts, results } = reduce(this.#construction, extent, inner.size, kinds, (place, take) => {
+      const here = env.with([[inner, place]])
+      return [
+        ...reductions.map((node, index) => take(index, scope.value(node.inputs[0] as Node, here))),
+        ...outputs.map((node) => scope.store(node, here, scope.value(node, here))),
+      ]
     })
-    return [...before, loop(block.name, count, [...clear, ...walk, ...add]), ...after]
+    for (const [index, node] of reductions.entries()) scope.inside.set(node, () => results[index] as Expr)
+    return stmts
   }
-
-  #clear(part: string, value: Expr): Stmt {
-    const slot = declareLoop(this.#scope, 'z', partials)
-    this.#directives.push(...laneDirectives(slot.name, this.#lowering.profile.lanes))
-    return loop(slot.name, partials, [store(part, [slot.index], value)])
-  }
-}
-
-function neutral(node: Reduction): Expr {
-  return { kind: 'constant', type: 'f32', value: isOp(node, 'sum') ? 0 : Number.NEGATIVE_INFINITY }
 }
 
 function localNameOf(scope: KernelScope, node: Node, env: Env): Expr {
@@ -225,16 +155,4 @@ function localNameOf(scope: KernelScope, node: Node, env: Env): Expr {
 function asStatements(block: Stmt, name: string): Stmt[] {
   const stmts = block.kind === 'if' ? block.body : [block]
   return stmts.map((stmt) => (stmt.kind === 'store' ? { kind: 'let', name, value: stmt.value } : stmt))
-}
-
-/** The 16 slots as vectors: whole copies of `lanes` of them. */
-export function laneDirectives(loopName: string, lanes: number): Directive[] {
-  if (lanes >= partials) return [{ do: 'bind', loop: loopName, binding: 'lane' }]
-  const outer = `${loopName}u`
-  const inner = `${loopName}v`
-  return [
-    { do: 'split', loop: loopName, factor: lanes, outer, inner },
-    { do: 'bind', loop: outer, binding: 'unroll' },
-    { do: 'bind', loop: inner, binding: 'lane' },
-  ]
 }

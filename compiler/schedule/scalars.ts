@@ -50,6 +50,14 @@ export const exprScalars: Scalars<Expr> = {
   fromBits: apply('fromBits'),
 }
 
+/** `condition ? a : b` for values of any one type. */
+export function choose(condition: Expr, a: Expr, b: Expr): Expr {
+  const type = typeOf(a)
+  if (type === 'f32') return exprScalars.select(condition, a, b)
+  if (type === 'i32') return exprScalars.intSelect(condition, a, b)
+  return exprScalars.or(exprScalars.and(condition, a), exprScalars.and(exprScalars.not(condition), b))
+}
+
 /**
  * Stores as one block. A subexpression object that is used twice gets a name, and every value is computed before the
  * first store, so that an output may overwrite an operand in place.

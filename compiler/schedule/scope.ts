@@ -11,7 +11,7 @@ import type { Buffer, Dimension, Expr, Kernel, SizeBound, Stmt } from '../kernel
 import { denseDims, valueType } from '../kernel/ir.ts'
 import { addIndex, constantIndex, divideIndex, loadedIndex, moduloIndex, scaleIndex, size } from '../kernel/index.ts'
 import type { Index, Range } from '../kernel/index.ts'
-import { exprScalars } from './scalars.ts'
+import { choose, exprScalars } from './scalars.ts'
 
 /** What a kernel argument stands for: a value some kernel computes, a declared one, or a table of constants. */
 export type ValueRef =
@@ -84,6 +84,8 @@ export class KernelScope {
   readonly #locals: Buffer[] = []
   readonly #sizes = new Map<string, SizeBound>()
   readonly #memo = new Map<Node, Map<Env, Expr>>()
+  /** Declared values read as they were before the function, and stored results of other kernels. */
+  readonly reads = { declared: new Set<string>(), nodes: new Set<Node>() }
   #names = 0
 
   constructor(storage: Storage) {
@@ -157,10 +159,16 @@ export class KernelScope {
 
   /** The store of a computed value to its place in memory. */
   store(node: Node, env: Env, value: Expr): Stmt {
-    const target = this.storage.target(node)
-    const ref: ValueRef = target === undefined ? { kind: 'node', node } : { kind: 'declared', name: target }
-    const place = this.#access(ref, this.storage.layout(node), node.dtype, env, 'write')
+    const { ref, dtype } = this.#placeOf(node)
+    const place = this.#access(ref, this.storage.layout(node), dtype, env, 'write')
     return { kind: 'store', ...place, value, lanes: 1 }
+  }
+
+  /** Where a stored result lies, and as what. */
+  #placeOf(node: Node): { ref: ValueRef; dtype: DType } {
+    const target = this.storage.target(node)
+    if (target === undefined) return { ref: { kind: 'node', node }, dtype: node.dtype }
+    return { ref: { kind: 'declared', name: target }, dtype: this.storage.declaration(target).dtype }
   }
 
   #load(ref: ValueRef, axes: readonly Axis[], dtype: DType, env: Env): Expr {
@@ -182,12 +190,13 @@ export class KernelScope {
     const inside = this.inside.get(node)
     if (inside) return inside(env)
     if (this.storage.stored(node)) {
-      const target = this.storage.target(node)
-      const ref: ValueRef = target === undefined ? { kind: 'node', node } : { kind: 'declared', name: target }
-      return this.#load(ref, this.storage.layout(node), node.dtype, env)
+      this.reads.nodes.add(node)
+      const { ref, dtype } = this.#placeOf(node)
+      return this.#load(ref, this.storage.layout(node), dtype, env)
     }
     const operand = (index: number): Node => node.inputs[index] as Node
     if (isOp(node, 'read')) {
+      this.reads.declared.add(node.attrs.name)
       const declared = this.storage.declaration(node.attrs.name)
       return this.#load({ kind: 'declared', name: declared.name }, declared.stored.flat(), declared.dtype, env)
     }
@@ -214,9 +223,7 @@ export class KernelScope {
     if (isOp(node, 'stack')) {
       const place: Expr = { kind: 'index', index: env.index(node.attrs.axis) }
       const parts = node.inputs.map((input) => this.value(input, env))
-      return parts.reduceRight((rest, part, index) =>
-        exprScalars.select(exprScalars.intEqual(place, exprScalars.int(index)), part, rest),
-      )
+      return parts.reduceRight((rest, part, index) => choose(exprScalars.intEqual(place, exprScalars.int(index)), part, rest))
     }
     return this.value(operand(0), viewEnv(node, env, this.ranges))
   }

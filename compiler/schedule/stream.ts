@@ -3,7 +3,7 @@
 // elementwise, and contracted again into accumulators that stay in scratch.
 
 import { InternalError } from '../diagnostic.ts'
-import { sameAxes, withoutAxes } from '../graph/axis.ts'
+import { sameAxes } from '../graph/axis.ts'
 import type { Axis } from '../graph/axis.ts'
 import { isOp } from '../graph/node.ts'
 import type { Node } from '../graph/node.ts'
@@ -15,10 +15,12 @@ import { enter, isAlong, packing, walkRun, walksOver } from './contraction.ts'
 import { scoreConditions, valueConditions } from './live.ts'
 import type { Ordered } from './live.ts'
 import type { LoweredRegion, Lowering } from './lowering.ts'
-import { declareLoop, guarded, load, localValue, loop, maskedScore, partials, store } from './nest.ts'
+import { declareLoop, guarded, load, localValue, loop, maskedScore, partials, slotDirectives, store } from './nest.ts'
+import { fill } from './reduction.ts'
 import type { Region } from './regions.ts'
-import { laneDirectives } from './rows.ts'
 import { exprScalars, storeBlock } from './scalars.ts'
+import { streamShape } from './scores.ts'
+import type { Consumer } from './scores.ts'
 import { Env, KernelScope } from './scope.ts'
 import * as math from '../graph/math.ts'
 import { tileDirectives } from './tile.ts'
@@ -62,12 +64,12 @@ class StreamLowering {
     this.#scope = new KernelScope(lowering.storageFor(region))
     const first = region.nodes[0] as Node
     this.#softmax = region.kind === 'softmax'
-    const over = isOp(first, 'dot') ? first.attrs.over : [(first as Node<'logSumExp'>).attrs.over]
-    this.#streamed = over.at(-1) as Axis
-    this.#outer = over.slice(0, -1)
-    const parallel = withoutAxes(region.space, over)
-    this.#parallel = parallel.reduce((best, axis) => (axis.size > best.size ? axis : best))
-    this.#grid = withoutAxes(parallel, [this.#parallel])
+    const shape = streamShape(first as Consumer, region.space)
+    if (!shape) throw new InternalError(`a ${first.op} without a parallel axis cannot stream`)
+    this.#streamed = shape.streamed
+    this.#outer = shape.outer
+    this.#parallel = shape.parallel
+    this.#grid = shape.grid
     this.#columns = this.#softmax ? (first as Node<'logSumExp'>).attrs.block : chainBlock
     this.#rows = Math.min(this.#parallel.size, lowering.profile.threads > 1 ? 64 : 128)
     this.#accumulators = region.nodes.flatMap((node) => this.#accumulatorOf(node))
@@ -154,14 +156,13 @@ class StreamLowering {
     const group = declareLoop(this.#scope, 'q', groups)
     const slot = declareLoop(this.#scope, 'j', partials)
     const column = addIndex(scaleIndex(group.index, partials), slot.index)
-    this.#directives.push(...laneDirectives(slot.name, this.#lowering.profile.lanes))
-    return loop(group.name, groups, [loop(slot.name, partials, guarded([{ left: column, right: count }], [leaf(column, slot.index)]))])
+    const inside = guarded([{ left: column, right: count }], [leaf(column, slot.index)])
+    this.#directives.push(...slotDirectives(inside, slot.name, this.#lowering.profile.lanes))
+    return loop(group.name, groups, [loop(slot.name, partials, inside)])
   }
 
   #fill(buffer: string, value: number): Stmt {
-    const slot = declareLoop(this.#scope, 'z', partials)
-    this.#directives.push(...laneDirectives(slot.name, this.#lowering.profile.lanes))
-    return loop(slot.name, partials, [store(buffer, [slot.index], exprScalars.float(value))])
+    return fill({ scope: this.#scope, directives: this.#directives, lanes: this.#lowering.profile.lanes }, buffer, value)
   }
 
   #width(accumulator: Accumulator): number {

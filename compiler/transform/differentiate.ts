@@ -18,8 +18,9 @@ import { gradientOf, lossSum, trainables, weightSum, zeroState } from './states.
  * weight to `sum/loss` and `sum/weight`. Only what lies between a trainable and the loss gets a cotangent.
  *
  * Invariants for later passes: the forward pass of `accumulate` is what its writes of `sum/loss` and `sum/weight` need;
- * everything else is backward, was made after it, and carries the layer of the forward node it differentiates. Cotangents are added in the order in which they arrive, which is that of
- * the reversed forward pass (of a tied weight: head first, then embedding).
+ * everything else is backward, was made after it, and carries the layer of the forward node it differentiates.
+ * Cotangents are added in the order in which they arrive, which is that of the reversed forward pass, dense ones before
+ * scattered rows (of a tied weight: head first, then the targets' rows, then the embedding's).
  *
  * @throws UserError HD303 for a trainable that the loss does not depend on
  */
@@ -77,6 +78,8 @@ function gradientsOf(b: GraphBuilder, graph: Graph, loss: Node, provenance: Prov
   const wanted = between(forward, (node) => names.has(node))
   // Totals of trainables begin with what is accumulated already, so that a scatter can go straight into it.
   const totals = new Map<Node, Node>([[loss, b.float(1)]])
+  // Rows come last: they are scattered in place into whatever dense contributions add up to.
+  const scattered = new Map<Node, Node[]>()
   for (const node of [...forward].reverse()) {
     const cotangent = totals.get(node)
     if (cotangent === undefined || node.inputs.length === 0) continue
@@ -85,11 +88,19 @@ function gradientsOf(b: GraphBuilder, graph: Graph, loss: Node, provenance: Prov
     provenance.note(cotangent, name === undefined ? undefined : `d ${name}`, provenance.place(node))
     for (const [input, arriving] of contributions(b, node, cotangent, wanted)) {
       const start = names.get(input)
+      if (start !== undefined && isScatterOfZeros(arriving)) {
+        scattered.set(input, [...(scattered.get(input) ?? []), arriving])
+        continue
+      }
       const before = totals.get(input) ?? (start === undefined ? undefined : b.read(gradientOf(start)))
       totals.set(input, before === undefined ? arriving : sumOfCotangents(b, before, arriving))
     }
   }
   b.layer = undefined
+  for (const [parameter, parts] of scattered) {
+    const base = totals.get(parameter) ?? b.read(gradientOf(names.get(parameter) as string))
+    totals.set(parameter, parts.reduce((total, part) => sumOfCotangents(b, total, part), base))
+  }
   return new Map([...names].map(([parameter, name]) => [name, { parameter, gradient: totals.get(parameter) }]))
 }
 
@@ -130,6 +141,10 @@ function onAxesOf(b: GraphBuilder, cotangent: Node, operand: Node): Node {
 /** Adds; rows that would be scattered into zeros are scattered into the other part, so that the zeros never exist. */
 function sumOfCotangents(b: GraphBuilder, before: Node, arriving: Node): Node {
   return scatteredInto(b, arriving, before) ?? scatteredInto(b, before, arriving) ?? b.map('add', before, arriving)
+}
+
+function isScatterOfZeros(node: Node): boolean {
+  return isOp(node, 'scatterAdd') && node.inputs[0] !== undefined && isSplat(node.inputs[0], 0)
 }
 
 function scatteredInto(b: GraphBuilder, scattered: Node, base: Node): Node | undefined {

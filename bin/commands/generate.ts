@@ -1,0 +1,50 @@
+// `heddle generate`: the text as it grows; JSON lines for machines.
+
+import type { ToolChainPreference } from '../../backends/neon/toolchain/index.ts'
+import { generateText } from '../../train/generate.ts'
+import { downloadProgress } from '../download.ts'
+import { exitCodes, outputOf } from '../output.ts'
+
+export interface GenerateCommandOptions {
+  readonly prompt: string
+  readonly tokens: number
+  readonly adapter?: string
+  readonly toolchain: ToolChainPreference
+  readonly threads?: number
+  readonly json?: boolean
+}
+
+/** Text from a model must not steer the terminal. */
+function safeForTerminal(text: string): string {
+  return text.replace(/[^\P{Cc}\n\t]/gu, ' ')
+}
+
+export async function generate(modelOrRecipe: string, options: GenerateCommandOptions): Promise<number> {
+  const output = outputOf(options)
+  const write = (text: string): void => {
+    if (!output.isJson) process.stdout.write(safeForTerminal(text))
+  }
+  let text = ''
+  let tokens = 0
+  const parts = generateText(modelOrRecipe, {
+    prompt: options.prompt,
+    tokens: options.tokens,
+    toolchain: options.toolchain,
+    ...(options.adapter === undefined ? {} : { adapter: options.adapter }),
+    ...(options.threads === undefined ? {} : { threads: options.threads }),
+    resolving: { onProgress: downloadProgress(output) },
+    onCompiling: (toolchain) => {
+      output.event('compiling', { toolchain })
+      write(options.prompt)
+    },
+  })
+  for await (const part of parts) {
+    text += part.text
+    tokens++
+    output.event('token', part)
+    write(part.text)
+  }
+  write('\n')
+  output.event('end', { prompt: options.prompt, text, tokens })
+  return exitCodes.ok
+}

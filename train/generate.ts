@@ -1,0 +1,112 @@
+// From a model on the disk or a recipe to a text that grows token by token. Prints nothing.
+
+import fs from 'node:fs'
+import path from 'node:path'
+import { chooseToolChain } from '../backends/neon/toolchain/index.ts'
+import type { ToolChainPreference } from '../backends/neon/toolchain/index.ts'
+import { UserError } from '../compiler/diagnostic.ts'
+import { openCheckpoint } from '../formats/checkpoint.ts'
+import { resolveModel } from '../formats/hub.ts'
+import type { ResolveOptions } from '../formats/hub.ts'
+import { openAdapter } from '../formats/peft.ts'
+import type { Tokenizer } from '../formats/tokenizer.ts'
+import { modelFor } from '../models/index.ts'
+import { loadRecipe } from './loadRecipe.ts'
+import { openPrediction } from './openPrediction.ts'
+import { continuePrompt } from './predict.ts'
+import { endOfText, modelSource, readModel, tokenizerOf } from './prepare.ts'
+import { deviceOf } from './run.ts'
+
+export interface GenerateOptions {
+  readonly prompt: string
+  /** Most tokens to add. */
+  readonly tokens: number
+  readonly adapter?: string
+  readonly toolchain: ToolChainPreference
+  readonly threads?: number
+  readonly resolving?: ResolveOptions
+  readonly onCompiling?: (toolchain: string) => void
+}
+
+export interface GeneratedPart {
+  readonly id: number
+  /** What this token added to the text; empty while a character is incomplete. */
+  readonly text: string
+}
+
+/** Programs are compiled for a few lengths only, so that another prompt finds its program in the cache. */
+const SHORTEST_PROGRAM = 64
+const sourceFile = /\.m?[jt]s$/
+
+/**
+ * Continues a prompt with a model (a directory or a Hugging Face id) or with a recipe's model.
+ *
+ * @throws UserError for whatever the user can mend
+ */
+export async function* generateText(
+  modelOrRecipe: string,
+  options: GenerateOptions,
+): AsyncGenerator<GeneratedPart, void, undefined> {
+  const isRecipe =
+    sourceFile.test(modelOrRecipe) && !fs.statSync(modelOrRecipe, { throwIfNoEntry: false })?.isDirectory()
+  const loaded = isRecipe ? await loadRecipe(modelOrRecipe) : undefined
+  const source = loaded ? modelSource(loaded.recipe.model.source, loaded.folder) : modelOrRecipe
+  const { dir } = await resolveModel(source, options.resolving)
+  const checkpoint = openCheckpoint(dir)
+  const definition = loaded?.recipe.model.definition ?? modelFor(checkpoint.config, path.join(dir, 'config.json'))
+  // Once as short as can be, to know the vocabulary and with it the prompt's length.
+  const { vocabulary } = readModel(definition, dir, { sequences: 1, length: 1 })
+  const tokenizer = tokenizerOf({ checkpoint, vocabulary })
+  const prompt = tokenizer.encode(options.prompt)
+  const length = programLength(prompt.length, options.tokens, positionsOf(checkpoint.config))
+  const model = readModel(definition, dir, { sequences: 1, length })
+  const adapter = options.adapter === undefined ? undefined : openAdapter(options.adapter)
+  const chain = await chooseToolChain(options.toolchain)
+  const device = deviceOf(chain)
+  options.onCompiling?.(chain.describe())
+  const session = await openPrediction(model, definition.name, {
+    chain,
+    device,
+    threads: options.threads ?? device.cores,
+    ...(adapter ? { adapter } : {}),
+  })
+  try {
+    const limits = { tokens: options.tokens, end: endOfText(tokenizer, checkpoint) }
+    const ids = continuePrompt(session, prompt, { sequences: 1, length, vocabulary }, limits)
+    yield* decoded(ids, tokenizer)
+  } finally {
+    await session.close()
+  }
+}
+
+/** Positions that the model was made for, where its configuration says so. */
+function positionsOf(config: Readonly<Record<string, unknown>>): number {
+  const stated = config['n_positions'] ?? config['max_position_embeddings']
+  return typeof stated === 'number' ? stated : Infinity
+}
+
+function programLength(prompt: number, tokens: number, positions: number): number {
+  if (prompt > positions) {
+    throw new UserError('HD812', `the prompt has ${prompt} tokens, the model was made for ${positions}`)
+  }
+  let length = SHORTEST_PROGRAM
+  while (length < prompt + tokens) length *= 2
+  return Math.min(length, positions)
+}
+
+async function* decoded(
+  ids: AsyncIterable<number>,
+  tokenizer: Tokenizer,
+): AsyncGenerator<GeneratedPart, void, undefined> {
+  const all: number[] = []
+  let shown = ''
+  for await (const id of ids) {
+    all.push(id)
+    const text = tokenizer.decode(all)
+    // A character whose bytes are spread over tokens shows as a replacement until it is whole.
+    const whole = text.replace(/\ufffd+$/u, '')
+    const added = whole.startsWith(shown) ? whole.slice(shown.length) : ''
+    shown += added
+    yield { id, text: added }
+  }
+}
