@@ -8,4 +8,8 @@ if (major < 20 || (major === 20 && minor < 20)) {
 }
 const { register } = await import('tsx/esm/api')
 register()
-await import('./heddle.ts')
+const { main } = await import('./heddle.ts')
+const { reportError } = await import('./output.ts')
+// What a recipe leaves running may fail after its file has been evaluated.
+process.on('uncaughtException', (error) => process.exit(reportError(error, process.argv.includes('--json'))))
+process.exitCode = await main(process.argv.slice(2))

@@ -27,80 +27,100 @@ const toolchain = (): Option =>
     .choices(['auto', 'host', 'wasm', 'arm64'])
     .default('auto')
 const threads = (): Option => new Option('--threads <n>', 'threads; one per core unless stated').argParser(threadCount)
+const optimise = (): Option =>
+  new Option('--optimise <how>', 'light compiles sooner and runs slower, to the same numbers')
+    .choices(['full', 'light'])
+    .default('full')
 const json = (): Option => new Option('--json', 'print JSON lines')
 
-const program = new Command('heddle')
-  .description('Compiles a typed model and a fine-tuning recipe into training kernels, and trains.')
-  .version(version)
-  .exitOverride()
-  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, '')) })
-
-/** Commander hands over operands, then options, then itself. */
-function action(load: () => Promise<Run>): (...given: unknown[]) => Promise<void> {
-  return async (...given) => {
-    const options = given.at(-2) as { json?: boolean }
-    try {
-      const run = await load()
-      process.exitCode = await run(...(given.slice(0, -1) as never[]))
-    } catch (error) {
-      process.exitCode = reportError(error, options.json === true)
+/** Runs the command line on operands as a shell gives them (without node and the script); returns the exit code. */
+export async function main(operands: readonly string[]): Promise<number> {
+  let code: number = exitCodes.ok
+  // Commander hands over operands, then options, then itself.
+  const action =
+    (load: () => Promise<Run>) =>
+    async (...given: unknown[]): Promise<void> => {
+      const options = given.at(-2) as { readonly json?: boolean }
+      try {
+        const run = await load()
+        code = await run(...(given.slice(0, -1) as never[]))
+      } catch (error) {
+        code = reportError(error, options.json === true)
+      }
     }
+
+  const program = new Command('heddle')
+    .description('Compiles a typed model and a fine-tuning recipe into training kernels, and trains.')
+    .version(version)
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, '')) })
+
+  program
+    .command('check')
+    .description('type-check a recipe, evaluate it and build its graph; says every problem in one sentence')
+    .argument('<recipe>', 'a TypeScript file that exports a recipe')
+    .addOption(json())
+    .action(action(async () => (await import('./commands/check.ts')).check))
+
+  program
+    .command('plan')
+    .description('compile up to the memory plan: does it fit, and what takes how much')
+    .argument('<recipe>', 'a TypeScript file that exports a recipe')
+    .option('--device <name>', 'a device profile: host, wasm, phone-8gb')
+    .addOption(threads())
+    .addOption(json())
+    .action(action(async () => (await import('./commands/plan.ts')).plan))
+
+  program
+    .command('build')
+    .description('compile to an executable or a WebAssembly module')
+    .argument('<recipe>', 'a TypeScript file that exports a recipe')
+    .addOption(toolchain())
+    .option('--dump <directory>', 'write the graph after each pass, the kernels and the C++ there')
+    .addOption(optimise())
+    .addOption(json())
+    .action(action(async () => (await import('./commands/build.ts')).build))
+
+  program
+    .command('train')
+    .description('train a recipe and save the adapter or the model')
+    .argument('<recipe>', 'a TypeScript file that exports a recipe')
+    .addOption(toolchain())
+    .addOption(threads())
+    .option('--out <directory>', 'where results go; runs/NAME unless the recipe or this says so')
+    .addOption(new Option('--steps <n>', "optimizer steps, instead of the recipe's").argParser(positiveInteger))
+    .addOption(optimise())
+    .addOption(json())
+    .action(action(async () => (await import('./commands/train.ts')).train))
+
+  program
+    .command('generate')
+    .description('continue a text, always with the likeliest token')
+    .argument('<model-or-recipe>', 'a model directory, a Hugging Face id, or a recipe file')
+    .requiredOption('--prompt <text>', 'the text to continue')
+    .option('--adapter <directory>', 'a LoRA adapter in the layout of PEFT')
+    .addOption(new Option('--tokens <n>', 'most tokens to add').argParser(positiveInteger).default(64))
+    .addOption(toolchain())
+    .addOption(threads())
+    .addOption(optimise())
+    .addOption(json())
+    .action(action(async () => (await import('./commands/generate.ts')).generate))
+
+  program
+    .command('demo')
+    .description('fine-tune the bundled health model and show its answers before and after')
+    .addOption(toolchain())
+    .addOption(threads())
+    .option('--out <directory>', 'where results go; runs/demo unless stated')
+    .addOption(optimise())
+    .addOption(json())
+    .action(action(async () => (await import('./demo.ts')).demo))
+
+  try {
+    await program.parseAsync(operands, { from: 'user' })
+  } catch (error) {
+    // Commander has said what was wrong, or has printed the help that was asked for.
+    code = error instanceof CommanderError ? error.exitCode : reportError(error, false)
   }
+  return code
 }
-
-program
-  .command('check')
-  .description('type-check a recipe, evaluate it and build its graph; says every problem in one sentence')
-  .argument('<recipe>', 'a TypeScript file that exports a recipe')
-  .addOption(json())
-  .action(action(async () => (await import('./commands/check.ts')).check))
-
-program
-  .command('plan')
-  .description('compile up to the memory plan: does it fit, and what takes how much')
-  .argument('<recipe>', 'a TypeScript file that exports a recipe')
-  .option('--device <name>', 'a device profile: host, wasm, phone-8gb')
-  .addOption(threads())
-  .addOption(json())
-  .action(action(async () => (await import('./commands/plan.ts')).plan))
-
-program
-  .command('build')
-  .description('compile to an executable or a WebAssembly module')
-  .argument('<recipe>', 'a TypeScript file that exports a recipe')
-  .addOption(toolchain())
-  .option('--dump <directory>', 'write the graph after each pass, the kernels and the C++ there')
-  .addOption(json())
-  .action(action(async () => (await import('./commands/build.ts')).build))
-
-program
-  .command('train')
-  .description('train a recipe and save the adapter or the model')
-  .argument('<recipe>', 'a TypeScript file that exports a recipe')
-  .addOption(toolchain())
-  .addOption(threads())
-  .option('--out <directory>', 'where results go; runs/NAME unless the recipe or this says so')
-  .addOption(new Option('--steps <n>', "optimizer steps, instead of the recipe's").argParser(positiveInteger))
-  .addOption(json())
-  .action(action(async () => (await import('./commands/train.ts')).train))
-
-program
-  .command('generate')
-  .description('continue a text, always with the likeliest token')
-  .argument('<model-or-recipe>', 'a model directory, a Hugging Face id, or a recipe file')
-  .requiredOption('--prompt <text>', 'the text to continue')
-  .option('--adapter <directory>', 'a LoRA adapter in the layout of PEFT')
-  .addOption(new Option('--tokens <n>', 'most tokens to add').argParser(positiveInteger).default(64))
-  .addOption(toolchain())
-  .addOption(threads())
-  .addOption(json())
-  .action(action(async () => (await import('./commands/generate.ts')).generate))
-
-try {
-  await program.parseAsync()
-} catch (error) {
-  // Commander has said what was wrong, or has printed the help that was asked for.
-  if (error instanceof CommanderError) process.exitCode = error.exitCode
-  else process.exitCode = reportError(error, false)
-}
-if (process.exitCode === undefined) process.exitCode = exitCodes.ok

@@ -24,6 +24,7 @@ export interface GenerateOptions {
   readonly adapter?: string
   readonly toolchain: ToolChainPreference
   readonly threads?: number
+  readonly optimise?: 'full' | 'light'
   readonly resolving?: ResolveOptions
   readonly onCompiling?: (toolchain: string) => void
 }
@@ -68,6 +69,7 @@ export async function* generateText(
     chain,
     device,
     threads: options.threads ?? device.cores,
+    optimise: options.optimise ?? 'full',
     ...(adapter ? { adapter } : {}),
   })
   try {

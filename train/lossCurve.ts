@@ -1,5 +1,6 @@
 // The loss of a run as a picture: an SVG with axes, and a few lines for a terminal. Knows numbers only.
 
+/// <reference path="./asciichart.d.ts" />
 import asciichart from 'asciichart'
 
 export interface LossPoint {

@@ -27,13 +27,14 @@ export interface PredictionOptions {
   readonly device: DeviceProfile
   readonly threads: number
   readonly adapter?: Adapter
+  readonly optimise: 'full' | 'light'
 }
 
 /** The program of `predict` alone. UserError HD302 when the adapter is on a module that the model lacks. */
 export function compilePrediction(
   traced: TracedModel,
   name: string,
-  { device, threads, adapter }: Omit<PredictionOptions, 'chain'>,
+  { device, threads, adapter }: Omit<PredictionOptions, 'chain' | 'optimise'>,
 ): Program {
   const { provenance, modules } = traced
   const graph = { ...traced.graph, functions: traced.graph.functions.filter((fn) => fn.name === 'predict') }
@@ -75,6 +76,7 @@ export async function openPrediction(
   const session = await openSession(program, {
     toolchain: options.chain,
     threads: options.threads,
+    optimise: options.optimise,
     frozen: frozenRanges(program, binding),
   })
   try {

@@ -16,6 +16,7 @@ import { exitCodes, outputOf, shownPath } from '../output.ts'
 export interface BuildCommandOptions {
   readonly toolchain: ToolChainPreference
   readonly dump?: string
+  readonly optimise: 'full' | 'light'
   readonly json?: boolean
 }
 
@@ -55,7 +56,7 @@ export async function build(recipePath: string, options: BuildCommandOptions): P
   }
   output.say(`compiling ${certificate.kernels} kernels with ${chain.describe()} …`)
   output.event('compiling', { toolchain: chain.describe(), kernels: certificate.kernels })
-  const result = await buildProgram(program, chain, { optimise: 'full' })
+  const result = await buildProgram(program, chain, { optimise: options.optimise })
   output.say(shownPath(result))
   output.event('end', { toolchain: chain.name, path: result, dump: options.dump ?? null })
   return exitCodes.ok

@@ -11,6 +11,7 @@ export interface GenerateCommandOptions {
   readonly adapter?: string
   readonly toolchain: ToolChainPreference
   readonly threads?: number
+  readonly optimise: 'full' | 'light'
   readonly json?: boolean
 }
 
@@ -30,6 +31,7 @@ export async function generate(modelOrRecipe: string, options: GenerateCommandOp
     prompt: options.prompt,
     tokens: options.tokens,
     toolchain: options.toolchain,
+    optimise: options.optimise,
     ...(options.adapter === undefined ? {} : { adapter: options.adapter }),
     ...(options.threads === undefined ? {} : { threads: options.threads }),
     resolving: { onProgress: downloadProgress(output) },

@@ -2,22 +2,19 @@
 // good order. The run itself is `train/run.ts`.
 
 import path from 'node:path'
-import { SingleBar } from 'cli-progress'
 import type { ToolChainPreference } from '../../backends/neon/toolchain/index.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
-import { lossCurveText } from '../../train/lossCurve.ts'
 import { runTraining } from '../../train/run.ts'
-import type { RunObserver, RunResult } from '../../train/run.ts'
-import type { StepFigures } from '../../train/trainer.ts'
-import { clock, exitCodes, mebibytes, outputOf, shownPath } from '../output.ts'
-import type { Output } from '../output.ts'
+import { outputOf } from '../output.ts'
 import { Interruption } from '../interruption.ts'
 import { downloadProgress } from '../download.ts'
+import { tellResult, TrainView } from '../trainView.ts'
 
 export interface TrainOptions {
   readonly toolchain: ToolChainPreference
   readonly threads?: number
   readonly out?: string
+  readonly optimise: 'full' | 'light'
   readonly steps?: number
   readonly json?: boolean
 }
@@ -37,6 +34,7 @@ export async function train(recipePath: string, options: TrainOptions): Promise<
         toolchain: options.toolchain,
         ...(options.threads === undefined ? {} : { threads: options.threads }),
         out: path.resolve(out),
+        optimise: options.optimise,
         ...(options.steps === undefined ? {} : { steps: options.steps }),
         resolving: { onProgress: downloadProgress(output) },
         stop: interruption.stop,
@@ -48,119 +46,4 @@ export async function train(recipePath: string, options: TrainOptions): Promise<
   } finally {
     interruption.end()
   }
-}
-
-/** Shows a run as it goes. */
-class TrainView implements RunObserver {
-  readonly #output: Output
-  readonly #interruption: Interruption
-  readonly #bar: SingleBar | undefined
-  #isDrawn = false
-  #seconds = 0
-  #tokens = 0
-
-  constructor(output: Output, interruption: Interruption) {
-    this.#output = output
-    this.#interruption = interruption
-    const isTerminal = process.stdout.isTTY && !output.isJson
-    this.#bar = isTerminal
-      ? new SingleBar({
-          format: '{bar} {value}/{total}  loss {loss}  {rate} tokens/s  peak {peak} MiB  {left} left',
-          barsize: 24,
-          barCompleteChar: '█',
-          barIncompleteChar: '░',
-          hideCursor: true,
-          clearOnComplete: false,
-          // Ctrl-C is ours.
-          gracefulExit: false,
-        })
-      : undefined
-  }
-
-  note(sentence: string): void {
-    this.#output.say(sentence)
-    this.#output.event('note', { message: sentence })
-  }
-
-  prepared(about: { model: string; examples: number; truncated: number; dropped: number; steps: number }): void {
-    const { examples, truncated, dropped, steps } = about
-    const cut = truncated > 0 ? `, ${truncated} cut to the batch length` : ''
-    const left = dropped > 0 ? `, ${dropped} left out as nothing to learn remained` : ''
-    this.#output.say(`${shownPath(about.model)}: ${examples} examples${cut}${left}, ${steps} steps`)
-    this.#output.event('prepared', about)
-  }
-
-  planned(certificate: Parameters<NonNullable<RunObserver['planned']>>[0]): void {
-    const { parts, peakBytes } = certificate
-    this.#output.say(
-      `memory: ${mebibytes(peakBytes)} MiB (weights ${mebibytes(parts.weights)}, state ${mebibytes(parts.state)}, arena ${mebibytes(parts.arena)})`,
-    )
-    this.#output.event('planned', { certificate })
-  }
-
-  compiling(toolchain: string): void {
-    this.#output.say(`compiling with ${toolchain} …`)
-    this.#output.event('compiling', { toolchain })
-  }
-
-  opened(about: { toolchain: string; threads: number }): void {
-    this.#interruption.stepsBegin()
-    this.#output.say(
-      `training on ${about.threads} ${about.threads === 1 ? 'thread' : 'threads'}; Ctrl-C saves and stops`,
-    )
-    this.#output.event('opened', about)
-  }
-
-  step(figures: StepFigures, total: number): void {
-    this.#seconds += figures.seconds
-    this.#tokens += figures.tokens
-    const shown = {
-      loss: figures.loss.toFixed(4),
-      rate: Math.round(this.#tokens / this.#seconds).toLocaleString('en'),
-      peak: mebibytes(figures.peak_bytes),
-      left: clock((this.#seconds / figures.step) * (total - figures.step)),
-    }
-    this.#output.event('step', figures)
-    if (this.#bar) {
-      if (!this.#isDrawn) this.#bar.start(total, 0, shown)
-      this.#isDrawn = true
-      this.#bar.update(figures.step, shown)
-    } else {
-      this.#output.say(
-        `step ${figures.step}/${total}  loss ${shown.loss}  ${shown.rate} tokens/s  peak ${shown.peak} MiB  ${shown.left} left`,
-      )
-    }
-  }
-
-  /** Gives the terminal back, however the run ended. */
-  end(): void {
-    if (this.#isDrawn) this.#bar?.stop()
-    this.#isDrawn = false
-  }
-}
-
-function tellResult(result: RunResult, output: Output): number {
-  const { outcome, figures, total, saved, metrics, curve } = result
-  const paths = [saved, metrics, curve].flatMap((file) => (file === undefined ? [] : [shownPath(file)]))
-  const first = figures[0]
-  const last = figures.at(-1)
-  if (first && last) {
-    output.say(`\n${lossCurveText(figures, Math.min(100, process.stdout.columns ?? 80))}\n`)
-    output.say(`loss ${first.loss.toFixed(4)} → ${last.loss.toFixed(4)}; saved ${paths.join(', ')}`)
-  }
-  output.event('end', {
-    outcome,
-    steps: figures.length,
-    total,
-    saved: saved ?? null,
-    metrics: metrics ?? null,
-    curve: curve ?? null,
-  })
-  if (outcome === 'finished') return exitCodes.ok
-  const sentence =
-    saved === undefined
-      ? 'stopped before the first step; nothing was saved'
-      : `stopped after step ${figures.length} of ${total}; what was trained is in ${shownPath(saved)}`
-  process.stderr.write(`${sentence}\n`)
-  return exitCodes.interrupted
 }

@@ -10,6 +10,8 @@ import type { Stmt } from './ir.ts'
 export interface PhaseOptions {
   /** Buffers in workgroup memory. */
   readonly shared: ReadonlySet<string>
+  /** Arguments that a single invocation stores to. */
+  readonly overwritten: ReadonlySet<string>
   /** Variables that differ between invocations. */
   readonly divergent: readonly string[]
   readonly isOwn: (indices: readonly Index[]) => boolean
@@ -76,6 +78,7 @@ class Phases {
   #touches(body: readonly Stmt[]): Touch[] {
     const touches: Touch[] = []
     accessesOf(body, ({ buffer, indices }, kind) => {
+      if (this.#options.overwritten.has(buffer)) touches.push({ buffer, kind, own: kind === 'store' })
       if (this.#options.shared.has(buffer)) touches.push({ buffer, kind, own: this.#options.isOwn(indices) })
     })
     return touches

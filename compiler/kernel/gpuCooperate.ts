@@ -10,7 +10,7 @@ import { addIndex, ceilDivide, constantOf, equalIndex, indexMentions, minIndex, 
 import type { Index, Range } from './index.ts'
 import type { Buffer, Condition, Expr, Kernel, Loop, Stmt } from './ir.ts'
 import { denseDims } from './ir.ts'
-import { isLoop, loadsOf, mapBlocks, mapExpr, mapStmt, substitution, visitStmts } from './rewrite.ts'
+import { isLoop, mapBlocks, mapExpr, mapStmt, substitution, visitStmts } from './rewrite.ts'
 
 /** Rows of a grid iteration's block, spread over invocations, with what is left over taken by a new grid loop. */
 export interface RowSpread {
@@ -90,6 +90,7 @@ class Cooperation {
     const owned = ownership(on)
     const phased = separatePhases(expanded, {
       shared,
+      overwritten: this.#overwritten(expanded),
       divergent: [column, ...(rows ? [rows.inner] : [])],
       isOwn: (indices) => isOwn(indices, owned),
     })
@@ -225,20 +226,26 @@ class Cooperation {
     })
   }
 
-  /** What all invocations of a row work out is stored by the first, once all have read what it overwrites. */
+  /** What all invocations of a row work out is stored by the first. */
   #guardStores(body: readonly Stmt[]): Stmt[] {
-    const { column } = this.#directive
-    const read = new Set<string>()
-    visitStmts(body, (stmt) => {
-      if (stmt.kind === 'store' || stmt.kind === 'let') loadsOf(stmt.value, read)
-    })
+    const first: Condition = { left: variable(this.#directive.column), right: { constant: 1, terms: [] } }
     return mapBlocks(body, (stmt) => {
-      if (stmt.kind !== 'store' || this.#isLocal(stmt.buffer)) return [stmt]
-      if (stmt.indices.some((index) => indexMentions(index, column))) return [stmt]
-      if (read.has(stmt.buffer)) this.#fail(`'${stmt.buffer}' is overwritten by one invocation for all`)
-      const first: Condition = { left: variable(column), right: { constant: 1, terms: [] } }
+      if (stmt.kind !== 'store' || !this.#isForAll(stmt)) return [stmt]
       return [{ kind: 'if', conditions: [first], body: [stmt] }]
     })
+  }
+
+  #isForAll(stmt: Extract<Stmt, { kind: 'store' }>): boolean {
+    return !this.#isLocal(stmt.buffer) && !stmt.indices.some((index) => indexMentions(index, this.#directive.column))
+  }
+
+  /** Arguments that one invocation overwrites for all: the others must have read them, or read them only behind it. */
+  #overwritten(body: readonly Stmt[]): Set<string> {
+    const names = new Set<string>()
+    visitStmts(body, (stmt) => {
+      if (stmt.kind === 'store' && this.#isForAll(stmt)) names.add(stmt.buffer)
+    })
+    return names
   }
 
   #isLocal(name: string): boolean {

@@ -1,7 +1,7 @@
 // Where the buffers of a workgroup's nest live: with the invocation that alone touches an element, or with all of them.
 // An access is an invocation's own when its row is the invocation's and its column falls to it in turn.
 
-import { divideIndex, indexMentions, strideOf, subtractIndex, variable } from './index.ts'
+import { constantOf, divideIndex, indexMentions, strideOf, subtractIndex, variable } from './index.ts'
 import type { Index } from './index.ts'
 import type { Buffer, Expr, Kernel, Stmt } from './ir.ts'
 import { denseDims } from './ir.ts'
@@ -51,6 +51,18 @@ export function accessesOf(body: readonly Stmt[], visit: (access: Access, kind: 
       if (expr.kind === 'load') visit(expr, 'load')
     })
   })
+}
+
+/** Moves registers that a loop's variable picks from to private arrays. */
+export function settleRegisters(kernel: Kernel): Kernel {
+  const varying = new Set<string>()
+  accessesOf(kernel.body, ({ buffer, indices }) => {
+    if (indices.some((index) => constantOf(index) === undefined)) varying.add(buffer)
+  })
+  const locals = kernel.locals.map(
+    (buffer): Buffer => (buffer.space === 'register' && varying.has(buffer.name) ? { ...buffer, space: 'scratch' } : buffer),
+  )
+  return { ...kernel, locals }
 }
 
 /** The place of each dimension when only one invocation touches an element; undefined where others do. */

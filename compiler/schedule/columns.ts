@@ -8,7 +8,7 @@ import type { Stmt } from '../kernel/ir.ts'
 import { addIndex, ceilDivide, scaleIndex } from '../kernel/index.ts'
 import type { Index } from '../kernel/index.ts'
 import type { LoweredRegion, Lowering } from './lowering.ts'
-import { axisLoops, declareLoop, groupsInBlock, guarded, load, loop, partials, reductionBlock, store } from './nest.ts'
+import { axisLoops, declareLoop, groupsInBlock, guarded, load, loop, partials, reductionBlock, runsAsLanes, store } from './nest.ts' // prettier-ignore
 import type { Region } from './regions.ts'
 import { exprScalars, storeBlock } from './scalars.ts'
 import { Env, KernelScope } from './scope.ts'
@@ -38,13 +38,14 @@ export function lowerColumns(lowering: Lowering, region: Region): LoweredRegion 
   /** A statement for each lane of the column's vector. */
   const perLane = (guardColumns: boolean, leaf: (lane: Index, env: Env) => Stmt): Stmt => {
     const lane = declareLoop(scope, 'l', width)
-    directives.push({ do: 'bind', loop: lane.name, binding: 'lane' })
     const place = addIndex(scaleIndex(column.index, width), lane.index)
     const env = along ? rowEnv.with([[along, place]]) : rowEnv
     const body = leaf(lane.index, env)
     const fixed = along && along.extent === undefined && along.size % width === 0
     const conditions = guardColumns && along && !fixed ? [{ left: place, right: scope.extent(along) }] : []
-    return loop(lane.name, width, guarded(conditions, [body]))
+    const inside = guarded(conditions, [body])
+    directives.push({ do: 'bind', loop: lane.name, binding: runsAsLanes(inside, lane.name) ? 'lane' : 'unroll' })
+    return loop(lane.name, width, inside)
   }
   const perSlot = (body: (slot: Index) => Stmt[]): Stmt => {
     const slot = declareLoop(scope, 'j', partials)

@@ -7,6 +7,7 @@ import { dtypeBytes } from '../graph/axis.ts'
 import type { Graph, GraphFunction } from '../graph/node.ts'
 import { applyGpuDirectives } from '../kernel/gpuDirectives.ts'
 import type { GpuDirective } from '../kernel/gpuDirectives.ts'
+import { settleRegisters } from '../kernel/gpuPlaces.ts'
 import { bufferElements } from '../kernel/ir.ts'
 import type { Kernel } from '../kernel/ir.ts'
 import { lowerKernel } from '../kernel/vectorise.ts'
@@ -39,7 +40,7 @@ export function workgroupBytes(kernel: Kernel): number {
 export function gpuRegion(lowered: LoweredRegion, profile: GpuProfile): GpuRegion {
   for (const directives of candidates(lowered, profile)) {
     const scheduled = applyGpuDirectives(lowered.nest, directives)
-    if (workgroupBytes(scheduled) <= profile.limits.workgroupBytes) return { ...lowered, directives, kernel: lowerKernel(scheduled) }
+    if (workgroupBytes(scheduled) <= profile.limits.workgroupBytes) return { ...lowered, directives, kernel: settleRegisters(lowerKernel(scheduled)) }
   }
   throw new InternalError(`kernel ${lowered.nest.name}: no schedule fits ${profile.limits.workgroupBytes} bytes of workgroup memory`)
 }

@@ -14,12 +14,13 @@ export interface Ordered {
 /** Scores at or below this are masked. */
 const masked = -1e38
 
-/** Conditions without which a score is masked. */
+/** Conditions without which a score is masked, of those that leave every row at least its diagonal. */
 export function scoreConditions(node: Node): Ordered[] {
   const [condition, , otherwise] = node.inputs
   if (!isMap(node, 'select') || !condition || !otherwise) return []
   const closed = isOp(otherwise, 'constant') && otherwise.attrs.value <= masked
-  return closed ? orderings(condition) : []
+  // In a row without any other score, masked ones count.
+  return closed ? orderings(condition).filter((ordered) => holdsOnDiagonal(condition, ordered)) : []
 }
 
 /** Conditions without which a value is zero. */
@@ -28,12 +29,19 @@ export function valueConditions(node: Node): Ordered[] {
   if (!first) return []
   if (isMap(node, 'mul')) return [...valueConditions(first), ...(second ? valueConditions(second) : [])]
   if (isMap(node, 'neg')) return valueConditions(first)
-  if (isMap(node, 'exp')) return isMap(first, 'sub') && first.inputs[0] ? scoreConditions(first.inputs[0]) : []
+  if (isMap(node, 'exp')) return probabilityConditions(first)
   if (isMap(node, 'select') && second && third) {
     const zero = isOp(third, 'constant') && third.attrs.value === 0
     return zero ? [...orderings(first), ...valueConditions(second)] : []
   }
   return []
+}
+
+/** exp(score − logSumExp of the same scores) is zero where the score is masked. */
+function probabilityConditions(exponent: Node): Ordered[] {
+  const [score, total] = exponent.inputs
+  if (!isMap(exponent, 'sub') || !score || !total) return []
+  return isOp(total, 'logSumExp') && total.inputs[0] === score ? scoreConditions(score) : []
 }
 
 function orderings(condition: Node): Ordered[] {
@@ -42,4 +50,21 @@ function orderings(condition: Node): Ordered[] {
   if (isMap(condition, 'and')) return [...orderings(left), ...orderings(right)]
   if (!isMap(condition, 'intLessEqual') && !isMap(condition, 'intLess')) return []
   return isOp(left, 'iota') && isOp(right, 'iota') ? [{ low: left.attrs.axis, high: right.attrs.axis }] : []
+}
+
+/** Whether a condition is certain to hold where both positions are the same, and every position has such a place. */
+function holdsOnDiagonal(condition: Node, { low, high }: Ordered): boolean {
+  const [left, right] = condition.inputs
+  if (!left || !right || low.size !== high.size || low.extent !== high.extent) return false
+  if (isMap(condition, 'and')) return holdsOnDiagonal(left, { low, high }) && holdsOnDiagonal(right, { low, high })
+  if (!isMap(condition, 'intLessEqual') && !isMap(condition, 'intEqual')) return false
+  return meetOnDiagonal(left, right, { low, high }) || meetOnDiagonal(right, left, { low, high })
+}
+
+/** Two positions, or one value looked at along either axis. */
+function meetOnDiagonal(a: Node, b: Node, { low, high }: Ordered): boolean {
+  if (isOp(a, 'iota') && isOp(b, 'iota')) return a.attrs.axis === low && b.attrs.axis === high
+  if (!isOp(a, 'rename') || a.inputs[0] !== b) return false
+  const { from, to } = a.attrs
+  return (from === low && to === high) || (from === high && to === low)
 }

@@ -24,6 +24,8 @@ export interface LoweredRegion {
   readonly kernel: Kernel
   /** What each argument of the kernel stands for, in order. */
   readonly references: readonly ValueRef[]
+  /** Declared values that it reads as they were before the function, and results of other kernels. */
+  readonly reads: { readonly declared: ReadonlySet<string>; readonly nodes: ReadonlySet<Node> }
 }
 
 /** Lowered kernels by the text of their nest and directives: the layers of a model share them. */
@@ -82,7 +84,7 @@ export class Lowering {
     const key = `${printKernel(nest)}${directives.map(printDirective).join('\n')}`
     const kernel = this.#lowered.get(key) ?? lowerKernel(applyDirectives(nest, directives))
     this.#lowered.set(key, kernel)
-    return { region, nest, directives, kernel, references: scope.references }
+    return { region, nest, directives, kernel, references: scope.references, reads: scope.reads }
   }
 
   /**

@@ -80,6 +80,7 @@ class Partitioner {
     const stored = new Set<Node>()
     for (const node of this.#nodes) {
       if (this.#roots.has(node)) stored.add(node)
+      if (!this.#regionOf.has(node)) continue
       for (const dependency of this.#dependencies(node)) {
         if (this.#regionOf.get(dependency) !== this.#regionOf.get(node)) stored.add(dependency)
       }
@@ -127,7 +128,7 @@ class Partitioner {
       known.add(input)
       return input.inputs.some((deeper) => visit(deeper, viewed || !readsOwnPlace(input)))
     }
-    const viewed = !readsOwnPlace(node) && !isReduction(node)
+    const viewed = !readsOwnPlace(node) && !isReduction(node) && !isOp(node, 'barrier')
     return node.inputs.some((input) => visit(input, viewed))
   }
 

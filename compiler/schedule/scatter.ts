@@ -1,12 +1,15 @@
-// Rows added to a table at loaded indices, in the canonical order of the index axes; threads share the columns, so the
-// order of additions to an element never changes. The table is updated in place.
+// Rows added to a table at loaded indices, in the canonical order of the index axes; threads share what lies beside the
+// indexed axis, so the order of additions to an element never changes.
 
 import { withoutAxes } from '../graph/axis.ts'
+import type { Axis } from '../graph/axis.ts'
+import { isOp } from '../graph/node.ts'
 import type { Node } from '../graph/node.ts'
+import type { Directive } from '../kernel/directives.ts'
 import { addIndex, ceilDivide, loadedIndex, scaleIndex } from '../kernel/index.ts'
 import type { Stmt } from '../kernel/ir.ts'
 import type { LoweredRegion, Lowering } from './lowering.ts'
-import { declareLoop, guarded, loop } from './nest.ts'
+import { declareLoop, guarded, load, loop, runsAsLanes } from './nest.ts'
 import type { Region } from './regions.ts'
 import { exprScalars, storeBlock } from './scalars.ts'
 import { Env, KernelScope } from './scope.ts'
@@ -15,44 +18,60 @@ import { Env, KernelScope } from './scope.ts'
 const columnBlock = 64
 
 export function lowerScatter(lowering: Lowering, region: Region): LoweredRegion {
-  const storage = lowering.storageFor(region)
-  const scope = new KernelScope(storage)
+  const scope = new KernelScope(lowering.storageFor(region))
   const node = region.nodes[0] as Node<'scatterAdd'>
-  const [, index, updates] = node.inputs as [Node, Node, Node]
-  const layout = lowering.layout(node)
-  const columns = withoutAxes(layout, [node.attrs.axis])
+  const [base, index, updates] = node.inputs as [Node, Node, Node]
+  const table = node.attrs.axis
+  const columns = withoutAxes(lowering.layout(node), [table])
   const along = columns.at(-1)
   const { lanes } = lowering.profile
+  const directives: Directive[] = []
 
   const outer = columns.slice(0, -1).map((axis) => ({ axis, ...declareLoop(scope, 'i', scope.extent(axis)) }))
-  const counters = index.axes.map((axis) => ({ axis, ...declareLoop(scope, 'r', scope.extent(axis)) }))
-  let env = new Env(new Map([...outer, ...counters].map(({ axis, index: at }) => [axis, at])))
-  const leaf = (here: Env): Stmt => {
-    const row = loadedIndex(scope.value(index, here), node.attrs.axis.size)
-    const target = here.with([[node.attrs.axis, row]])
-    const first = scope.store(node, target, exprScalars.float(0))
-    if (first.kind !== 'store') return first
-    const old = { kind: 'load', buffer: first.buffer, indices: first.indices, type: 'f32', lanes: 1 } as const
-    scope.markUpdated(first.buffer)
-    return storeBlock([{ ...first, value: exprScalars.add(old, scope.value(updates, here)) }], (prefix) => scope.fresh(prefix))
+  const outerEnv = new Env(new Map(outer.map(({ axis, index: at }) => [axis, at])))
+  const block = declareLoop(scope, 'c', along ? ceilDivide(scope.extent(along), columnBlock) : 1)
+  const name = (prefix: string): string => scope.fresh(prefix)
+
+  /** A statement for each of the thread's columns. */
+  const perColumn = (axis: Axis | undefined, env: Env, leaf: (here: Env) => Stmt): Stmt[] => {
+    if (!axis) return [leaf(env)]
+    const vector = declareLoop(scope, 'v', columnBlock / lanes)
+    const lane = declareLoop(scope, 'l', lanes)
+    const place = addIndex(scaleIndex(block.index, columnBlock), scaleIndex(vector.index, lanes), lane.index)
+    const whole = axis.extent === undefined && axis.size % columnBlock === 0
+    const inside = guarded(whole ? [] : [{ left: place, right: scope.extent(axis) }], [leaf(env.with([[axis, place]]))])
+    if (runsAsLanes(inside, lane.name)) directives.push({ do: 'bind', loop: lane.name, binding: 'lane' })
+    return [loop(vector.name, columnBlock / lanes, [loop(lane.name, lanes, inside)])]
   }
-  if (!along) {
-    const body = counters.reduceRight<readonly Stmt[]>((rest, { axis, name }) => [loop(name, scope.extent(axis), rest)], [leaf(env)])
-    return lowering.finish(region, scope, body, [])
+
+  const counters = withoutAxes(index.axes, columns).map((axis) => ({ axis, ...declareLoop(scope, 'r', scope.extent(axis)) }))
+  const counted = outerEnv.with(counters.map(({ axis, index: at }) => [axis, at] as const))
+  const adds = perColumn(along, counted, (here) => {
+    const row = loadedIndex(scope.value(index, here), table.size)
+    const stored = scope.store(node, here.with([[table, row]]), exprScalars.float(0))
+    if (stored.kind !== 'store') return stored
+    scope.markUpdated(stored.buffer)
+    const value = exprScalars.add(load(stored.buffer, stored.indices), scope.value(updates, here))
+    return storeBlock([{ ...stored, value }], name)
+  })
+  const rows = counters.reduceRight<readonly Stmt[]>((rest, { axis, name: counter }) => [loop(counter, scope.extent(axis), rest)], adds)
+  const body = [...startOf(), ...rows]
+  const inner = along ? [loop(block.name, ceilDivide(scope.extent(along), columnBlock), body, 'grid')] : body
+  const grid = outer.reduceRight<readonly Stmt[]>((rest, { axis, name: walk }) => [loop(walk, scope.extent(axis), rest, 'grid')], inner)
+  return lowering.finish(region, scope, grid, directives)
+
+  /** The base's values, unless they lie where the sums go. */
+  function startOf(): Stmt[] {
+    const target = scope.storage.target(node)
+    const inPlace = target !== undefined && (scope.storage.target(base) === target || (isOp(base, 'read') && base.attrs.name === target))
+    if (inPlace) {
+      scope.noteRead(base)
+      return []
+    }
+    const row = declareLoop(scope, 't', scope.extent(table))
+    const copy = perColumn(along, outerEnv.with([[table, row.index]]), (here) => {
+      return storeBlock([scope.store(node, here, scope.value(base, here))], name)
+    })
+    return [loop(row.name, scope.extent(table), copy)]
   }
-  const blocks = ceilDivide(scope.extent(along), columnBlock)
-  const block = declareLoop(scope, 'c', blocks)
-  const vector = declareLoop(scope, 'v', columnBlock / lanes)
-  const lane = declareLoop(scope, 'l', lanes)
-  const place = addIndex(scaleIndex(block.index, columnBlock), scaleIndex(vector.index, lanes), lane.index)
-  env = env.with([[along, place]])
-  const whole = along.extent === undefined && along.size % columnBlock === 0
-  const inside = guarded(whole ? [] : [{ left: place, right: scope.extent(along) }], [leaf(env)])
-  const vectors = loop(vector.name, columnBlock / lanes, [loop(lane.name, lanes, inside)])
-  const rows = counters.reduceRight<readonly Stmt[]>((rest, { axis, name }) => [loop(name, scope.extent(axis), rest)], [vectors])
-  const grid = outer.reduceRight<readonly Stmt[]>(
-    (rest, { axis, name }) => [loop(name, scope.extent(axis), rest, 'grid')],
-    [loop(block.name, blocks, rows, 'grid')],
-  )
-  return lowering.finish(region, scope, grid, [{ do: 'bind', loop: lane.name, binding: 'lane' }])
 }

@@ -146,7 +146,7 @@ export class KernelScope {
       if (known.buffer.access !== access) known.buffer = { ...known.buffer, access: 'update' }
       return { buffer: known.buffer.name, indices }
     }
-    const name = `${ref.kind === 'declared' ? 'd' : ref.kind === 'table' ? 't' : 'x'}${this.#arguments.length}`
+    const name = `${ref.kind === 'declared' ? 'd' : ref.kind === 'table' ? 'table' : 'x'}${this.#arguments.length}`
     this.#arguments.push({ buffer: { name, dtype, space: 'argument', dims, access }, ref, key })
     return { buffer: name, indices }
   }
@@ -155,6 +155,12 @@ export class KernelScope {
   markUpdated(name: string): void {
     const argument = this.#arguments.find((candidate) => candidate.buffer.name === name)
     if (argument) argument.buffer = { ...argument.buffer, access: 'update' }
+  }
+
+  /** Notes that the kernel goes on from a value that lies where it writes. */
+  noteRead(node: Node): void {
+    if (isOp(node, 'read')) this.reads.declared.add(node.attrs.name)
+    else this.reads.nodes.add(node)
   }
 
   /** The store of a computed value to its place in memory. */

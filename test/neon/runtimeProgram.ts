@@ -228,7 +228,7 @@ const round = Math.fround
 function sumOfProducts(a: Float32Array, b: Float32Array, start: number): number {
   let total = start
   for (let begin = 0; begin < a.length; begin += block) {
-    let sums = new Array<number>(16).fill(0)
+    let sums = Array.from({ length: 16 }, () => 0)
     for (let index = begin; index < Math.min(a.length, begin + block); index++) {
       const slot = (index - begin) % 16
       sums[slot] = round((sums[slot] ?? 0) + round((a[index] ?? 0) * (b[index] ?? 0)))

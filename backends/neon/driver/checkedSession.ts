@@ -193,7 +193,10 @@ export class CheckedSession implements Session {
     if (bound === undefined) return
     const wrong = data.findIndex((id: number) => !(id >= 0 && id < bound))
     if (wrong < 0) return
-    throw new UserError('HD714', `'${name}' holds the id ${data[wrong]} at place ${wrong}; ids go from 0 to ${bound - 1}`)
+    throw new UserError(
+      'HD714',
+      `'${name}' holds the id ${data[wrong]} at place ${wrong}; ids go from 0 to ${bound - 1}`,
+    )
   }
 }
 
@@ -226,7 +229,10 @@ function inCorner(value: ProgramValue, data: TensorData, shape: readonly number[
     shape.length === stored.length &&
     shape.every((extent, dim) => Number.isInteger(extent) && extent >= 0 && extent <= (stored[dim] ?? 0))
   if (!fits) {
-    throw new UserError('HD713', `'${value.name}' is stored as (${stored.join(', ')}), (${shape.join(', ')}) does not fit`)
+    throw new UserError(
+      'HD713',
+      `'${value.name}' is stored as (${stored.join(', ')}), (${shape.join(', ')}) does not fit`,
+    )
   }
   if (elementsOf(shape) !== data.length) {
     throw new UserError('HD713', `'${value.name}': (${shape.join(', ')}) is not the shape of ${data.length} elements`)
@@ -240,7 +246,8 @@ function inCorner(value: ProgramValue, data: TensorData, shape: readonly number[
     }
     const fromStride = elementsOf(shape.slice(dim + 1))
     const toStride = elementsOf(stored.slice(dim + 1))
-    for (let index = 0; index < (shape[dim] ?? 0); index++) copy(dim + 1, from + index * fromStride, to + index * toStride)
+    for (let index = 0; index < (shape[dim] ?? 0); index++)
+      copy(dim + 1, from + index * fromStride, to + index * toStride)
   }
   copy(0, 0, 0)
   return whole

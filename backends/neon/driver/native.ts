@@ -76,7 +76,9 @@ class NativeDevice implements Device {
   }
 
   run(run: Run, sizes: readonly number[]): Promise<RunResult> {
-    return this.#result('call' in run ? `call ${run.call} ${sizes.join(' ')}\n` : `step ${run.step} ${sizes.join(' ')}\n`)
+    return this.#result(
+      'call' in run ? `call ${run.call} ${sizes.join(' ')}\n` : `step ${run.step} ${sizes.join(' ')}\n`,
+    )
   }
 
   resume(): Promise<RunResult> {
@@ -90,11 +92,11 @@ class NativeDevice implements Device {
   async stats(): Promise<SessionStats> {
     const { fields } = expectOk(await this.#process.ask('stats\n'))
     const kernels = fields['kernels'] as { name: string; launches: number; microseconds: number }[]
-    const allocations = fields['allocations']
+    const [inAll, inCalls] = [fields['allocations'], fields['callAllocations']]
     return {
       residentBytes: Number(fields['residentBytes']),
       peakBytes: Number(fields['peakBytes']),
-      allocations: typeof allocations === 'number' ? allocations : undefined,
+      allocations: typeof inAll === 'number' && typeof inCalls === 'number' ? { inAll, inCalls } : undefined,
       kernels,
     }
   }
@@ -126,12 +128,14 @@ class ProgramProcess {
   #isEnding = false
 
   constructor(path: string, launcher: readonly string[], signal: AbortSignal | undefined) {
-    const [command = path, ...operands] = [...launcher, path]
-    this.#child = spawn(command, operands, { stdio: ['pipe', 'pipe', 'pipe'] })
+    const [emulator, ...operands] = launcher
+    const command = emulator ?? path
+    this.#child = spawn(command, emulator === undefined ? [] : [...operands, path], { stdio: ['pipe', 'pipe', 'pipe'] })
     const reader = new ReplyReader((reply) => this.#waiting.shift()?.resolve(reply))
     this.#child.stdout.on('data', (chunk: Buffer) => {
       const problem = reader.take(chunk)
-      if (problem !== undefined) this.#kill(new InternalError(`the compiled program said something strange: ${problem}`))
+      if (problem !== undefined)
+        this.#kill(new InternalError(`the compiled program said something strange: ${problem}`))
     })
     this.#child.stderr.on('data', (chunk: Buffer) => {
       this.#errorText = (this.#errorText + chunk.toString('utf8')).slice(-KEPT_ERROR_TEXT)

@@ -45,7 +45,11 @@ export interface SessionOptions extends BuildOptions {
 }
 
 /** The C++ files of a program for a tool chain: the emitted text and the run-time it needs. */
-export async function programSources(program: Program, chain: ToolChain, options: BuildOptions = {}): Promise<Source[]> {
+export async function programSources(
+  program: Program,
+  chain: ToolChain,
+  options: BuildOptions = {},
+): Promise<Source[]> {
   const isWasm = chain.name === 'wasm'
   const headers = await Promise.all(
     (isWasm ? wasmHeaders : nativeHeaders).map(async (name) => ({

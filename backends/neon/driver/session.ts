@@ -46,8 +46,11 @@ export interface SessionStats {
   /** Resident memory in bytes, now and at its peak: of the child process, or of this whole process for wasm. */
   readonly residentBytes: number
   readonly peakBytes: number
-  /** Calls of malloc, free, mmap and kin during calls and steps; undefined unless the build counts them. */
-  readonly allocations: number | undefined
+  /**
+   * Calls of malloc, free, mmap and kin since the program started, and those between entry and return of calls and
+   * steps; undefined unless the build counts them.
+   */
+  readonly allocations: { readonly inAll: number; readonly inCalls: number } | undefined
   readonly kernels: readonly KernelStats[]
 }
 

@@ -26,7 +26,7 @@ function load({ path, offset, bytes, address }) {
       return `the tensor ends at byte ${offset + bytes}, the file has ${status.size}`
     }
     const piece = new Uint8Array(Math.min(PIECE, bytes))
-    for (let done = 0; done < bytes; ) {
+    for (let done = 0; done < bytes;) {
       const count = fs.readSync(file, piece, 0, Math.min(piece.length, bytes - done), offset + done)
       if (count === 0) return 'the file became shorter while it was read'
       new Uint8Array(memory.buffer, address + done, count).set(piece.subarray(0, count))

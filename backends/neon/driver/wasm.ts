@@ -2,40 +2,20 @@
 // writes and reads the memory while nothing runs. Knows the module's exports, not what any function computes.
 
 import { readFile } from 'node:fs/promises'
-import { setFlagsFromString } from 'node:v8'
 import { Worker } from 'node:worker_threads'
 import { InternalError, UserError } from '../../../compiler/diagnostic.ts'
 import { dtypeBytes } from '../../../compiler/graph/axis.ts'
 import type { Program } from '../../../compiler/plan/program.ts'
 import type { Device, DeviceOptions, Run, RunResult } from './device.ts'
 import type { SessionStats } from './session.ts'
+import { clock, compileModule, growTo, makeMemory, requireFusedMultiplyAdd, textAt } from './wasmModule.ts'
+import type { Exports } from './wasmModule.ts'
 
-const PAGE = 65536
-/** 4 GiB: all that 32 bits address. */
-const MOST_PAGES = 65536
-/** The linked-in stack, and room for tables; static data is never larger than twice its module. */
-const STATIC_BYTES = 2 << 20
 const ALIGNMENT = 64
 
 /** Codes of `heddle_code`. */
 const code = { ok: 0, paused: 1, notFinite: 2 } as const
 const spaceNumbers = { arena: 0, state: 1, inputs: 2 } as const
-
-/** `runtime/heddle_wasm.h`. Pointers are numbers. */
-interface Exports {
-  heddle_wasm_multiply_add(a: number, b: number, c: number): number
-  heddle_wasm_bytes(threads: number): number
-  heddle_wasm_set_frozen(index: number, data: number, bytes: number): void
-  heddle_wasm_open(threads: number, profile: number): number
-  heddle_wasm_stack(thread: number): number
-  heddle_wasm_message(): number
-  heddle_wasm_pause_word(): number
-  heddle_wasm_sizes(): number
-  heddle_wasm_space(session: number, space: number): number
-  heddle_wasm_not_finite(session: number): number
-  heddle_wasm_profile(session: number): number
-  heddle_wasm_close(session: number): void
-}
 
 /** What thread 0 answers. */
 interface Answer {
@@ -56,13 +36,14 @@ export async function openWasmDevice(path: string, program: Program, options: De
   options.signal?.throwIfAborted()
   const bytes = await readFile(path)
   const module = await compileModule(bytes)
-  const memory = makeMemory(Math.ceil((STATIC_BYTES + 2 * bytes.byteLength) / PAGE))
-  const instance = new WebAssembly.Instance(module, { env: { memory }, heddle: { now: () => performance.now() * 1000 } })
+  const memory = makeMemory(bytes.byteLength)
+  const instance = new WebAssembly.Instance(module, { env: { memory }, heddle: clock })
   const exports = instance.exports as unknown as Exports
   requireFusedMultiplyAdd(exports)
 
   const sessionEnd = exports.heddle_wasm_bytes(options.threads)
-  if (sessionEnd < 0) throw new InternalError(`the wasm module refuses ${options.threads} threads, or its table is damaged`)
+  if (sessionEnd < 0)
+    throw new InternalError(`the wasm module refuses ${options.threads} threads, or its table is damaged`)
   const addresses: number[] = []
   let end = sessionEnd
   for (const range of options.frozen) {
@@ -84,64 +65,6 @@ export async function openWasmDevice(path: string, program: Program, options: De
     throw error
   }
   return device
-}
-
-async function compileModule(bytes: Uint8Array): Promise<WebAssembly.Module> {
-  // Off by default before Node 24; the flag must be set before the first module that needs it is compiled.
-  setFlagsFromString('--experimental-wasm-relaxed-simd')
-  try {
-    return await WebAssembly.compile(bytes as Uint8Array<ArrayBuffer>)
-  } catch (cause) {
-    throw new UserError('HD710', 'this JavaScript engine does not take relaxed SIMD, which the wasm program needs', {
-      mend: 'use Node 20 or later, or the tool chain of the host',
-      cause,
-    })
-  }
-}
-
-function makeMemory(pages: number): WebAssembly.Memory {
-  try {
-    return new WebAssembly.Memory({ initial: pages, maximum: MOST_PAGES, shared: true })
-  } catch (cause) {
-    throw new UserError('HD715', 'the system does not give the address space for a wasm memory (4 GiB)', { cause })
-  }
-}
-
-function growTo(memory: WebAssembly.Memory, bytes: number): void {
-  const pages = Math.ceil(bytes / PAGE)
-  const present = memory.buffer.byteLength / PAGE
-  if (pages <= present) return
-  const size = `${(bytes / 2 ** 30).toFixed(2)} GiB`
-  if (pages > MOST_PAGES) {
-    throw new UserError('HD715', `the program with its weights needs ${size}; wasm has at most 4 GiB`, {
-      mend: 'use the tool chain of the host, or a shorter sequence',
-    })
-  }
-  try {
-    memory.grow(pages - present)
-  } catch (cause) {
-    throw new UserError('HD715', `the system refuses ${size} of memory`, { cause })
-  }
-}
-
-/**
- * (1 + 2⁻¹²)² − (1 + 2⁻¹¹) is 2⁻²⁴, but 0 when the product is rounded first: an engine may do either, and every
- * promise about bits needs the former.
- */
-export function requireFusedMultiplyAdd(exports: Pick<Exports, 'heddle_wasm_multiply_add'>): void {
-  const factor = 1 + 2 ** -12
-  if (exports.heddle_wasm_multiply_add(factor, factor, -(1 + 2 ** -11)) === 2 ** -24) return
-  throw new UserError('HD710', 'this engine or processor has no fused multiply-add for wasm', {
-    mend: 'use the tool chain of the host',
-  })
-}
-
-function textAt(memory: WebAssembly.Memory, address: number): string {
-  const bytes = new Uint8Array(memory.buffer, address)
-  let end = 0
-  while (end < bytes.length && bytes[end] !== 0) end++
-  // A decoder refuses shared memory: decode a copy.
-  return new TextDecoder().decode(bytes.slice(0, end))
 }
 
 interface Loaded {
@@ -181,7 +104,9 @@ class WasmDevice implements Device {
         execArgv: [],
         workerData: { module, memory, session, thread, stack: exports.heddle_wasm_stack(thread) },
       })
-      worker.on('error', (error) => this.#fail(new InternalError(`a thread of the wasm program failed: ${error.message}`)))
+      worker.on('error', (error) =>
+        this.#fail(new InternalError(`a thread of the wasm program failed: ${error.message}`)),
+      )
       // Only a run that is under way keeps the process alive.
       worker.unref()
       return worker
@@ -192,7 +117,8 @@ class WasmDevice implements Device {
       this.#workers[0]?.unref()
       waiting?.resolve(answer)
     })
-    const abort = (): void => this.#fail(options.signal?.reason instanceof Error ? options.signal.reason : new Error('aborted'))
+    const abort = (): void =>
+      this.#fail(options.signal?.reason instanceof Error ? options.signal.reason : new Error('aborted'))
     options.signal?.addEventListener('abort', abort, { once: true })
   }
 
@@ -223,7 +149,7 @@ class WasmDevice implements Device {
 
   run(run: Run, sizes: readonly number[]): Promise<RunResult> {
     const { memory, exports } = this.#loaded
-    new Int32Array(memory.buffer, exports.heddle_wasm_sizes(), sizes.length).set(sizes)
+    new Int32Array(memory.buffer, exports.heddle_wasm_sizes() >>> 0, sizes.length).set(sizes)
     const functions = this.#program.functions
     this.#lastRun = 'call' in run ? functions.findIndex((fn) => fn.name === run.call) : run.step === 'last' ? -2 : -1
     return this.resume()
@@ -253,13 +179,13 @@ class WasmDevice implements Device {
 
   pauseAfter(launches: number): void {
     const { memory, exports } = this.#loaded
-    Atomics.store(new Int32Array(memory.buffer, exports.heddle_wasm_pause_word(), 1), 0, launches)
+    Atomics.store(new Int32Array(memory.buffer, exports.heddle_wasm_pause_word() >>> 0, 1), 0, launches)
   }
 
   async stats(): Promise<SessionStats> {
     if (this.#failure) throw this.#failure
     const { memory, exports, session } = this.#loaded
-    const view = new DataView(memory.buffer, exports.heddle_wasm_profile(session))
+    const view = new DataView(memory.buffer, exports.heddle_wasm_profile(session) >>> 0)
     return {
       residentBytes: process.memoryUsage.rss(),
       peakBytes: process.resourceUsage().maxRSS * 1024,
@@ -301,7 +227,7 @@ class WasmDevice implements Device {
   #place(place: Program['values'][number]['place'], bytes: number): Place {
     if (place.space === 'frozen') throw new InternalError('frozen tensors are not read back')
     const { exports, session } = this.#loaded
-    return { address: exports.heddle_wasm_space(session, spaceNumbers[place.space]) + place.offset, bytes }
+    return { address: (exports.heddle_wasm_space(session, spaceNumbers[place.space]) >>> 0) + place.offset, bytes }
   }
 
   #view(place: Place | undefined): Uint8Array {

@@ -209,7 +209,7 @@ class CommandLine {
   bool run_call() {
     const int64_t before = allocations();
     const int32_t code = what_ >= 0 ? heddle_call(session_, what_, sizes_) : heddle_step(session_, sizes_, what_ == -2);
-    step_allocations_ += allocations() - before;
+    call_allocations_ += allocations() - before;
     paused_ = code == HEDDLE_PAUSED;
     if (code == HEDDLE_OK) return output_.begin().field("ok", true).field("status", "ok").end();
     if (code == HEDDLE_PAUSED) return closed_ || output_.begin().field("ok", true).field("status", "paused").end();
@@ -221,6 +221,17 @@ class CommandLine {
 
   // Between kernels. A `pause` is obeyed at once, other commands wait their turn; the end of the input ends the work.
   bool asked_to_pause() {
+    // Looking costs as much as a small kernel.
+    const double now = now_microseconds();
+    if (now >= next_look_) {
+      next_look_ = now + 200.0;
+      if (!look()) return true;
+    }
+    return pause_after_ > 0 && --pause_after_ == 0;
+  }
+
+  // Obeys what arrived meanwhile; false at the end of the input.
+  bool look() {
     switch (input_.arrived()) {
       case Input::Arrived::nothing:
         break;
@@ -233,9 +244,9 @@ class CommandLine {
         break;
       case Input::Arrived::end:
         closed_ = true;
-        return true;
+        return false;
     }
-    return pause_after_ > 0 && --pause_after_ == 0;
+    return true;
   }
 
   bool stats() {
@@ -243,7 +254,7 @@ class CommandLine {
     const int64_t peak = status_bytes("VmHWM:");
     // The kernel brings the two up to date at different times.
     output_.begin().field("ok", true).field("peakBytes", peak < resident ? resident : peak).field("residentBytes", resident);
-    if (allocations() >= 0) output_.field("allocations", step_allocations_);
+    if (allocations() >= 0) output_.field("allocations", allocations()).field("callAllocations", call_allocations_);
     output_.list("kernels");
     const heddle_kernel_profile* profile = heddle_profile(session_);
     for (int32_t kernel = 0; kernel < program_.kernel_count; kernel++) {
@@ -276,7 +287,8 @@ class CommandLine {
   int32_t sizes_[HEDDLE_MOST_SIZES] = {};
   int32_t what_ = 0;  // function of the last call, −1 for a micro-batch, −2 for the last one of a step
   int64_t pause_after_ = 0;
-  int64_t step_allocations_ = 0;
+  double next_look_ = 0;
+  int64_t call_allocations_ = 0;
   bool paused_ = false;
   bool closed_ = false;
   char message_[HEDDLE_MESSAGE_BYTES] = {};

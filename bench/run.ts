@@ -1,0 +1,99 @@
+// npm run bench: rates beside the machine's measured peak, all taken in turns in one run. Ratios are what counts.
+
+import { existsSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { Command } from 'commander'
+import { chooseToolChain } from '../backends/neon/toolchain/index.ts'
+import type { ToolChainPreference } from '../backends/neon/toolchain/index.ts'
+import { bestRates, runnerOf } from './measure.ts'
+import { contractionProgram, peakProgram } from './programs.ts'
+import { gpt2Step } from './step.ts'
+
+interface Options {
+  readonly toolchain: ToolChainPreference
+  readonly threads: string
+  readonly turns: string
+  readonly steps: string
+  readonly length: string
+  readonly json?: true
+  readonly torch: boolean
+  readonly step: boolean
+}
+
+const command = new Command('bench')
+  .description('Contractions and a whole GPT-2 124M LoRA step as a share of the measured vector peak.')
+  .option('--toolchain <name>', 'auto, host or wasm', 'auto')
+  .option('--threads <count>', 'threads', '1')
+  .option('--turns <count>', 'rounds of contractions; the best is kept', '40')
+  .option('--steps <count>', 'training steps; the best is kept', '8')
+  .option('--length <tokens>', 'tokens of the sequence', '128')
+  .option('--no-step', 'contractions only')
+  .option('--no-torch', 'without PyTorch beside it')
+  .option('--json', 'one JSON object')
+
+command.parse()
+const options = command.opts<Options>()
+const threads = Number(options.threads)
+const chain = await chooseToolChain(options.toolchain)
+const profile = { name: chain.name, lanes: chain.isa.lanes, tile: chain.isa.tiles, privateCache: 1 << 20, threads }
+const session = { toolchain: chain, threads }
+
+const shapes = [
+  [512, 3072, 768, false],
+  [512, 3072, 768, true],
+  [128, 3072, 768, false],
+  [128, 768, 3072, true],
+  [512, 512, 512, false],
+] as const
+const peakRunner = await runnerOf('peak', peakProgram(profile), session)
+const runners = [peakRunner]
+for (const [m, n, k, transposed] of shapes) {
+  const name = `contraction ${m}×${n}×${k}${transposed ? ', weight stored [out, in]' : ''}`
+  runners.push(await runnerOf(name, contractionProgram(m, n, k, transposed, profile), session))
+}
+const rates = await bestRates(runners, Number(options.turns))
+const results: Record<string, number> = Object.fromEntries(rates)
+const extra: Record<string, number> = {}
+if (options.step) {
+  const step = await gpt2Step(profile, Number(options.length), 'none', session)
+  await step.run()
+  const both = await bestRates([peakRunner, step], Number(options.steps))
+  results.peak = Math.max(results.peak ?? 0, both.get('peak') ?? 0)
+  results[step.name] = both.get(step.name) ?? 0
+  const stats = await step.session.stats()
+  extra['compile (s, C++ aside)'] = step.compileMilliseconds / 1000
+  extra['peak memory (MiB)'] = stats.peakBytes / 2 ** 20
+  extra['step (s)'] = step.operations / (results[step.name] ?? 1) / 1e9
+  await step.close()
+  const torch = options.torch ? torchSeconds(Number(options.length), threads, Number(options.steps)) : undefined
+  if (torch !== undefined) extra['PyTorch step (s)'] = torch
+}
+for (const runner of runners) await runner.close()
+report()
+
+/** Best step of PyTorch, where the oracle's environment is installed. */
+function torchSeconds(length: number, threadCount: number, steps: number): number | undefined {
+  const python = [process.env['HEDDLE_ORACLE_PYTHON'], fileURLToPath(new URL('../.venv/bin/python', import.meta.url))].find(
+    (path) => path !== undefined && existsSync(path),
+  )
+  if (!python) return undefined
+  const script = fileURLToPath(new URL('./torch_step.py', import.meta.url))
+  const run = spawnSync(python, [script, String(length), String(threadCount), String(steps)], { encoding: 'utf8' })
+  if (run.status !== 0) throw new Error(`PyTorch's step failed: ${run.stderr.trim().split('\n').at(-1)}`)
+  return Number(run.stdout.trim())
+}
+
+function report(): void {
+  const peak = results.peak ?? 1
+  if (options.json) {
+    const shares = Object.fromEntries(Object.entries(results).map(([name, rate]) => [name, { gflops: rate, share: rate / peak }]))
+    console.log(JSON.stringify({ toolchain: chain.describe(), isa: chain.isa.name, threads, rates: shares, extra }))
+    return
+  }
+  console.log(`${chain.describe()}, ${threads} thread${threads === 1 ? '' : 's'}`)
+  for (const [name, rate] of Object.entries(results)) {
+    console.log(`  ${name.padEnd(52)} ${rate.toFixed(1).padStart(7)} GFLOP/s ${((rate / peak) * 100).toFixed(0).padStart(4)} % of peak`)
+  }
+  for (const [name, value] of Object.entries(extra)) console.log(`  ${name.padEnd(52)} ${value.toFixed(2).padStart(7)}`)
+}

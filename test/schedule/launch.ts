@@ -1,0 +1,155 @@
+// Runs a scheduled function with the kernel interpreter, as a program would: kernels in order over memory that holds
+// rubbish wherever nothing was written. Results come back as canonical tensors; writes are read from their declared place.
+
+import type { Axis, DType } from '../../compiler/graph/axis.ts'
+import { float32 } from '../../compiler/graph/float32.ts'
+import { interpret } from '../../compiler/graph/interpret.ts'
+import type { Graph, GraphFunction } from '../../compiler/graph/node.ts'
+import { countElements, extentOf, makeTensor } from '../../compiler/graph/tensor.ts'
+import type { Extents, Tensor } from '../../compiler/graph/tensor.ts'
+import { narrowBf16, narrowF16, widenBf16, widenF16 } from '../../compiler/kernel/halves.ts'
+import { runKernel } from '../../compiler/kernel/interpret.ts'
+import type { KernelArray } from '../../compiler/kernel/interpret.ts'
+import { verifyKernel } from '../../compiler/kernel/verify.ts'
+import type { ScheduleProfile } from '../../compiler/schedule/profile.ts'
+import type { ScheduledFunction } from '../../compiler/schedule/schedule.ts'
+import type { ValueRef } from '../../compiler/schedule/scope.ts'
+
+/** Small tiles and little cache, so that blocks, edges and packing all occur at small sizes. */
+export const smallProfile = (lanes: number, threads = 2): ScheduleProfile => ({
+  name: `test ${lanes}`,
+  lanes,
+  tile: { rows: 3, vectors: 2 },
+  privateCache: 1 << 12,
+  threads,
+})
+
+const narrowers: Partial<Record<DType, (value: number) => number>> = { bf16: narrowBf16, f16: narrowF16 }
+const wideners: Partial<Record<DType, (value: number) => number>> = { bf16: widenBf16, f16: widenF16 }
+
+/** Rounds the values of declarations that are stored in 16 bits, so that both sides read the same numbers. */
+export function roundNarrow(graph: Graph, values: ReadonlyMap<string, Tensor>): void {
+  for (const [name, { data }] of values) {
+    const dtype = graph.declarations.get(name)?.dtype ?? 'f32'
+    const [narrow, widen] = [narrowers[dtype], wideners[dtype]]
+    if (narrow && widen) data.forEach((value, index) => void (data[index] = widen(narrow(value))))
+  }
+}
+
+function emptyArray(dtype: DType, length: number): KernelArray {
+  if (dtype === 'bf16' || dtype === 'f16') return new Uint16Array(length).fill(0x7fff)
+  return dtype === 'f32' ? new Float32Array(length).fill(Number.NaN) : new Int32Array(length).fill(-77)
+}
+
+/** Calls `visit` with the place of each element in a dense tensor and in memory laid out at the bounds. */
+function eachPlace(tensor: Tensor, layout: readonly Axis[], visit: (flat: number, offset: number) => void): void {
+  const strides = new Map<Axis, number>()
+  layout.reduceRight((stride, axis) => {
+    strides.set(axis, stride)
+    return stride * axis.size
+  }, 1)
+  for (let flat = 0; flat < tensor.data.length; flat++) {
+    let rest = flat
+    let offset = 0
+    for (let position = tensor.axes.length - 1; position >= 0; position--) {
+      const extent = tensor.extents[position] as number
+      offset += (rest % extent) * (strides.get(tensor.axes[position] as Axis) ?? 0)
+      rest = Math.floor(rest / extent)
+    }
+    visit(flat, offset)
+  }
+}
+
+export type GridOrder = (count: number) => readonly number[]
+
+export const backwards: GridOrder = (count) => Array.from({ length: count }, (_, place) => count - 1 - place)
+
+export interface Launch {
+  readonly graph: Graph
+  readonly scheduled: ScheduledFunction
+  readonly values: ReadonlyMap<string, Tensor>
+  readonly extents: Extents
+  /** The nest before its directives, or the kernel that backends print. */
+  readonly stage: 'nest' | 'kernel'
+  readonly gridOrder?: GridOrder
+}
+
+/** Outputs and writes of the function by name. */
+export function launch({ graph, scheduled, values, extents, stage, gridOrder }: Launch): Map<string, Tensor> {
+  const memory = new Map<string, KernelArray>()
+  const place = (ref: ValueRef): KernelArray => {
+    const key = ref.kind === 'declared' ? ref.name : `${ref.kind} ${ref.node.id}`
+    const known = memory.get(key)
+    if (known) return known
+    const { axes, dtype } = placeOf(ref)
+    const made = emptyArray(dtype, countElements(axes.map((axis) => axis.size)))
+    if (ref.kind === 'table') made.set(ref.node.attrs.values)
+    const given = ref.kind === 'declared' ? values.get(ref.name) : undefined
+    const narrow = narrowers[dtype] ?? ((value: number) => value)
+    if (given) eachPlace(given, axes, (flat, offset) => void (made[offset] = narrow(given.data[flat] as number)))
+    memory.set(key, made)
+    return made
+  }
+  const placeOf = (ref: ValueRef): { axes: readonly Axis[]; dtype: DType } => {
+    if (ref.kind === 'node') return { axes: scheduled.layout(ref.node), dtype: ref.node.dtype }
+    if (ref.kind === 'table') return { axes: [ref.node.attrs.axis], dtype: 'f32' }
+    const declared = graph.declarations.get(ref.name)
+    if (!declared) throw new Error(`no declaration ${ref.name}`)
+    return { axes: declared.stored.flat(), dtype: declared.dtype }
+  }
+  for (const region of scheduled.regions) {
+    const kernel = region[stage]
+    const buffers = new Map(kernel.arguments.map((buffer, index) => [buffer.name, place(region.references[index] as ValueRef)]))
+    runKernel(kernel, { buffers, sizes: extents as Record<string, number>, arithmetic: float32, ...(gridOrder ? { gridOrder } : {}) })
+  }
+  const fetch = (ref: ValueRef, canonical: readonly Axis[], isFloat: boolean): Tensor => {
+    const { axes, dtype } = placeOf(ref)
+    const sizes = canonical.map((axis) => extentOf(axis, extents))
+    const length = countElements(sizes)
+    const tensor = makeTensor(canonical, sizes, isFloat ? new Float32Array(length) : new Int32Array(length))
+    const data = place(ref)
+    const widen = wideners[dtype] ?? ((value: number) => value)
+    eachPlace(tensor, axes, (flat, offset) => void (tensor.data[flat] = widen(data[offset] as number)))
+    return tensor
+  }
+  const results = new Map<string, Tensor>()
+  for (const { name, node } of scheduled.fn.outputs) {
+    const target = scheduled.targets.get(node)
+    const ref: ValueRef = target === undefined ? { kind: 'node', node } : { kind: 'declared', name: target }
+    results.set(`output ${name}`, fetch(ref, node.axes, node.dtype === 'f32'))
+  }
+  for (const { name, node } of scheduled.fn.writes) {
+    results.set(`write ${name}`, fetch({ kind: 'declared', name }, node.axes, node.dtype === 'f32'))
+  }
+  return results
+}
+
+/** What the graph's interpreter makes of the function; what is written in fewer bits is rounded as memory does. */
+export function expected(graph: Graph, fn: GraphFunction, values: ReadonlyMap<string, Tensor>, extents: Extents): Map<string, Tensor> {
+  const { outputs, writes } = interpret(graph, fn, { values, extents, arithmetic: float32 })
+  const rounded = new Map([...writes].map(([name, tensor]) => [name, { ...tensor, data: tensor.data.slice() }]))
+  roundNarrow(graph, rounded)
+  return new Map([
+    ...[...outputs].map(([name, tensor]) => [`output ${name}`, tensor] as const),
+    ...[...rounded].map(([name, tensor]) => [`write ${name}`, tensor] as const),
+  ])
+}
+
+/** The first element whose bits differ, as a sentence; undefined where none does. NaN equals NaN. */
+export function firstDifference(actual: ReadonlyMap<string, Tensor>, wanted: ReadonlyMap<string, Tensor>): string | undefined {
+  for (const [name, { data }] of wanted) {
+    const found = actual.get(name)?.data
+    if (found?.length !== data.length) return `${name} has ${found?.length} elements, not ${data.length}`
+    const index = data.findIndex((value, place) => !Object.is(value, found[place]))
+    if (index >= 0) return `${name}[${index}] is ${found[index]}, not ${data[index]}`
+  }
+  return undefined
+}
+
+/** Every kernel of a function, verified before and after its directives. */
+export function verifyScheduled(scheduled: ScheduledFunction): void {
+  for (const { nest, kernel } of scheduled.regions) {
+    verifyKernel(nest)
+    verifyKernel(kernel, { lowered: true })
+  }
+}

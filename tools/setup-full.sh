@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Installs on Debian what the full test run needs beyond Node: compilers, an arm64 emulator, the Python oracle.
+# May be run again at any time: what is there is left alone. It must not be needed by `npm start` or `npm test`.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf '[setup] %s\n' "$*"; }
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# Each line: a program that must be found, and the Debian package it comes with.
+missing=()
+while read -r program package; do
+  command -v "$program" >/dev/null || missing+=("$package")
+done <<'PROGRAMS'
+g++ g++
+aarch64-linux-gnu-g++-12 g++-12-aarch64-linux-gnu
+qemu-aarch64 qemu-user
+clang++-22 clang-22
+ld.lld-22 lld-22
+llvm-mca-22 llvm-22
+python3 python3
+PROGRAMS
+# A Debian without python3-venv has the module venv, but not what fills a new environment.
+if ! command -v python3 >/dev/null || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then missing+=(python3-venv); fi
+
+if [ "${#missing[@]}" -gt 0 ]; then
+  say "installing ${missing[*]}"
+  # clang-22 is not in Debian 12 itself: where no source has it, apt.llvm.org does, and apt-get says which one is unknown.
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+else
+  say 'compilers and emulator are there'
+fi
+
+if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+  say "the oracle needs Python 3.11 or later; this is $(python3 --version)"
+  exit 1
+fi
+
+# What the environment was made from: other requirements make it anew.
+stamp=.venv/made-from
+made_from="$(python3 --version) $(sha256sum tools/oracle/requirements.txt | cut -d' ' -f1)"
+if [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null)" = "$made_from" ]; then
+  say 'the Python oracle is there'
+else
+  say 'installing the Python oracle into .venv (PyTorch: some hundred megabytes)'
+  rm -rf .venv
+  python3 -m venv .venv
+  # PyTorch first and alone: resolved together with the others, pip may look for its CUDA companions.
+  torch="$(grep '^torch==' tools/oracle/requirements.txt)"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check "$torch"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check -r tools/oracle/requirements.txt
+  .venv/bin/python -c 'import torch, transformers, peft, safetensors'
+  printf '%s' "$made_from" >"$stamp"
+fi
+say "PyTorch $(.venv/bin/python -c 'import torch; print(torch.__version__, "CUDA", torch.version.cuda)')"
+say 'done'

@@ -1,0 +1,115 @@
+// Everything there is to check, in order: tools, types, lint, format, all tests, the oracle's fixtures, mutations.
+// A missing tool is a failure, never a skip. Ends with `N passed, N failed`. Must not know what any test tests.
+
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const python = join(root, '.venv/bin/python')
+const fixtures = 'test/fixtures/oracle'
+
+/** Programs that tests call, with an operand to which they answer with 0. */
+const programs = [
+  ['g++', '--version'],
+  ['aarch64-linux-gnu-g++-12', '--version'],
+  ['qemu-aarch64', '-version'],
+  ['clang++-22', '--version'],
+  ['ld.lld-22', '--version'],
+  ['llvm-mca-22', '--version'],
+  [python, '-c', 'import torch, transformers, peft, safetensors'],
+]
+
+const totals = { passed: 0, failed: 0 }
+const summary = []
+const begun = performance.now()
+
+const minutes = (since) => ((performance.now() - since) / 60_000).toFixed(1)
+
+/** Runs a program in the repository's root and hands its output through; resolves with exit code and output. */
+function run(command, operands) {
+  return new Promise((resolve) => {
+    const child = spawn(command, operands, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
+    let text = ''
+    for (const [stream, shown] of [
+      [child.stdout, process.stdout],
+      [child.stderr, process.stderr],
+    ]) {
+      stream.setEncoding('utf8')
+      stream.on('data', (part) => {
+        text += part
+        shown.write(part)
+      })
+    }
+    child.on('error', (error) => resolve({ code: 127, text: `${text}\n${error.message}` }))
+    child.on('close', (code) => resolve({ code: code ?? 1, text }))
+  })
+}
+
+/** A phase gives how many checks passed and failed; one that throws counts as one failure. */
+async function phase(title, check) {
+  const since = performance.now()
+  console.log(`\n----- ${title}`)
+  let result
+  try {
+    result = await check()
+  } catch (error) {
+    console.log(error)
+    result = { passed: 0, failed: 1 }
+  }
+  totals.passed += result.passed
+  totals.failed += result.failed
+  const line = `${title}: ${result.passed} passed, ${result.failed} failed, ${minutes(since)} minutes`
+  summary.push(line)
+  console.log(`----- ${line}`)
+}
+
+const one = (good) => ({ passed: good ? 1 : 0, failed: good ? 0 : 1 })
+const single = async (command, operands) => one((await run(command, operands)).code === 0)
+const bin = (name) => join(root, 'node_modules/.bin', name)
+
+/** Mocha's counts. A test that was skipped, a run without tests, and a crash after the last test are failures. */
+async function mocha(operands) {
+  const { code, text } = await run(bin('mocha'), ['--no-config', '--node-option', 'import=tsx', ...operands])
+  const count = (word) => Number(new RegExp(`^\\s+(\\d+) ${word}`, 'm').exec(text)?.[1] ?? 0)
+  const passed = count('passing')
+  const failed = count('failing') + count('pending')
+  const isClean = code === 0 && passed > 0
+  return { passed, failed: failed > 0 || isClean ? failed : 1 }
+}
+
+await phase('tools', () => {
+  const missing = programs.filter(([command, ...operands]) => spawnSync(command, operands).status !== 0)
+  for (const [command] of missing) console.log(`${command} is missing or broken; npm run setup:full installs it`)
+  return { passed: programs.length - missing.length, failed: missing.length }
+})
+await phase('types', () => single('npm', ['run', '--silent', 'check:types']))
+await phase('lint', () => single('npm', ['run', '--silent', 'check:lint']))
+await phase('format', () => single('npm', ['run', '--silent', 'check:format']))
+await phase('tests', () => mocha(['--timeout', '60000', 'test/**/*.test.ts']))
+await phase('fixtures made again', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'heddle-fixtures-'))
+  try {
+    const made = await run(python, ['tools/oracle/make_fixtures.py', '--out', folder])
+    if (made.code !== 0) return one(false)
+    return await single(python, ['tools/oracle/compare_fixtures.py', fixtures, folder])
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+})
+await phase('fixtures questioned', () => single(python, ['tools/oracle/check_oracle.py', fixtures]))
+await phase('mutations', async () => {
+  const script = 'tools/mutate.ts'
+  if (!existsSync(join(root, script))) {
+    console.log(`${script} is missing`)
+    return one(false)
+  }
+  return single(process.execPath, ['--import', 'tsx', script, '--subset'])
+})
+
+console.log(`\n${summary.join('\n')}`)
+console.log(`${minutes(begun)} minutes on ${availableParallelism()} cores`)
+console.log(`${totals.passed} passed, ${totals.failed} failed`)
+process.exitCode = totals.failed === 0 ? 0 : 1
