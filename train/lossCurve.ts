@@ -53,8 +53,8 @@ export function lossCurveSvg(points: readonly LossPoint[], title: string): strin
 
 /** The curve in characters, at most `columns` wide and 12 lines high. At least one point. */
 export function lossCurveText(points: readonly LossPoint[], columns: number): string {
-  // The axis takes ten columns; one point alone is no line.
-  const losses = thinned(points, Math.max(2, columns - 10)).map((point) => point.loss)
+  // The axis takes fourteen columns at most; one point alone is no line.
+  const losses = thinned(points, Math.max(2, columns - 14)).map((point) => point.loss)
   const [only = 0] = losses
   return asciichart.plot(losses.length === 1 ? [only, only] : losses, { height: 10 })
 }

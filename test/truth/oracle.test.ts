@@ -29,18 +29,20 @@ for (const name of cases) {
   describe(`relaxed wasm against PyTorch: ${name}`, function () {
     this.timeout(240_000)
     const oracle = oracleCase(name)
+    // Of the plain model, `predict` is the adapted one's with B = 0: not worth compiling twice.
+    const functions = oracle.lora ? trainingFunctions : trainingFunctions.filter((fn) => fn !== 'predict')
     let open: TrainCase
 
     before(async () => {
-      open = await openTrainCase(oracle, options)
+      open = await openTrainCase(oracle, { ...options, functions })
     })
     after(() => open?.session.close())
 
-    it('predicts the logits of the model that is trained, at every position', async () => {
-      checkLogits(await predictedLogits(oracle, open.session), oracle.logits)
-    })
-
     if (oracle.lora) {
+      it("predicts the logits of the model with PEFT's adapter, at every position", async () => {
+        checkLogits(await predictedLogits(oracle, open.session), oracle.logits)
+      })
+
       it("without the adapter's B, predicts those of the base model", async () => {
         await clearAdapters(open)
         checkLogits(await predictedLogits(oracle, open.session), oracle.baseLogits)
@@ -63,21 +65,19 @@ for (const name of cases) {
     })
 
     it('has the same bits after two steps on 1, 2 and 4 threads', async () => {
-      const one = await hashAfterTwoSteps(name, { threads: 1 })
-      for (const threads of [2, 4]) assert.equal(await hashAfterTwoSteps(name, { threads }), one, `${threads} threads`)
+      const one = await hashAfterTwoSteps(name, { functions, threads: 1 })
+      for (const threads of [2, 4]) assert.equal(await hashAfterTwoSteps(name, { functions, threads }), one, `${threads} threads`)
     })
   })
 }
 
 describe('relaxed wasm with layers computed again', function () {
   this.timeout(240_000)
-  for (const name of ['gpt2-small/lora', 'qwen2-small/full']) {
-    it(`has the same bits after two steps: ${name}`, async () => {
-      const kept = await hashAfterTwoSteps(name, {})
-      const functions = trainingFunctions.slice(0, 3)
-      assert.equal(await hashAfterTwoSteps(name, { functions, checkpoints: 'every' }), kept)
-    })
-  }
+  it('has the same bits after two steps', async () => {
+    const kept = await hashAfterTwoSteps('qwen2-small/full', { functions: ['accumulate', 'measure', 'apply'] })
+    const again = { functions: ['accumulate', 'measure', 'apply'], checkpoints: 'every' } as const
+    assert.equal(await hashAfterTwoSteps('qwen2-small/full', again), kept)
+  })
 
   it('hashes to something else when the batch is another', async () => {
     const open = await openTrainCase(oracleCase('gpt2-small/lora'), options)
