@@ -14,6 +14,7 @@ import { evaluation } from './transform/evaluation.ts'
 import { adamW } from './transform/optimizer.ts'
 import type { AdamWOptions } from './transform/optimizer.ts'
 import type { Pass } from './transform/pass.ts'
+import { rematerialise } from './transform/rematerialise.ts'
 import { runPasses } from './transform/runner.ts'
 import type { PassReport } from './transform/runner.ts'
 import { separateWrites } from './transform/separateWrites.ts'
@@ -48,6 +49,8 @@ export function trainingPasses(options: Omit<CompileOptions, 'profile' | 'name'>
     adamW(options.optimizer),
     // Again, for what derivatives leave: zeros, stacks of parts, the loss's gradient as a streamed softmax.
     simplify(),
+    // Before checkpoints, which then recompute only what is dear.
+    rematerialise(),
     // On the graph that will run: it may only clone, so that numbers stay the same bits.
     ...(options.checkpoints === 'none' ? [] : [checkpointLayers(options.checkpoints)]),
     // Last: simplification would share the nodes again.

@@ -25,7 +25,8 @@ export function hostDevice(isa: InstructionSetName): DeviceProfile {
     privateCache: cache ?? usualCache,
     // The rest is for the operating system and whatever else is open.
     memoryBudget: Math.floor(totalmem() * 0.75),
-    runtimeBytes: 4 * MEBIBYTE,
+    // Code, stacks and buffers of the process, as measured on x86-64 with two threads.
+    runtimeBytes: 2 * MEBIBYTE,
     source: `cores and memory as the operating system states them, three quarters of the memory; ${
       cache === undefined ? 'the usual private cache' : 'the private cache from sysfs'
     }`,

@@ -1,5 +1,6 @@
 // The loss of a run as a picture: an SVG with axes, and a few lines for a terminal. Knows numbers only.
 
+// oxlint-disable-next-line typescript/triple-slash-reference -- the package has no types of its own to import
 /// <reference path="./asciichart.d.ts" />
 import asciichart from 'asciichart'
 

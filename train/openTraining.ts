@@ -3,6 +3,7 @@
 
 import { openSession } from '../backends/neon/driver/index.ts'
 import type { FrozenRange, Session, SessionOptions } from '../backends/neon/driver/index.ts'
+import type { ToolChain } from '../backends/neon/toolchain/index.ts'
 import { InternalError } from '../compiler/diagnostic.ts'
 import type { Program } from '../compiler/plan/program.ts'
 import { readTensorF32 } from '../formats/safetensors.ts'
@@ -10,7 +11,7 @@ import type { CheckpointBinding } from './bindCheckpoint.ts'
 
 /** Where the program's frozen tensors lie, by their index. */
 export function frozenRanges(program: Program, binding: CheckpointBinding): FrozenRange[] {
-  const ranges = new Array<FrozenRange | undefined>(program.frozenCount)
+  const ranges = Array.from({ length: program.frozenCount }, (): FrozenRange | undefined => undefined)
   for (const value of program.values) {
     if (value.place.space !== 'frozen') continue
     const { file, begin, bytes } = binding.entry(value.name)
@@ -23,6 +24,20 @@ export function frozenRanges(program: Program, binding: CheckpointBinding): Froz
 }
 
 /**
+ * A terminal sends Ctrl-C to every process of its group, the compiled program included, which it would end in the middle
+ * of the step that is to be saved. A signal that a shell ignores stays ignored in what it then becomes.
+ */
+function deafToInterrupts(chain: ToolChain): ToolChain {
+  if (chain.name === 'wasm' || process.platform === 'win32') return chain
+  return {
+    ...chain,
+    describe: () => chain.describe(),
+    compile: (sources, options) => chain.compile(sources, options),
+    launcher: ['/bin/sh', '-c', 'trap "" INT; exec "$0" "$@"', ...chain.launcher],
+  }
+}
+
+/**
  * A session whose every value is set: adapters by their first values, trained parameters from the checkpoint.
  *
  * @throws UserError as `openSession` and `readTensorF32` state
@@ -30,9 +45,13 @@ export function frozenRanges(program: Program, binding: CheckpointBinding): Froz
 export async function openTraining(
   program: Program,
   binding: CheckpointBinding,
-  options: Omit<SessionOptions, 'frozen'>,
+  options: Omit<SessionOptions, 'frozen' | 'toolchain'> & { readonly toolchain: ToolChain },
 ): Promise<Session> {
-  const session = await openSession(program, { ...options, frozen: frozenRanges(program, binding) })
+  const session = await openSession(program, {
+    ...options,
+    toolchain: deafToInterrupts(options.toolchain),
+    frozen: frozenRanges(program, binding),
+  })
   try {
     for (const { name, role, initial } of program.values) {
       // One tensor at a time: a second copy of the model never exists here.

@@ -86,5 +86,7 @@ class Phases {
 }
 
 function conflict(first: readonly Touch[], second: readonly Touch[]): boolean {
-  return first.some((a) => second.some((b) => a.buffer === b.buffer && (a.kind === 'store' || b.kind === 'store') && !(a.own && b.own)))
+  return first.some((a) =>
+    second.some((b) => a.buffer === b.buffer && (a.kind === 'store' || b.kind === 'store') && !(a.own && b.own)),
+  )
 }

@@ -6,7 +6,17 @@ import { InternalError } from '../diagnostic.ts'
 import { separatePhases } from './gpuBarriers.ts'
 import { isOwn, ownership, placeBuffers } from './gpuPlaces.ts'
 import type { Invocations } from './gpuPlaces.ts'
-import { addIndex, ceilDivide, constantOf, equalIndex, indexMentions, minIndex, scaleIndex, upperBound, variable } from './index.ts'
+import {
+  addIndex,
+  ceilDivide,
+  constantOf,
+  equalIndex,
+  indexMentions,
+  minIndex,
+  scaleIndex,
+  upperBound,
+  variable,
+} from './index.ts'
 import type { Index, Range } from './index.ts'
 import type { Buffer, Condition, Expr, Kernel, Loop, Stmt } from './ir.ts'
 import { denseDims } from './ir.ts'
@@ -81,10 +91,16 @@ class Cooperation {
     const on: Invocations = { column, columns, ...(rows ? { rows } : {}) }
     const placed = placeBuffers(this.#kernel, this.#inner(body), on)
     const expanded = this.#guardStores(this.#expandTrees(placed.body))
-    const trees: Buffer[] =
-      this.#usesTree
-        ? [{ name: this.#treeName, dtype: 'f32', space: 'workgroup', dims: denseDims([...(rows ? [rows.size] : []), columns]) }]
-        : []
+    const trees: Buffer[] = this.#usesTree
+      ? [
+          {
+            name: this.#treeName,
+            dtype: 'f32',
+            space: 'workgroup',
+            dims: denseDims([...(rows ? [rows.size] : []), columns]),
+          },
+        ]
+      : []
     const locals = [...placed.locals, ...trees]
     const shared = new Set(locals.flatMap((buffer) => (buffer.space === 'workgroup' ? [buffer.name] : [])))
     const owned = ownership(on)
@@ -99,7 +115,13 @@ class Cooperation {
       { kind: 'for', variable: name, extent: { constant: extent, terms: [] }, binding, body: inner },
     ]
     let nest = place(column, columns, 'local', whole)
-    if (rows) nest = place(rows.outer, Math.ceil(this.#mostRows() / rows.size), 'grid', place(rows.inner, rows.size, 'local', nest))
+    if (rows)
+      nest = place(
+        rows.outer,
+        Math.ceil(this.#mostRows() / rows.size),
+        'grid',
+        place(rows.inner, rows.size, 'local', nest),
+      )
     return { ...this.#kernel, locals, body: grid.reduceRight<Stmt[]>((rest, loop) => [{ ...loop, body: rest }], nest) }
   }
 
@@ -129,7 +151,10 @@ class Cooperation {
       const inner = this.#inner(stmt.body)
       if (slots.includes(stmt.variable)) {
         if (constantOf(stmt.extent) !== columns) this.#fail(`'${stmt.variable}' has not ${columns} iterations`)
-        const rename = substitution(new Map([[stmt.variable, variable(column)]]), new Map([[column, { low: 0, high: columns - 1 }]]))
+        const rename = substitution(
+          new Map([[stmt.variable, variable(column)]]),
+          new Map([[column, { low: 0, high: columns - 1 }]]),
+        )
         return inner.map((part) => mapStmt(part, rename))
       }
       if (strided.includes(stmt.variable)) return [this.#stridedLoop(stmt, inner)]
@@ -146,7 +171,9 @@ class Cooperation {
     const inner = body.map((part) => mapStmt(part, rename))
     const extent = constantOf(loop.extent)
     const whole = extent !== undefined && extent % columns === 0
-    const guarded: Stmt[] = whole ? inner : [{ kind: 'if', conditions: [{ left: place, right: loop.extent }], body: inner }]
+    const guarded: Stmt[] = whole
+      ? inner
+      : [{ kind: 'if', conditions: [{ left: place, right: loop.extent }], body: inner }]
     return { ...loop, variable: outer, extent: ceilDivide(loop.extent, columns), body: guarded }
   }
 
@@ -155,7 +182,8 @@ class Cooperation {
    * barriers and read nothing that nobody wrote; only their results are not stored.
    */
   #placeRow(stmt: Stmt, loop: Loop, rows: RowSpread): Stmt {
-    if (!this.#rowExtent || !equalIndex(loop.extent, this.#rowExtent)) this.#fail(`'${loop.variable}' runs over other rows`)
+    if (!this.#rowExtent || !equalIndex(loop.extent, this.#rowExtent))
+      this.#fail(`'${loop.variable}' runs over other rows`)
     const exact = this.#row(rows)
     const last = addIndex(loop.extent, -1)
     const clamped = substitution(new Map([[loop.variable, minIndex(exact, last)]]))
@@ -176,12 +204,24 @@ class Cooperation {
         case 'for':
           return [{ ...part, extent: at(part.extent, clamped) }]
         case 'if':
-          return [{ ...part, conditions: part.conditions.map(({ left, right }) => ({ left: at(left, clamped), right: at(right, clamped) })) }]
+          return [
+            {
+              ...part,
+              conditions: part.conditions.map(({ left, right }) => ({
+                left: at(left, clamped),
+                right: at(right, clamped),
+              })),
+            },
+          ]
         case 'let':
           return [{ ...part, value: value(part.value) }]
         case 'store': {
           const local = this.#locals.has(part.buffer)
-          const store = { ...part, value: value(part.value), indices: part.indices.map((index) => at(index, local ? ownRow : stored)) }
+          const store = {
+            ...part,
+            value: value(part.value),
+            indices: part.indices.map((index) => at(index, local ? ownRow : stored)),
+          }
           return local ? [store] : [{ kind: 'if', conditions: [{ left: exact, right: loop.extent }], body: [store] }]
         }
         case 'barrier':
@@ -219,7 +259,9 @@ class Cooperation {
       }))
       while (level.length > 1) {
         const half = level.length / 2
-        level = level.slice(0, half).map((low, place) => ({ kind: 'apply', word, args: [low, level[place + half] as Expr], lanes: 1 }))
+        level = level
+          .slice(0, half)
+          .map((low, place) => ({ kind: 'apply', word, args: [low, level[place + half] as Expr], lanes: 1 }))
       }
       this.#usesTree = true
       return [put, { ...stmt, value: level[0] as Expr }]

@@ -3,7 +3,17 @@
 // They must not know a shading language.
 
 import { InternalError } from '../diagnostic.ts'
-import { addIndex, ceilDivide, constantOf, exprMentions, indexMentions, minIndex, scaleIndex, subtractIndex, variable } from './index.ts'
+import {
+  addIndex,
+  ceilDivide,
+  constantOf,
+  exprMentions,
+  indexMentions,
+  minIndex,
+  scaleIndex,
+  subtractIndex,
+  variable,
+} from './index.ts'
 import type { Buffer, Condition, Expr, Kernel, Loop, Stmt } from './ir.ts'
 import { applyDirective, printDirective } from './directives.ts'
 import type { Directive } from './directives.ts'
@@ -112,7 +122,13 @@ function spread(kernel: Kernel, directive: Spread): Kernel {
     if (!isLoop(stmt, name)) return [stmt]
     const body = stmt.body.map((part) => mapStmt(part, rewriter))
     const guarded = divides(stmt, factor) ? body : guardInside(body, { left: place, right: stmt.extent })
-    const local: Stmt = { kind: 'for', variable: inner, extent: { constant: factor, terms: [] }, binding: 'local', body: guarded }
+    const local: Stmt = {
+      kind: 'for',
+      variable: inner,
+      extent: { constant: factor, terms: [] },
+      binding: 'local',
+      body: guarded,
+    }
     return [{ ...stmt, variable: outer, extent: ceilDivide(stmt.extent, factor), binding, body: [local] }]
   }
   return withBody(kernel, mapBlocks(kernel.body, change))
@@ -128,7 +144,14 @@ function block(kernel: Kernel, directive: Block): Kernel {
     const body = stmt.body.map((part) => mapStmt(part, rewriter))
     const rest = subtractIndex(stmt.extent, scaleIndex(variable(outer), factor))
     const extent = divides(stmt, factor) ? { constant: factor, terms: [] } : minIndex(factor, rest)
-    return [{ ...stmt, variable: outer, extent: ceilDivide(stmt.extent, factor), body: [{ ...stmt, variable: inner, extent, body }] }]
+    return [
+      {
+        ...stmt,
+        variable: outer,
+        extent: ceilDivide(stmt.extent, factor),
+        body: [{ ...stmt, variable: inner, extent, body }],
+      },
+    ]
   }
   return withBody(kernel, mapBlocks(kernel.body, change))
 }
@@ -159,14 +182,18 @@ function findMultiplyAdd(body: readonly Stmt[], accumulator: string, operand: 0 
 type MultiplyAdd = Extract<Stmt, { kind: 'store' }> & { readonly value: Extract<Expr, { kind: 'apply' }> }
 
 function isMultiplyAdd(stmt: Stmt, accumulator: string): stmt is MultiplyAdd {
-  return stmt.kind === 'store' && stmt.buffer === accumulator && stmt.value.kind === 'apply' && stmt.value.word === 'fma'
+  return (
+    stmt.kind === 'store' && stmt.buffer === accumulator && stmt.value.kind === 'apply' && stmt.value.word === 'fma'
+  )
 }
 
 function share(kernel: Kernel, directive: Share): Kernel {
   const { into, accumulator, operand, at, own, chain, other, fast } = directive
   const loops = findMultiplyAdd(kernel.body, accumulator, operand)?.loops ?? []
   const extentOf = (name: string): number => {
-    const loop = loops.find((candidate) => candidate.variable === name) ?? refuse(kernel, directive, `'${name}' is not a loop around it`)
+    const loop =
+      loops.find((candidate) => candidate.variable === name) ??
+      refuse(kernel, directive, `'${name}' is not a loop around it`)
     return constantOf(loop.extent) ?? refuse(kernel, directive, `'${name}' has no constant extent`)
   }
   const [copies, locals, others] = [extentOf(own.outer), extentOf(own.local), extentOf(other)]
@@ -192,11 +219,14 @@ function share(kernel: Kernel, directive: Share): Kernel {
     const found = isLoop(stmt, at) ? findMultiplyAdd(stmt.body, accumulator, operand) : undefined
     if (!found || !isLoop(stmt)) return [stmt]
     staged = true
-    const steps = found.loops.find((loop) => loop.variable === chain) ?? refuse(kernel, directive, `'${chain}' is not inside '${at}'`)
+    const steps =
+      found.loops.find((loop) => loop.variable === chain) ??
+      refuse(kernel, directive, `'${chain}' is not inside '${at}'`)
     const inside = new Set(found.loops.map((loop) => loop.variable))
     const allowed = new Set([own.outer, chain])
     for (const name of [...inside, other]) {
-      if (!allowed.has(name) && exprMentions(found.expr, name)) refuse(kernel, directive, `the operand also varies along '${name}'`)
+      if (!allowed.has(name) && exprMentions(found.expr, name))
+        refuse(kernel, directive, `the operand also varies along '${name}'`)
     }
     const copy = `${into}_${own.outer}`
     const rename = substitution(
@@ -205,7 +235,8 @@ function share(kernel: Kernel, directive: Share): Kernel {
         [chain, variable(other)],
       ]),
     )
-    const about = ({ left, right }: Condition, name: string): boolean => indexMentions(left, name) || indexMentions(right, name)
+    const about = ({ left, right }: Condition, name: string): boolean =>
+      indexMentions(left, name) || indexMentions(right, name)
     const conditions = found.conditions
       .filter((condition) => [own.outer, own.local, chain].some((name) => about(condition, name)))
       .filter((condition) => ![...inside, other].some((name) => !allowed.has(name) && about(condition, name)))
@@ -221,7 +252,10 @@ function share(kernel: Kernel, directive: Share): Kernel {
             // Exactly one of these holds where a guard fails: the i-th fails while those before it hold.
             ...conditions.map((condition, index): Stmt => ({
               kind: 'if',
-              conditions: [...conditions.slice(0, index), { left: addIndex(condition.right, -1), right: condition.left }],
+              conditions: [
+                ...conditions.slice(0, index),
+                { left: addIndex(condition.right, -1), right: condition.left },
+              ],
               body: [zero],
             })),
           ]
@@ -235,7 +269,12 @@ function share(kernel: Kernel, directive: Share): Kernel {
     const replaced = mapBlocks(stmt.body, (part) => {
       if (!isMultiplyAdd(part, accumulator)) return [part]
       const load: Expr = { kind: 'load', buffer: into, indices: places(own.outer, chain), type: 'f32', lanes: 1 }
-      return [{ ...part, value: { ...part.value, args: part.value.args.map((arg, index) => (index === operand ? load : arg)) } }]
+      return [
+        {
+          ...part,
+          value: { ...part.value, args: part.value.args.map((arg, index) => (index === operand ? load : arg)) },
+        },
+      ]
     })
     const met = stmt.body.some((part) => part.kind === 'barrier')
     const barrier: Stmt = { kind: 'barrier' }

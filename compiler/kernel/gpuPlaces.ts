@@ -4,7 +4,7 @@
 import { constantOf, divideIndex, indexMentions, strideOf, subtractIndex, variable } from './index.ts'
 import type { Index } from './index.ts'
 import type { Buffer, Expr, Kernel, Stmt } from './ir.ts'
-import { denseDims } from './ir.ts'
+import { bufferElements, denseDims } from './ir.ts'
 import { mapStmt, mapBlocks, visitExprs, visitStmts } from './rewrite.ts'
 
 export interface Invocations {
@@ -53,20 +53,29 @@ export function accessesOf(body: readonly Stmt[], visit: (access: Access, kind: 
   })
 }
 
-/** Moves registers that a loop's variable picks from to private arrays. */
+/** Most elements that an invocation keeps under names of their own. */
+const NAMED = 16
+
+/** Registers that a loop's variable picks from become private arrays; small arrays of constant places, registers. */
 export function settleRegisters(kernel: Kernel): Kernel {
   const varying = new Set<string>()
   accessesOf(kernel.body, ({ buffer, indices }) => {
     if (indices.some((index) => constantOf(index) === undefined)) varying.add(buffer)
   })
-  const locals = kernel.locals.map(
-    (buffer): Buffer => (buffer.space === 'register' && varying.has(buffer.name) ? { ...buffer, space: 'scratch' } : buffer),
-  )
+  const locals = kernel.locals.map((buffer): Buffer => {
+    if (buffer.space === 'register' && varying.has(buffer.name)) return { ...buffer, space: 'scratch' }
+    const named = buffer.space === 'scratch' && !varying.has(buffer.name) && bufferElements(buffer) <= NAMED
+    return named ? { ...buffer, space: 'register' } : buffer
+  })
   return { ...kernel, locals }
 }
 
 /** The place of each dimension when only one invocation touches an element; undefined where others do. */
-function privateDims(accesses: readonly (readonly Index[])[], rank: number, on: Invocations): ('row' | 'column' | 'kept')[] | undefined {
+function privateDims(
+  accesses: readonly (readonly Index[])[],
+  rank: number,
+  on: Invocations,
+): ('row' | 'column' | 'kept')[] | undefined {
   const { isColumn, isRow } = ownership(on)
   const dims = Array.from({ length: rank }, (_, place) => {
     const all = (test: (index: Index) => boolean): boolean =>
@@ -74,14 +83,19 @@ function privateDims(accesses: readonly (readonly Index[])[], rank: number, on: 
     if (isRow && all(isRow)) return 'row'
     return all(isColumn) ? 'column' : 'kept'
   })
-  const free = (name: string): boolean => accesses.every((indices) => !indices.some((index) => indexMentions(index, name)))
+  const free = (name: string): boolean =>
+    accesses.every((indices) => !indices.some((index) => indexMentions(index, name)))
   const rowFits = !on.rows || dims.includes('row') || free(on.rows.inner)
   const columnFits = dims.includes('column') || free(on.column)
   return rowFits && columnFits ? dims : undefined
 }
 
 /** Moves every local buffer of a kernel to where it can be; rewrites accesses to buffers that lose a dimension. */
-export function placeBuffers(kernel: Kernel, body: readonly Stmt[], on: Invocations): { locals: Buffer[]; body: Stmt[] } {
+export function placeBuffers(
+  kernel: Kernel,
+  body: readonly Stmt[],
+  on: Invocations,
+): { locals: Buffer[]; body: Stmt[] } {
   const accesses = new Map(kernel.locals.map((buffer): [string, (readonly Index[])[]] => [buffer.name, []]))
   accessesOf(body, ({ buffer, indices }) => accesses.get(buffer)?.push(indices))
   const kept = new Map<string, readonly ('row' | 'column' | 'kept')[]>()
@@ -97,7 +111,8 @@ export function placeBuffers(kernel: Kernel, body: readonly Stmt[], on: Invocati
     }
     const { isRow } = ownership(on)
     const sizes = buffer.dims.map((dim, place) => {
-      const rows = isRow !== undefined && (accesses.get(buffer.name) ?? []).every((indices) => isRow(indices[place] as Index))
+      const rows =
+        isRow !== undefined && (accesses.get(buffer.name) ?? []).every((indices) => isRow(indices[place] as Index))
       return rows ? Math.min(dim.size, on.rows?.size ?? dim.size) : dim.size
     })
     return { ...buffer, space: 'workgroup', dims: denseDims(sizes) }
@@ -110,7 +125,8 @@ export function placeBuffers(kernel: Kernel, body: readonly Stmt[], on: Invocati
       return [dims[place] === 'column' ? divideIndex(subtractIndex(index, variable(on.column)), on.columns) : index]
     })
   }
-  const load = (expr: Expr): Expr => (expr.kind === 'load' ? { ...expr, indices: within(expr.buffer, expr.indices) } : expr)
+  const load = (expr: Expr): Expr =>
+    expr.kind === 'load' ? { ...expr, indices: within(expr.buffer, expr.indices) } : expr
   const rewritten = mapBlocks(body, (stmt) => {
     if (stmt.kind === 'let' || stmt.kind === 'store') {
       const changed = mapStmt(stmt, { expr: load })

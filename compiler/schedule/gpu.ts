@@ -13,9 +13,11 @@ import type { Kernel } from '../kernel/ir.ts'
 import { lowerKernel } from '../kernel/vectorise.ts'
 import { contractionDirectives, pointDirectives } from './gpuContraction.ts'
 import { columnDirectives, elementDirectives, rowDirectives, slotsOf, streamDirectives } from './gpuRows.ts'
+import type { Slots } from './gpuRows.ts'
 import type { GpuProfile } from './gpuProfile.ts'
 import { nestProfile } from './gpuProfile.ts'
 import type { LoweredRegion } from './lowering.ts'
+import type { RegionKind } from './regions.ts'
 import { scheduleFunction } from './schedule.ts'
 
 export interface GpuRegion extends Omit<LoweredRegion, 'directives'> {
@@ -38,34 +40,39 @@ export function workgroupBytes(kernel: Kernel): number {
  * @throws InternalError when none does
  */
 export function gpuRegion(lowered: LoweredRegion, profile: GpuProfile): GpuRegion {
-  for (const directives of candidates(lowered, profile)) {
+  for (const directives of candidates[lowered.region.kind](lowered, slotsOf(lowered), profile)) {
     const scheduled = applyGpuDirectives(lowered.nest, directives)
-    if (workgroupBytes(scheduled) <= profile.limits.workgroupBytes) return { ...lowered, directives, kernel: settleRegisters(lowerKernel(scheduled)) }
+    if (workgroupBytes(scheduled) <= profile.limits.workgroupBytes)
+      return { ...lowered, directives, kernel: settleRegisters(lowerKernel(scheduled)) }
   }
-  throw new InternalError(`kernel ${lowered.nest.name}: no schedule fits ${profile.limits.workgroupBytes} bytes of workgroup memory`)
+  throw new InternalError(
+    `kernel ${lowered.nest.name}: no schedule fits ${profile.limits.workgroupBytes} bytes of workgroup memory`,
+  )
 }
 
 /** Rows of a block that a workgroup may take, most first. */
 const rowCounts = [16, 8, 4, 2, 1]
 
-function* candidates(lowered: LoweredRegion, profile: GpuProfile): Generator<readonly GpuDirective[]> {
-  const { nest, region } = lowered
-  const slots = slotsOf(lowered)
-  switch (region.kind) {
-    case 'contraction':
-      yield contractionDirectives(nest, profile) ?? pointDirectives(nest)
-      return
-    case 'rows':
-      yield elementDirectives(nest, slots) ?? rowDirectives(nest, slots) ?? pointDirectives(nest)
-      return
-    case 'columns':
-    case 'scatter':
-      yield columnDirectives(nest, lowered.directives, slots) ?? pointDirectives(nest)
-      return
-    case 'softmax':
-    case 'stream':
-      for (const rows of rowCounts) {
-        if (rows * slots.extent <= profile.limits.invocations) yield streamDirectives(nest, slots, rows)
-      }
-  }
+type Candidates = (lowered: LoweredRegion, slots: Slots, profile: GpuProfile) => Iterable<readonly GpuDirective[]>
+
+const rows: Candidates = ({ nest }, slots) => [
+  elementDirectives(nest, slots) ?? rowDirectives(nest, slots) ?? pointDirectives(nest),
+]
+const columns: Candidates = ({ nest, directives }, slots) => [
+  columnDirectives(nest, directives, slots) ?? pointDirectives(nest),
+]
+const streams: Candidates = function* ({ nest }, slots, { limits }) {
+  for (const count of rowCounts)
+    if (count * slots.extent <= limits.invocations) yield streamDirectives(nest, slots, count)
+}
+
+/** Directive lists of a region, best first. */
+const candidates: Record<RegionKind, Candidates> = {
+  contraction: ({ nest }, _, profile) => [contractionDirectives(nest, profile) ?? pointDirectives(nest)],
+  rows,
+  softmaxRows: rows,
+  columns,
+  scatter: columns,
+  softmax: streams,
+  stream: streams,
 }

@@ -20,7 +20,10 @@ export function perfectChain(body: readonly Stmt[]): { loops: Loop[]; inner: rea
 
 /** The largest number of iterations of a loop whose extent depends on sizes alone. */
 export function mostIterations(kernel: Kernel, loop: Loop): number | undefined {
-  return upperBound(loop.extent, new Map(kernel.sizes.map((size): [string, Range] => [size.name, { low: 1, high: size.bound }])))
+  return upperBound(
+    loop.extent,
+    new Map(kernel.sizes.map((size): [string, Range] => [size.name, { low: 1, high: size.bound }])),
+  )
 }
 
 /** Directives for `grid… { n { m… { clear; chain; store } } }`; undefined for a nest of another shape. */
@@ -32,7 +35,13 @@ export function contractionDirectives(kernel: Kernel, profile: GpuProfile): GpuD
   if (!n || !m || n === m || clear?.kind !== 'store' || chain?.kind !== 'for' || after.length !== 1) return undefined
   const steps = perfectChain([chain])
   const update = steps.inner[0]
-  if (steps.inner.length !== 1 || update?.kind !== 'store' || update.value.kind !== 'apply' || update.value.word !== 'fma') return undefined
+  if (
+    steps.inner.length !== 1 ||
+    update?.kind !== 'store' ||
+    update.value.kind !== 'apply' ||
+    update.value.word !== 'fma'
+  )
+    return undefined
   const [left, right] = update.value.args as [Expr, Expr]
   const along = (expr: Expr, name: string): boolean => exprMentions(expr, name)
   const columnOperand = along(right, n.variable) && !along(right, m.variable) ? 1 : 0
@@ -46,7 +55,12 @@ export function contractionDirectives(kernel: Kernel, profile: GpuProfile): GpuD
   const { invocations, registers, depth } = profile.contraction
   const held = (extent: number): number => Math.max(1, Math.min(registers, Math.ceil(extent / invocations)))
   const between = parallel.slice(1, -1).map((loop) => loop.variable)
-  const names = (loop: Loop) => ({ block: `${loop.variable}b`, inside: `${loop.variable}i`, held: `${loop.variable}r`, local: `${loop.variable}t` })
+  const names = (loop: Loop) => ({
+    block: `${loop.variable}b`,
+    inside: `${loop.variable}i`,
+    held: `${loop.variable}r`,
+    local: `${loop.variable}t`,
+  })
   const [N, M] = [names(n), names(m)]
   const cut = (loop: Loop, name: typeof N, extent: number): GpuDirective[] => [
     { do: 'split', loop: loop.variable, factor: invocations * held(extent), outer: name.block, inner: name.inside },
@@ -69,7 +83,10 @@ export function contractionDirectives(kernel: Kernel, profile: GpuProfile): GpuD
     { do: 'distribute', loop: N.held },
     { do: 'distribute', loop: M.held },
     { do: 'block', loop: last.variable, factor: Math.min(depth, invocations), outer: blocks, inner: step },
-    { do: 'reorder', loops: [M.held, N.held, ...chainLoops].toSorted((a, b) => rank(a, chainLoops) - rank(b, chainLoops)) },
+    {
+      do: 'reorder',
+      loops: [M.held, N.held, ...chainLoops].toSorted((a, b) => rank(a, chainLoops) - rank(b, chainLoops)),
+    },
     share(0),
     share(1),
     { do: 'unguard', buffer: accumulator },
@@ -98,6 +115,13 @@ export function pointDirectives(kernel: Kernel): GpuDirective[] {
   const factor = Math.min(pointInvocations, constantOf(last.extent) ?? pointInvocations)
   return [
     ...free.slice(0, -1).map((loop): GpuDirective => ({ do: 'bind', loop: loop.variable, binding: 'grid' })),
-    { do: 'spread', loop: last.variable, factor, outer: `${last.variable}b`, inner: `${last.variable}t`, binding: 'grid' },
+    {
+      do: 'spread',
+      loop: last.variable,
+      factor,
+      outer: `${last.variable}b`,
+      inner: `${last.variable}t`,
+      binding: 'grid',
+    },
   ]
 }

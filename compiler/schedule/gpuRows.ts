@@ -48,7 +48,14 @@ export function elementDirectives(kernel: Kernel, slots: Slots): GpuDirective[] 
   const element = loops[slot] as Loop
   return [
     ...grid(outer),
-    { do: 'spread', loop: group.variable, factor: groupsAtOnce, outer: steps, inner: local, binding: depends ? 'serial' : 'grid' },
+    {
+      do: 'spread',
+      loop: group.variable,
+      factor: groupsAtOnce,
+      outer: steps,
+      inner: local,
+      binding: depends ? 'serial' : 'grid',
+    },
     // A grid's extents are fixed before it starts; what depends on it becomes a loop of each invocation.
     ...(depends ? [{ do: 'reorder', loops: [local, element.variable, steps] } as const] : []),
     { do: 'bind', loop: element.variable, binding: 'local' },
@@ -63,9 +70,15 @@ export function rowDirectives(kernel: Kernel, slots: Slots): GpuDirective[] | un
 }
 
 /** Neighbouring columns: an invocation each. */
-export function columnDirectives(kernel: Kernel, directives: readonly Directive[], slots: Slots): GpuDirective[] | undefined {
+export function columnDirectives(
+  kernel: Kernel,
+  directives: readonly Directive[],
+  slots: Slots,
+): GpuDirective[] | undefined {
   if (slots.names.length === 0) return undefined
-  const unrolled = new Set(directives.flatMap((one) => (one.do === 'bind' && one.binding === 'unroll' ? [one.loop] : [])))
+  const unrolled = new Set(
+    directives.flatMap((one) => (one.do === 'bind' && one.binding === 'unroll' ? [one.loop] : [])),
+  )
   const small: string[] = []
   visitStmts(kernel.body, (stmt) => {
     if (stmt.kind === 'for' && unrolled.has(stmt.variable) && !holdsLoops(stmt.body, slots)) small.push(stmt.variable)
@@ -90,7 +103,8 @@ function holdsLoops(body: readonly Stmt[], slots: Slots): boolean {
  */
 export function streamDirectives(kernel: Kernel, slots: Slots, rows: number): GpuDirective[] {
   const { loops, inner } = perfectChain(kernel.body)
-  const extent = inner.find((stmt) => stmt.kind === 'for')?.extent ?? loops.find((loop) => loop.binding !== 'grid')?.extent
+  const extent =
+    inner.find((stmt) => stmt.kind === 'for')?.extent ?? loops.find((loop) => loop.binding !== 'grid')?.extent
   if (!extent) throw new InternalError(`kernel ${kernel.name}: a streamed nest has no loop over rows`)
   const found: string[] = []
   const strided: string[] = []

@@ -2,11 +2,11 @@
 // uses forward values computed again from the layer's input instead of kept ones. Which layers is the plan's decision.
 
 import { isOp, rootsOf, topological } from '../graph/node.ts'
-import type { Graph, GraphFunction, Node } from '../graph/node.ts'
+import type { Graph, Node } from '../graph/node.ts'
 import { functionNamed } from './pass.ts'
 import type { Pass } from './pass.ts'
 import { builderAfter, Copier, remake } from './rebuild.ts'
-import { lossSum, weightSum } from './states.ts'
+import { forwardRoots } from './states.ts'
 
 export type CheckpointedLayers = 'none' | 'every' | ReadonlySet<number>
 
@@ -57,11 +57,6 @@ export function checkpointLayers(layers: CheckpointedLayers, name = 'accumulate'
 function describe(layers: CheckpointedLayers): string {
   if (layers === 'none') return 'no layer'
   return layers === 'every' ? 'every layer' : `layers ${[...layers].join(', ')}`
-}
-
-/** The forward pass of `accumulate` is what the loss and its weight need. */
-function forwardRoots(accumulate: GraphFunction): Node[] {
-  return accumulate.writes.filter(({ name }) => name === lossSum || name === weightSum).map(({ node }) => node)
 }
 
 /** Clones of forward nodes, by layer. */

@@ -1,6 +1,6 @@
 // The names under which training keeps its state, shared by the passes that write it and whoever reads it at run time.
 
-import type { Declaration, Graph, StoredLayout } from '../graph/node.ts'
+import type { Declaration, Graph, GraphFunction, Node, StoredLayout } from '../graph/node.ts'
 
 export const gradientOf = (name: string): string => `grad/${name}`
 /** Mean (`first`) and mean square (`second`) of a parameter's gradient. */
@@ -32,4 +32,9 @@ export function zeroState(name: string, stored: StoredLayout, dtype: 'f32' | 'i3
 /** In the order of declaration, which is the order of every sum over them. */
 export function trainables(graph: Graph): Declaration[] {
   return [...graph.declarations.values()].filter((declaration) => declaration.role === 'trainable')
+}
+
+/** The forward pass of `accumulate` is what the loss and its weight need. */
+export function forwardRoots(accumulate: GraphFunction): Node[] {
+  return accumulate.writes.filter(({ name }) => name === lossSum || name === weightSum).map(({ node }) => node)
 }

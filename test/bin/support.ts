@@ -124,7 +124,10 @@ export async function heddle(dir: string, ...operands: string[]): Promise<Ran> {
   // Mocha may have loaded this file as CommonJS: the command line must come as it does for users, every module once.
   const { main } = await import('../../bin/heddle.ts')
   const written = { stdout: '', stderr: '' }
-  const originals = { stdout: process.stdout.write, stderr: process.stderr.write }
+  const originals = {
+    stdout: process.stdout.write.bind(process.stdout),
+    stderr: process.stderr.write.bind(process.stderr),
+  }
   const before = process.cwd()
   process.chdir(dir)
   for (const stream of ['stdout', 'stderr'] as const) {
@@ -148,7 +151,9 @@ export function startHeddle(
   ...operands: string[]
 ): { child: ChildProcessWithoutNullStreams; ended: Promise<Ran> } {
   const { HEDDLE_DEBUG: _debug, NODE_OPTIONS: _options, ...env } = process.env
-  const child = spawn(process.execPath, [script, ...operands], { cwd: dir, env, stdio: ['pipe', 'pipe', 'pipe'] })
+  // A process group of its own, as a shell gives it: Ctrl-C in a terminal reaches every process of the group.
+  const options = { cwd: dir, env, detached: true }
+  const child = spawn(process.execPath, [script, ...operands], { ...options, stdio: ['pipe', 'pipe', 'pipe'] })
   const written = { stdout: '', stderr: '' }
   child.stdout.setEncoding('utf8').on('data', (text: string) => (written.stdout += text))
   child.stderr.setEncoding('utf8').on('data', (text: string) => (written.stderr += text))

@@ -163,7 +163,7 @@ describe('heddle train', function () {
       })
       void ended.then(() => resolve())
     })
-    child.kill('SIGINT')
+    process.kill(-(child.pid as number), 'SIGINT')
     const { code, stdout, stderr } = await ended
     assert.equal(code, 130, stderr)
     const steps = eventsOf(stdout).filter(({ event }) => event === 'step').length

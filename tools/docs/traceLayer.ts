@@ -8,7 +8,6 @@ import { bindWellKnown } from '../../dsl/axes.ts'
 import { parameterScope } from '../../dsl/parameters.ts'
 import { operation, Trace, within } from '../../dsl/trace.ts'
 import { batch, seq } from '../../dsl/index.ts'
-import type { Tensor } from '../../dsl/index.ts'
 import { smallLayer } from './smallLayer.ts'
 
 /** One sequence of up to 128 positions; `names` gives the variable that a call initialises. */

@@ -68,7 +68,11 @@ function evaluate(index: Index, sizes: Readonly<Record<string, number>>): number
 }
 
 /** Workgroups to dispatch along x, y and z for these sizes: the shader skips those beyond the grid's end. */
-export function workgroupCounts(kernel: Kernel, sizes: Readonly<Record<string, number>>, limits: GpuLimits): [number, number, number] {
+export function workgroupCounts(
+  kernel: Kernel,
+  sizes: Readonly<Record<string, number>>,
+  limits: GpuLimits,
+): [number, number, number] {
   const points = gridOf(kernel).grid.reduce((product, loop) => product * evaluate(loop.extent, sizes), 1)
   const most = limits.workgroupsPerDimension
   const x = Math.min(points, most)
@@ -129,7 +133,12 @@ class ShaderPrinter {
       '',
     ]
     const declarations = this.#declarations()
-    return { entry, code: [...declarations, '', ...main].join('\n'), usesSizes: this.#kernel.sizes.length > 0, invocations }
+    return {
+      entry,
+      code: [...declarations, '', ...main].join('\n'),
+      usesSizes: this.#kernel.sizes.length > 0,
+      invocations,
+    }
   }
 
   get #updates(): boolean {
@@ -164,7 +173,8 @@ class ShaderPrinter {
     check(bytes('scratch') + bytes('register'), privateBytes, 'bytes of private memory')
     check(this.#kernel.arguments.length, storageBuffers, 'storage buffers')
     for (const { name, dtype } of this.#kernel.locals) {
-      if (dtype === 'f16' || dtype === 'bf16') throw this.#values.error(`${name} is ${dtype}, which exists in memory only`)
+      if (dtype === 'f16' || dtype === 'bf16')
+        throw this.#values.error(`${name} is ${dtype}, which exists in memory only`)
     }
   }
 
@@ -177,11 +187,14 @@ class ShaderPrinter {
     for (const [position, buffer] of this.#kernel.arguments.entries()) {
       const access = buffer.access === 'read' ? 'read' : 'read_write'
       const name = this.#names.of('buffer', buffer.name)
-      lines.push(`@group(0) @binding(${position + 1}) var<storage, ${access}> ${name}: array<${storedTypes[buffer.dtype]}>;`)
+      lines.push(
+        `@group(0) @binding(${position + 1}) var<storage, ${access}> ${name}: array<${storedTypes[buffer.dtype]}>;`,
+      )
     }
     for (const buffer of this.#kernel.locals) {
       if (buffer.space === 'argument') throw this.#values.error(`local buffer ${buffer.name} is in argument memory`)
-      if (buffer.space === 'workgroup') lines.push(`var<workgroup> ${this.#names.of('buffer', buffer.name)}: ${this.#arrayType(buffer)};`)
+      if (buffer.space === 'workgroup')
+        lines.push(`var<workgroup> ${this.#names.of('buffer', buffer.name)}: ${this.#arrayType(buffer)};`)
     }
     for (const [name, bits] of Object.entries(uncommon)) {
       if (this.#values.used.has(name)) lines.push(`var<private> ${name}: u32 = ${bits};`)
@@ -196,7 +209,8 @@ class ShaderPrinter {
 
   /** Variables of one invocation: an element each for registers, an array for scratch. */
   #privateLines(buffer: Buffer): string[] {
-    if (buffer.space === 'scratch') return [`  var ${this.#names.of('buffer', buffer.name)}: ${this.#arrayType(buffer)};`]
+    if (buffer.space === 'scratch')
+      return [`  var ${this.#names.of('buffer', buffer.name)}: ${this.#arrayType(buffer)};`]
     if (buffer.space !== 'register') return []
     const type = valueTypes[valueType(buffer.dtype)]
     // All places, so that a store that no load follows finds its variable as well.
@@ -240,7 +254,9 @@ class ShaderPrinter {
         return [indent + head, ...this.#block(stmt.body, `${indent}  `), `${indent}}`]
       }
       case 'if': {
-        const tests = stmt.conditions.map(({ left, right }) => `${this.#values.index(left)} < ${this.#values.index(right)}`)
+        const tests = stmt.conditions.map(
+          ({ left, right }) => `${this.#values.index(left)} < ${this.#values.index(right)}`,
+        )
         const head = tests.length === 0 ? '{' : `if (${tests.join(' && ')}) {`
         return [indent + head, ...this.#block(stmt.body, `${indent}  `), `${indent}}`]
       }

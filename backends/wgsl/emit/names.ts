@@ -15,7 +15,7 @@ const reserved = new Set(
   subroutine super target template this thread_local throw trait try type typedef typeid typename typeof union unless
   unorm unsafe unsized use using varying virtual volatile wgsl where with writeonly yield
   array atomic bool f16 f32 i32 u32 mat2x2 mat3x3 mat4x4 ptr sampler texture vec2 vec3 vec4 vec2f vec3f vec4f vec3u
-  abs bitcast fma max min round select sqrt unpack2x16float workgroupBarrier widen_f16 widen_bf16 infinity
+  abs bitcast fma max min round select sqrt unpack2x16float workgroupBarrier widen_f16 widen_bf16 least greatest infinity
   not_a_number sizes Sizes group groups local point points main`
     .split(/\s+/)
     .filter((word) => word !== ''),

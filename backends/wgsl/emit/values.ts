@@ -6,9 +6,9 @@ import { addIndex, constantOf, scaleIndex } from '../../../compiler/kernel/index
 import type { Atom, Index } from '../../../compiler/kernel/index.ts'
 import { lanesOf, typeOf, valueType } from '../../../compiler/kernel/ir.ts'
 import type { Buffer, Expr, Kernel, Stmt, ValueType } from '../../../compiler/kernel/ir.ts'
-import { printFloat } from '../../../compiler/kernel/print.ts'
 import type { Names } from './names.ts'
-import { fill, helpers, loads, stored, uncommon, words } from './words.ts'
+import { fill, helpersIn, loads, stored, uncommon, words } from './words.ts'
+import type { Template } from './words.ts'
 
 /** Prints the values of one kernel and notes which helpers they call. Everything unprintable is an InternalError. */
 export class ValuePrinter {
@@ -45,7 +45,8 @@ export class ValuePrinter {
 
   /** A whole number; memory beyond 2³¹ elements cannot be addressed here. */
   integer(value: number): string {
-    if (!Number.isInteger(value) || value < 0 || value > 0x7fffffff) throw this.error(`${value} does not fit into an i32`)
+    if (!Number.isInteger(value) || value < 0 || value > 0x7fffffff)
+      throw this.error(`${value} does not fit into an i32`)
     return String(value)
   }
 
@@ -82,7 +83,11 @@ export class ValuePrinter {
       case 'load':
         return this.#load(expr)
       case 'apply':
-        return fill(words[expr.word], expr.args.map((arg) => this.value(arg)), expr.bits)
+        return this.#fill(
+          words[expr.word],
+          expr.args.map((arg) => this.value(arg)),
+          expr.bits,
+        )
       case 'splat':
         return this.value(expr.value)
       case 'pack':
@@ -90,6 +95,11 @@ export class ValuePrinter {
       case 'tree':
         throw this.error(`a tree over ${expr.buffer}, which no schedule shared out`)
     }
+  }
+
+  #fill(template: Template, operands: readonly string[], bits?: number): string {
+    for (const name of helpersIn(template)) this.used.add(name)
+    return fill(template, operands, bits)
   }
 
   #constant(type: ValueType, value: number): string {
@@ -101,7 +111,9 @@ export class ValuePrinter {
     }
     if (Number.isNaN(value)) return this.#uncommon('not_a_number')
     if (!Number.isFinite(value)) return value > 0 ? this.#uncommon('infinity') : `(-${this.#uncommon('infinity')})`
-    const text = `${printFloat(Math.abs(value))}f`
+    // In full: the shortest text of the largest float32 lies above it, which WGSL refuses.
+    const digits = String(Math.abs(value))
+    const text = `${/[.e]/.test(digits) ? digits : `${digits}.0`}f`
     return value < 0 || Object.is(value, -0) ? `(-${text})` : text
   }
 
@@ -133,17 +145,17 @@ export class ValuePrinter {
     const buffer = this.buffer(load.buffer)
     if (buffer.space === 'register') return this.register(buffer, load.indices)
     const template = buffer.space === 'argument' ? loads[buffer.dtype] : '$1[$2]'
-    const helper = `widen_${buffer.dtype}`
-    if (buffer.space === 'argument' && helper in helpers) this.used.add(helper)
-    return fill(template, [this.#names.of('buffer', buffer.name), this.index(this.offset(buffer, load.indices))])
+    return this.#fill(template, [this.#names.of('buffer', buffer.name), this.index(this.offset(buffer, load.indices))])
   }
 
   /** A store as a WGSL statement. */
   store(store: Extract<Stmt, { kind: 'store' }>): string {
-    if (store.valid || store.lanes !== 1) throw this.error(`a vector store to ${store.buffer}, which this dialect has not`)
+    if (store.valid || store.lanes !== 1)
+      throw this.error(`a vector store to ${store.buffer}, which this dialect has not`)
     const buffer = this.buffer(store.buffer)
     const value = this.value(store.value)
-    if (typeOf(store.value) !== valueType(buffer.dtype)) throw this.error(`${typeOf(store.value)} stored in ${buffer.name}`)
+    if (typeOf(store.value) !== valueType(buffer.dtype))
+      throw this.error(`${typeOf(store.value)} stored in ${buffer.name}`)
     if (buffer.space === 'register') return `${this.register(buffer, store.indices)} = ${value};`
     const template = buffer.space === 'argument' ? stored[buffer.dtype] : '$1'
     if (template === undefined) throw this.error(`${buffer.name} is ${buffer.dtype}: only read`)

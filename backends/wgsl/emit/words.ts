@@ -9,7 +9,10 @@ export type Template = string
 export const valueTypes = { f32: 'f32', i32: 'i32', bool: 'bool' } as const satisfies Record<ValueType, string>
 
 /** What a storage buffer's array holds: 16-bit floats lie two to a word, the earlier one in the low half. */
-export const storedTypes = { f32: 'f32', i32: 'i32', bool: 'i32', f16: 'u32', bf16: 'u32' } as const satisfies Record<DType, string>
+export const storedTypes = { f32: 'f32', i32: 'i32', bool: 'i32', f16: 'u32', bf16: 'u32' } as const satisfies Record<
+  DType,
+  string
+>
 
 export const words = {
   add: '($1 + $2)',
@@ -21,8 +24,8 @@ export const words = {
   abs: 'abs($1)',
   sqrt: 'sqrt($1)',
   // Not `min` and `max`, which may return either operand when one is NaN: the second is promised.
-  min: 'select($2, $1, $1 < $2)',
-  max: 'select($2, $1, $1 > $2)',
+  min: 'least($1, $2)',
+  max: 'greatest($1, $2)',
   less: '($1 < $2)',
   lessEqual: '($1 <= $2)',
   equal: '($1 == $2)',
@@ -64,6 +67,8 @@ export const stored: Readonly<Partial<Record<DType, Template>>> = { f32: '$1', i
 
 /** Functions that the templates call, each printed only where it is used. */
 export const helpers: Readonly<Record<string, string>> = {
+  least: 'fn least(a: f32, b: f32) -> f32 {\n  return select(b, a, a < b);\n}',
+  greatest: 'fn greatest(a: f32, b: f32) -> f32 {\n  return select(b, a, a > b);\n}',
   widen_f16: 'fn widen_f16(word: u32, place: i32) -> f32 {\n  return unpack2x16float(word)[place & 1];\n}',
   widen_bf16:
     'fn widen_bf16(word: u32, place: i32) -> f32 {\n  return bitcast<f32>(select(word << 16u, word & 0xffff0000u, (place & 1) == 1));\n}',
@@ -74,5 +79,12 @@ export const uncommon = { infinity: '0x7f800000u', not_a_number: '0x7fc00000u' }
 
 /** Puts operands into a template. */
 export function fill(template: Template, operands: readonly string[], bits?: number): string {
-  return template.replace(/\$(\d|bits)/g, (_, hole: string) => (hole === 'bits' ? String(bits) : (operands[Number(hole) - 1] ?? '')))
+  return template.replace(/\$(\d|bits)/g, (_, hole: string) =>
+    hole === 'bits' ? String(bits) : (operands[Number(hole) - 1] ?? ''),
+  )
+}
+
+/** Names of the helpers that a template calls. */
+export function helpersIn(template: Template): string[] {
+  return Object.keys(helpers).filter((name) => template.startsWith(`${name}(`))
 }
