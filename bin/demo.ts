@@ -3,7 +3,7 @@
 
 import fs from 'node:fs'
 import { UserError } from '../compiler/diagnostic.ts'
-import { scoreAnswers } from '../apps/health/accuracy.ts'
+import { scoreAnswers, verdictOf } from '../apps/health/accuracy.ts'
 import type { Accuracy } from '../apps/health/accuracy.ts'
 import { loadRecipe } from '../train/loadRecipe.ts'
 import { completePrompts } from '../train/predict.ts'
@@ -90,19 +90,13 @@ async function answer(questions: readonly Question[], session: Session, model: I
   const prompts = questions.map(({ prompt }) => tokenizer.encode(prompt))
   const tokens = await completePrompts(session, prompts, size, { tokens: ANSWER_TOKENS, end })
   const completions = tokens.map((ids) => tokenizer.decode(ids).split('\n')[0]?.trim() ?? '')
-  const given = completions.map(verdictIn)
   return {
     ...scoreAnswers(
       questions.map((question) => question.answer),
-      given,
+      completions,
     ),
     completions,
   }
-}
-
-/** The last of the words that answers are made of: the records give the reason first. */
-function verdictIn(completion: string): string {
-  return completion.match(/\b(?:low|normal|high)\b/gi)?.at(-1) ?? ''
 }
 
 /** A question that was answered wrongly before and rightly after. */
@@ -115,7 +109,7 @@ function exampleOf(
   if (!before || !after) return undefined
   const changed = questions.findIndex(
     ({ answer: wanted }, index) =>
-      verdictIn(before[index] ?? '') !== wanted && verdictIn(after[index] ?? '') === wanted,
+      verdictOf(before[index] ?? '') !== wanted && verdictOf(after[index] ?? '') === wanted,
   )
   const chosen = Math.max(0, changed)
   const question = questions[chosen]

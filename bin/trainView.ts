@@ -9,6 +9,9 @@ import type { Interruption } from './interruption.ts'
 import { clock, exitCodes, mebibytes, shownPath } from './output.ts'
 import type { Output } from './output.ts'
 
+/** A log is read later: a line now and then is enough. */
+const LINE_MILLISECONDS = 1000
+
 /** Shows a run as it goes. */
 export class TrainView implements RunObserver {
   readonly #output: Output
@@ -17,6 +20,7 @@ export class TrainView implements RunObserver {
   #isDrawn = false
   #seconds = 0
   #tokens = 0
+  #saidAt = -Infinity
 
   constructor(output: Output, interruption: Interruption) {
     this.#output = output
@@ -84,7 +88,8 @@ export class TrainView implements RunObserver {
       if (!this.#isDrawn) this.#bar.start(total, 0, shown)
       this.#isDrawn = true
       this.#bar.update(figures.step, shown)
-    } else {
+    } else if (figures.step === total || performance.now() - this.#saidAt >= LINE_MILLISECONDS) {
+      this.#saidAt = performance.now()
       this.#output.say(
         `step ${figures.step}/${total}  loss ${shown.loss}  ${shown.rate} tokens/s  peak ${shown.peak} MiB  ${shown.left} left`,
       )

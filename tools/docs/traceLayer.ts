@@ -2,8 +2,7 @@
 // language model, for one value.
 
 import type { Place } from '../../compiler/diagnostic.ts'
-import { Provenance } from '../../compiler/graph/node.ts'
-import type { Graph } from '../../compiler/graph/node.ts'
+import type { Graph, Provenance } from '../../compiler/graph/node.ts'
 import { bindWellKnown } from '../../dsl/axes.ts'
 import { parameterScope } from '../../dsl/parameters.ts'
 import { operation, Trace, within } from '../../dsl/trace.ts'

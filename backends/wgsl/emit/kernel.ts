@@ -136,7 +136,7 @@ class ShaderPrinter {
     return {
       entry,
       code: [...declarations, '', ...main].join('\n'),
-      usesSizes: this.#kernel.sizes.length > 0,
+      usesSizes: this.#values.usesSizes,
       invocations,
     }
   }
@@ -180,7 +180,7 @@ class ShaderPrinter {
 
   #declarations(): string[] {
     const lines: string[] = []
-    if (this.#kernel.sizes.length > 0) {
+    if (this.#values.usesSizes) {
       const fields = this.#sizes.map((name) => `  ${this.#names.of('size', name)}: i32,`)
       lines.push('struct Sizes {', ...fields, '}', '', '@group(0) @binding(0) var<uniform> sizes: Sizes;')
     }

@@ -17,6 +17,7 @@ export class ValuePrinter {
   readonly #buffers: ReadonlyMap<string, Buffer>
   /** Names of helper functions and of uncommon constants that were printed. */
   readonly used = new Set<string>()
+  usesSizes = false
 
   constructor(kernel: Kernel, names: Names) {
     this.#kernel = kernel
@@ -55,6 +56,7 @@ export class ValuePrinter {
       case 'variable':
         return this.#names.of('variable', atom.name)
       case 'size':
+        this.usesSizes = true
         return `sizes.${this.#names.of('size', atom.name)}`
       // Indices are never negative where they are divided, so truncation is the floor.
       case 'div':

@@ -1,0 +1,116 @@
+// Says one thing after another wrongly (the sign of a derivative rule, a mask, the order of a reduction, a constant, a
+// guard of the scheduler) in a copy of the repository and looks whether a test notices. Exits with 1 when one does not.
+//
+//     node --import tsx tools/mutate.ts [--list] [--group NAME]… [--match TEXT] [--every N] [--minutes M] [--jobs N]
+//
+// --every N tries each Nth mutation of each file, --minutes M stops beginning new ones; both say what was left out.
+
+import { availableParallelism } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { equivalence, staleEquivalences } from './mutate/equivalent.ts'
+import { allMutations } from './mutate/groups.ts'
+import { idOf } from './mutate/mutation.ts'
+import type { Mutation } from './mutate/mutation.ts'
+import { Workspace } from './mutate/workspace.ts'
+
+const root = fileURLToPath(new URL('..', import.meta.url)).replace(/\/$/, '')
+
+function positive(text: string | undefined, otherwise: number): number {
+  const value = text === undefined ? otherwise : Number(text)
+  if (value > 0) return value
+  throw new Error(`${text} is no positive number`)
+}
+
+const { values: given } = parseArgs({
+  options: {
+    list: { type: 'boolean' },
+    group: { type: 'string', multiple: true },
+    match: { type: 'string' },
+    every: { type: 'string' },
+    minutes: { type: 'string' },
+    jobs: { type: 'string' },
+  },
+})
+
+function everyNth(mutations: readonly Mutation[], step: number): Mutation[] {
+  const seen = new Map<string, number>()
+  return mutations.filter(({ group, file }) => {
+    const place = seen.get(`${group} ${file}`) ?? 0
+    seen.set(`${group} ${file}`, place + 1)
+    return place % step === 0
+  })
+}
+
+function describe({ group, file, line, what }: Mutation): string {
+  return `${group.padEnd(12)} ${file}:${line}  ${what}`
+}
+
+/** The mutations of a copy of the repository that the options choose. */
+function choose(folder: string): Mutation[] {
+  const all = allMutations(folder)
+  const stale = staleEquivalences(all)
+  if (stale.length > 0) throw new Error(`equivalent.ts lists what is no longer there:\n  ${stale.join('\n  ')}`)
+  const { group: wanted, match } = given
+  const matching = all.filter((one) => (!wanted || wanted.includes(one.group)) && (!match || idOf(one).includes(match)))
+  if (matching.length === 0) throw new Error('nothing to mutate')
+  return everyNth(matching, Math.round(positive(given.every, 1)))
+}
+
+async function main(): Promise<number> {
+  if (given.list) {
+    const listed = choose(root)
+    for (const one of listed) console.log(describe(one))
+    console.log(`${listed.length} mutations`)
+    return 0
+  }
+  const deadline = performance.now() + positive(given.minutes, 24 * 60) * 60_000
+  const jobs = Math.round(positive(given.jobs, availableParallelism()))
+  const workspaces = [new Workspace(root)]
+  const [first] = workspaces as [Workspace]
+  try {
+    // In the copy, so that an edit of the checkout meanwhile moves nothing.
+    const chosen = choose(first.folder)
+    while (workspaces.length < Math.min(jobs, chosen.length)) workspaces.push(new Workspace(first))
+    return await tryAll(chosen, workspaces, deadline)
+  } finally {
+    for (const workspace of workspaces) workspace.remove()
+  }
+}
+
+async function tryAll(chosen: readonly Mutation[], workspaces: readonly Workspace[], deadline: number): Promise<number> {
+  // What fails without a mutation cannot notice one.
+  const suites = [...new Map(chosen.map(({ tests }) => [tests.join(' '), tests])).values()]
+  for (const tests of suites) {
+    const { isKilled, because, seconds } = await (workspaces[0] as Workspace).test(tests)
+    if (isKilled) throw new Error(`${tests.join(' ')} fails as the code is: ${because}`)
+    console.log(`passes as the code is (${seconds.toFixed(0)} s): ${tests.join(' ')}`)
+  }
+  const waiting = [...chosen]
+  const counts = { killed: 0, equivalent: 0, survived: [] as Mutation[] }
+  await Promise.all(
+    workspaces.map(async (workspace) => {
+      while (performance.now() < deadline) {
+        const mutation = waiting.shift()
+        if (!mutation) return
+        const reason = equivalence(mutation)
+        if (reason !== undefined) {
+          counts.equivalent++
+          console.log(`equivalent  ${describe(mutation)}\n            ${reason}`)
+          continue
+        }
+        const { isKilled, seconds, because } = await workspace.try(mutation)
+        if (isKilled) counts.killed++
+        else counts.survived.push(mutation)
+        const verdict = isKilled ? 'killed  ' : 'SURVIVED'
+        console.log(`${verdict} ${seconds.toFixed(1).padStart(5)} s  ${describe(mutation)}${isKilled ? `  [${because.slice(0, 60)}]` : ''}`)
+      }
+    }),
+  )
+  const { killed, equivalent, survived } = counts
+  console.log(`\n${killed} killed, ${survived.length} survived, ${equivalent} equivalent, ${waiting.length} not tried for lack of time`)
+  for (const one of survived) console.log(`survived: ${describe(one)}`)
+  return survived.length > 0 ? 1 : 0
+}
+
+process.exitCode = await main()
