@@ -3,7 +3,6 @@
 
 import { openSession } from '../backends/neon/driver/index.ts'
 import type { FrozenRange, Session, SessionOptions } from '../backends/neon/driver/index.ts'
-import type { ToolChain } from '../backends/neon/toolchain/index.ts'
 import { InternalError } from '../compiler/diagnostic.ts'
 import type { Program } from '../compiler/plan/program.ts'
 import { readTensorF32 } from '../formats/safetensors.ts'
@@ -24,20 +23,6 @@ export function frozenRanges(program: Program, binding: CheckpointBinding): Froz
 }
 
 /**
- * A terminal sends Ctrl-C to every process of its group, the compiled program included, which it would end in the middle
- * of the step that is to be saved. A signal that a shell ignores stays ignored in what it then becomes.
- */
-function deafToInterrupts(chain: ToolChain): ToolChain {
-  if (chain.name === 'wasm' || process.platform === 'win32') return chain
-  return {
-    ...chain,
-    describe: () => chain.describe(),
-    compile: (sources, options) => chain.compile(sources, options),
-    launcher: ['/bin/sh', '-c', 'trap "" INT; exec "$0" "$@"', ...chain.launcher],
-  }
-}
-
-/**
  * A session whose every value is set: adapters by their first values, trained parameters from the checkpoint.
  *
  * @throws UserError as `openSession` and `readTensorF32` state
@@ -45,11 +30,10 @@ function deafToInterrupts(chain: ToolChain): ToolChain {
 export async function openTraining(
   program: Program,
   binding: CheckpointBinding,
-  options: Omit<SessionOptions, 'frozen' | 'toolchain'> & { readonly toolchain: ToolChain },
+  options: Omit<SessionOptions, 'frozen'>,
 ): Promise<Session> {
   const session = await openSession(program, {
     ...options,
-    toolchain: deafToInterrupts(options.toolchain),
     frozen: frozenRanges(program, binding),
   })
   try {

@@ -27,7 +27,10 @@ export function lowerColumns(lowering: Lowering, region: Region): LoweredRegion 
   const extent = scope.extent(over)
   const directives: Directive[] = []
 
-  const rows = (along ? withoutAxes(layout, [along]) : []).map((axis) => ({ axis, ...declareLoop(scope, 'i', scope.extent(axis)) }))
+  const rows = (along ? withoutAxes(layout, [along]) : []).map((axis) => ({
+    axis,
+    ...declareLoop(scope, 'i', scope.extent(axis)),
+  }))
   const rowEnv = new Env(new Map(rows.map(({ axis, index }) => [axis, index])))
   const width = along ? lanes : 1
   const count = along ? ceilDivide(scope.extent(along), width) : { constant: 1, terms: [] }
@@ -52,7 +55,8 @@ export function lowerColumns(lowering: Lowering, region: Region): LoweredRegion 
     directives.push({ do: 'bind', loop: slot.name, binding: 'unroll' })
     return loop(slot.name, partials, body(slot.index))
   }
-  const clear = (buffer: string): Stmt => perSlot((slot) => [perLane(false, (lane) => store(buffer, [slot, lane], neutral))])
+  const clear = (buffer: string): Stmt =>
+    perSlot((slot) => [perLane(false, (lane) => store(buffer, [slot, lane], neutral))])
   const tree = (buffer: string): Stmt[] => {
     const stmts: Stmt[] = []
     for (let distance = partials / 2; distance >= 1; distance /= 2) {
@@ -77,7 +81,9 @@ export function lowerColumns(lowering: Lowering, region: Region): LoweredRegion 
       const place = addIndex(scaleIndex(block, reductionBlock), scaleIndex(group.index, partials), slot)
       const add = perLane(true, (lane, env) => {
         const value = scope.value(node.inputs[0] as Node, env.with([[over, place]]))
-        return storeBlock([store(part, [slot, lane], combine(load(part, [slot, lane]), value))], (prefix) => scope.fresh(prefix))
+        return storeBlock([store(part, [slot, lane], combine(load(part, [slot, lane]), value))], (prefix) =>
+          scope.fresh(prefix),
+        )
       })
       return guarded([{ left: place, right: extent }], [add])
     })

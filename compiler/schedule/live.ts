@@ -4,6 +4,8 @@
 import type { Axis } from '../graph/axis.ts'
 import { isMap, isOp } from '../graph/node.ts'
 import type { Node } from '../graph/node.ts'
+import { addIndex, constantIndex, divideIndex, minIndex, subtractIndex } from '../kernel/index.ts'
+import type { Index, Ranges } from '../kernel/index.ts'
 
 /** `low ≤ high` between positions along two axes: what a causal mask says. */
 export interface Ordered {
@@ -67,4 +69,38 @@ function meetOnDiagonal(a: Node, b: Node, { low, high }: Ordered): boolean {
   if (!isOp(a, 'rename') || a.inputs[0] !== b) return false
   const { from, to } = a.attrs
   return (from === low && to === high) || (from === high && to === low)
+}
+
+/** A block of rows, and the blocks of columns that it could walk. */
+export interface RowBlock {
+  readonly base: Index
+  readonly rows: number
+  readonly columns: number
+  readonly blocks: Index
+}
+
+export interface LiveBlocks {
+  readonly first: Index
+  readonly count: Index
+}
+
+/** The blocks of columns in which some row of the block meets what all of the values ask for. */
+export function liveBlocks(
+  conditions: readonly (readonly Ordered[])[],
+  parallel: Axis,
+  streamed: Axis,
+  { base, rows, columns, blocks }: RowBlock,
+  ranges: Ranges,
+): LiveBlocks {
+  const shared = (low: Axis, high: Axis): boolean =>
+    conditions.length > 0 && conditions.every((list) => list.some((one) => one.low === low && one.high === high))
+  if (shared(streamed, parallel)) {
+    const seen = addIndex(divideIndex(addIndex(base, rows - 1), columns, ranges), 1)
+    return { first: constantIndex(0), count: minIndex(blocks, seen) }
+  }
+  if (shared(parallel, streamed)) {
+    const first = divideIndex(base, columns, ranges)
+    return { first, count: subtractIndex(blocks, first) }
+  }
+  return { first: constantIndex(0), count: blocks }
 }

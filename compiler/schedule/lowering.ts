@@ -133,7 +133,8 @@ export class Lowering {
       if (this.isStored(node)) found.push(this.layout(node))
       if (this.isStored(node) && !members.has(node)) return true
       if (isOp(node, 'constant') || isOp(node, 'extent')) return true
-      if (!isOp(node, 'map') && !isOp(node, 'broadcast') && !isOp(node, 'barrier')) return members.has(node) && isOp(node, 'dot')
+      if (!isOp(node, 'map') && !isOp(node, 'broadcast') && !isOp(node, 'barrier'))
+        return members.has(node) && isOp(node, 'dot')
       return node.inputs.every(visit)
     }
     return nodes.every(visit) ? found : undefined

@@ -39,7 +39,11 @@ export function localValue(name: string, type: ValueType = 'f32'): Expr {
 }
 
 /** Declares a loop variable and tells the scope its range. */
-export function declareLoop(scope: KernelScope, prefix: string, extent: Index | number): { name: string; index: Index } {
+export function declareLoop(
+  scope: KernelScope,
+  prefix: string,
+  extent: Index | number,
+): { name: string; index: Index } {
   const name = scope.fresh(prefix)
   const range = rangeOf(asIndex(extent), scope.ranges)
   if (range) scope.ranges.set(name, { low: 0, high: Math.max(0, range.high - 1) })
@@ -105,7 +109,10 @@ export function runsAsLanes(body: readonly Stmt[], name: string): boolean {
   let guardedAlong = false
   const loads: Index[] = []
   visitStmts(body, (stmt) => {
-    if (stmt.kind === 'if') guardedAlong ||= stmt.conditions.some(({ left, right }) => indexMentions(left, name) || indexMentions(right, name))
+    if (stmt.kind === 'if')
+      guardedAlong ||= stmt.conditions.some(
+        ({ left, right }) => indexMentions(left, name) || indexMentions(right, name),
+      )
     if (stmt.kind !== 'store' && stmt.kind !== 'let') return
     if (stmt.kind === 'store') {
       const last = stmt.indices.length - 1

@@ -75,7 +75,11 @@ export function reduce(
     const locals = reductions.map(() => name('s'))
     return {
       stmts: reductions.map(({ word }, index) => {
-        return { kind: 'let', name: locals[index] as string, value: { kind: 'tree', word, buffer: parts[index] as string } }
+        return {
+          kind: 'let',
+          name: locals[index] as string,
+          value: { kind: 'tree', word, buffer: parts[index] as string },
+        }
       }),
       results: locals.map((local) => localValue(local)),
     }

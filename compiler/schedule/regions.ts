@@ -284,7 +284,8 @@ class Partitioner {
     for (const host of this.#regions) {
       if (host.kind !== 'stream' || !sameAxes(host.space, scores.axes) || !this.#canJoin(node, host)) continue
       const first = (host.nodes[0] as Node<'dot'>).attrs.over
-      if (first.length === over.length && first.every((axis, place) => axis === over[place])) return this.#join(node, host)
+      if (first.length === over.length && first.every((axis, place) => axis === over[place]))
+        return this.#join(node, host)
     }
     this.#open(node, 'stream', scores.axes)
   }

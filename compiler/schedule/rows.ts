@@ -53,7 +53,8 @@ class RowLowering {
     const rows = this.#layout.filter((axis) => !run.includes(axis))
     const loops = rows.map((axis) => ({ axis, ...declareLoop(this.#scope, 'i', this.#scope.extent(axis)) }))
     const env = new Env(new Map(loops.map(({ axis, index }) => [axis, index])))
-    const extent = run.length === 1 ? this.#scope.extent(last) : { constant: run.reduce((n, axis) => n * axis.size, 1), terms: [] }
+    const extent =
+      run.length === 1 ? this.#scope.extent(last) : { constant: run.reduce((n, axis) => n * axis.size, 1), terms: [] }
     const body = reduces ? this.#rowPasses(env, last, extent) : this.#flat(env, run, extent, rows.length === 0)
     return this.#finish(axisLoops(loops, this.#scope, body, 64))
   }
@@ -72,7 +73,8 @@ class RowLowering {
   /** Elementwise work alone: one loop, cut into pieces for threads when it is all there is. */
   #flat(env: Env, run: readonly Axis[], extent: Index, alone: boolean): Stmt[] {
     const fixed = constantOf(extent)
-    const leaf = (place: Index): Stmt => this.#storesOf(this.#region.nodes, env.withGroup(run, place, this.#scope.ranges))
+    const leaf = (place: Index): Stmt =>
+      this.#storesOf(this.#region.nodes, env.withGroup(run, place, this.#scope.ranges))
     if (alone && fixed !== undefined && fixed > reductionBlock) {
       const count = ceilDivide(extent, reductionBlock)
       const piece = declareLoop(this.#scope, 'c', count)
@@ -103,11 +105,14 @@ class RowLowering {
     const stmts: Stmt[] = []
     for (let pass = 0; pass <= last; pass++) {
       stmts.push(...this.#rowValues(perRow, pass, env))
-      const reductions = nodes.filter((node): node is ReductionNode => isReduction(node) && this.#pass(node) === pass + 1)
+      const reductions = nodes.filter(
+        (node): node is ReductionNode => isReduction(node) && this.#pass(node) === pass + 1,
+      )
       const outputs = nodes.filter(
         (node) => node.axes.includes(inner) && this.#lowering.isStored(node) && this.#pass(node) === pass,
       )
-      if (reductions.length > 0 || outputs.length > 0) stmts.push(...this.#onePass(env, inner, extent, reductions, outputs))
+      if (reductions.length > 0 || outputs.length > 0)
+        stmts.push(...this.#onePass(env, inner, extent, reductions, outputs))
     }
     return stmts
   }
@@ -120,18 +125,31 @@ class RowLowering {
       if (!isReduction(node)) {
         const name = this.#scope.fresh('s')
         const value = this.#scope.value(node, env)
-        stmts.push(...asStatements(storeBlock([store('', [], value)], (prefix) => this.#scope.fresh(prefix)), name))
-        this.#scope.inside.set(node, () => localValue(name, typeOf(value)))
+        stmts.push(
+          ...asStatements(
+            storeBlock([store('', [], value)], (prefix) => this.#scope.fresh(prefix)),
+            name,
+          ),
+        )
+        this.#scope.settle(node, localValue(name, typeOf(value)))
       }
       if (this.#lowering.isStored(node)) stmts.push(this.#scope.store(node, env, localNameOf(this.#scope, node, env)))
     }
     return stmts
   }
 
-  #onePass(env: Env, inner: Axis, extent: Index, reductions: readonly ReductionNode[], outputs: readonly Node[]): Stmt[] {
+  #onePass(
+    env: Env,
+    inner: Axis,
+    extent: Index,
+    reductions: readonly ReductionNode[],
+    outputs: readonly Node[],
+  ): Stmt[] {
     const scope = this.#scope
     const kinds = reductions.map((node) =>
-      isOp(node, 'sum') ? ({ word: 'add', start: 0 } as const) : ({ word: 'max', start: Number.NEGATIVE_INFINITY } as const),
+      isOp(node, 'sum')
+        ? ({ word: 'add', start: 0 } as const)
+        : ({ word: 'max', start: Number.NEGATIVE_INFINITY } as const),
     )
     const { stmts, results } = reduce(this.#construction, extent, inner.size, kinds, (place, take) => {
       const here = env.with([[inner, place]])
@@ -140,7 +158,7 @@ class RowLowering {
         ...outputs.map((node) => scope.store(node, here, scope.value(node, here))),
       ]
     })
-    for (const [index, node] of reductions.entries()) scope.inside.set(node, () => results[index] as Expr)
+    for (const [index, node] of reductions.entries()) scope.settle(node, results[index] as Expr)
     return stmts
   }
 }

@@ -44,7 +44,10 @@ export function lowerScatter(lowering: Lowering, region: Region): LoweredRegion 
     return [loop(vector.name, columnBlock / lanes, [loop(lane.name, lanes, inside)])]
   }
 
-  const counters = withoutAxes(index.axes, columns).map((axis) => ({ axis, ...declareLoop(scope, 'r', scope.extent(axis)) }))
+  const counters = withoutAxes(index.axes, columns).map((axis) => ({
+    axis,
+    ...declareLoop(scope, 'r', scope.extent(axis)),
+  }))
   const counted = outerEnv.with(counters.map(({ axis, index: at }) => [axis, at] as const))
   const adds = perColumn(along, counted, (here) => {
     const row = loadedIndex(scope.value(index, here), table.size)
@@ -54,16 +57,24 @@ export function lowerScatter(lowering: Lowering, region: Region): LoweredRegion 
     const value = exprScalars.add(load(stored.buffer, stored.indices), scope.value(updates, here))
     return storeBlock([{ ...stored, value }], name)
   })
-  const rows = counters.reduceRight<readonly Stmt[]>((rest, { axis, name: counter }) => [loop(counter, scope.extent(axis), rest)], adds)
+  const rows = counters.reduceRight<readonly Stmt[]>(
+    (rest, { axis, name: counter }) => [loop(counter, scope.extent(axis), rest)],
+    adds,
+  )
   const body = [...startOf(), ...rows]
   const inner = along ? [loop(block.name, ceilDivide(scope.extent(along), columnBlock), body, 'grid')] : body
-  const grid = outer.reduceRight<readonly Stmt[]>((rest, { axis, name: walk }) => [loop(walk, scope.extent(axis), rest, 'grid')], inner)
+  const grid = outer.reduceRight<readonly Stmt[]>(
+    (rest, { axis, name: walk }) => [loop(walk, scope.extent(axis), rest, 'grid')],
+    inner,
+  )
   return lowering.finish(region, scope, grid, directives)
 
   /** The base's values, unless they lie where the sums go. */
   function startOf(): Stmt[] {
     const target = scope.storage.target(node)
-    const inPlace = target !== undefined && (scope.storage.target(base) === target || (isOp(base, 'read') && base.attrs.name === target))
+    const inPlace =
+      target !== undefined &&
+      (scope.storage.target(base) === target || (isOp(base, 'read') && base.attrs.name === target))
     if (inPlace) {
       scope.noteRead(base)
       return []

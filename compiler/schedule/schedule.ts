@@ -75,7 +75,9 @@ function layouts(graph: Graph, { roots, targets }: WritePlan): (node: Node) => r
   const users = usersOf(nodes)
   for (const node of nodes.toReversed()) {
     if (chosen.has(node)) continue
-    const heirs = (users.get(node) ?? []).filter((user) => user.axes.length === node.axes.length && (isOp(user, 'map') || isOp(user, 'scatterAdd')))
+    const heirs = (users.get(node) ?? []).filter(
+      (user) => user.axes.length === node.axes.length && (isOp(user, 'map') || isOp(user, 'scatterAdd')),
+    )
     const heir = heirs.find((user) => chosen.has(user) && node.axes.every((axis) => user.axes.includes(axis)))
     const layout = heir && chosen.get(heir)
     if (layout) chosen.set(node, layout)

@@ -40,7 +40,10 @@ export class Env {
     for (const axis of gone) at.delete(axis)
     for (const [axis, index] of changes) at.set(axis, index)
     const touched = new Set([...gone, ...changes.map(([axis]) => axis)])
-    return new Env(at, this.groups.filter((group) => !group.axes.some((axis) => touched.has(axis))))
+    return new Env(
+      at,
+      this.groups.filter((group) => !group.axes.some((axis) => touched.has(axis))),
+    )
   }
 
   withGroup(axes: readonly Axis[], index: Index, ranges: ReadonlyMap<string, Range>): Env {
@@ -73,7 +76,14 @@ export interface Storage {
 
 type ViewOp = 'rename' | 'split' | 'merge' | 'pick' | 'broadcast' | 'barrier'
 
-export const viewOps: ReadonlySet<StructuralOp> = new Set<ViewOp>(['rename', 'split', 'merge', 'pick', 'broadcast', 'barrier'])
+export const viewOps: ReadonlySet<StructuralOp> = new Set<ViewOp>([
+  'rename',
+  'split',
+  'merge',
+  'pick',
+  'broadcast',
+  'barrier',
+])
 
 export class KernelScope {
   readonly storage: Storage
@@ -126,11 +136,17 @@ export class KernelScope {
   }
 
   /** An element of a value in memory. The same memory read and written is one `update` argument. */
-  #access(ref: ValueRef, axes: readonly Axis[], dtype: DType, env: Env, access: 'read' | 'write'): { buffer: string; indices: Index[] } {
+  #access(
+    ref: ValueRef,
+    axes: readonly Axis[],
+    dtype: DType,
+    env: Env,
+    access: 'read' | 'write',
+  ): { buffer: string; indices: Index[] } {
     const dims: Dimension[] = []
     const indices: Index[] = []
     let stride = axes.reduce((product, axis) => product * axis.size, 1)
-    for (let place = 0; place < axes.length; ) {
+    for (let place = 0; place < axes.length;) {
       const group = env.groups.find((run) => run.axes.every((axis, offset) => axes[place + offset] === axis))
       const run = group ? group.axes : axes.slice(place, place + 1)
       const count = run.reduce((product, axis) => product * axis.size, 1)
@@ -182,6 +198,12 @@ export class KernelScope {
     return { kind: 'load', ...place, type: valueType(dtype), lanes: 1 }
   }
 
+  /** From here on the node's value has a name; expressions made before spelled it out. */
+  settle(node: Node, value: Expr): void {
+    this.#memo.delete(node)
+    this.inside.set(node, () => value)
+  }
+
   /** The value of a node at a place. Equal nodes at equal places are one object, so that sharing survives. */
   value(node: Node, env: Env): Expr {
     const known = this.#memo.get(node)?.get(env)
@@ -216,10 +238,16 @@ export class KernelScope {
     if (isOp(node, 'map')) {
       const op = elementwiseOp(node.attrs.fn)
       if (!op) throw new InternalError(`no elementwise operation is called '${node.attrs.fn}'`)
-      return op.meaning(exprScalars, node.inputs.map((input) => this.value(input, env)))
+      return op.meaning(
+        exprScalars,
+        node.inputs.map((input) => this.value(input, env)),
+      )
     }
     if (isOp(node, 'random')) {
-      const flat = node.attrs.axes.reduce<Index>((sum, axis) => addIndex(scaleIndex(sum, axis.size), env.index(axis)), constantIndex(0))
+      const flat = node.attrs.axes.reduce<Index>(
+        (sum, axis) => addIndex(scaleIndex(sum, axis.size), env.index(axis)),
+        constantIndex(0),
+      )
       return randomUniform(exprScalars, this.value(operand(0), env), node.attrs.stream, { kind: 'index', index: flat })
     }
     if (isOp(node, 'gather')) {
@@ -229,7 +257,9 @@ export class KernelScope {
     if (isOp(node, 'stack')) {
       const place: Expr = { kind: 'index', index: env.index(node.attrs.axis) }
       const parts = node.inputs.map((input) => this.value(input, env))
-      return parts.reduceRight((rest, part, index) => choose(exprScalars.intEqual(place, exprScalars.int(index)), part, rest))
+      return parts.reduceRight((rest, part, index) =>
+        choose(exprScalars.intEqual(place, exprScalars.int(index)), part, rest),
+      )
     }
     return this.value(operand(0), viewEnv(node, env, this.ranges))
   }
@@ -240,7 +270,9 @@ export function viewEnv(node: Node, env: Env, ranges: ReadonlyMap<string, Range>
   if (isOp(node, 'rename')) return env.with([[node.attrs.from, env.index(node.attrs.to)]], [node.attrs.to])
   if (isOp(node, 'split')) {
     const { axis, into } = node.attrs
-    const group = env.groups.find((run) => run.axes.length === into.length && run.axes.every((part, place) => part === into[place]))
+    const group = env.groups.find(
+      (run) => run.axes.length === into.length && run.axes.every((part, place) => part === into[place]),
+    )
     const whole = group
       ? group.index
       : into.reduce<Index>((sum, part) => addIndex(scaleIndex(sum, part.size), env.index(part)), constantIndex(0))

@@ -52,7 +52,7 @@ export function tileOnlyValues(
       if (tiles.has(user)) return user.op === 'map'
       return scoresOf(user, tiles) === node && streams(user as Consumer, node, tiles, layout)
     })
-  for (let before = -1; before !== tiles.size; ) {
+  for (let before = -1; before !== tiles.size;) {
     before = tiles.size
     for (const node of tiles) if (!isUsedInTiles(node)) tiles.delete(node)
   }
@@ -74,7 +74,12 @@ export function scoresOf(node: Node, tiles: ReadonlySet<Node>): Node | undefined
 }
 
 /** Whether a streamed kernel can do the consumer's work on these scores. */
-function streams(consumer: Consumer, scores: Node, tiles: ReadonlySet<Node>, layout: (node: Node) => readonly Axis[]): boolean {
+function streams(
+  consumer: Consumer,
+  scores: Node,
+  tiles: ReadonlySet<Node>,
+  layout: (node: Node) => readonly Axis[],
+): boolean {
   const shape = streamShape(consumer, scores.axes)
   if (!shape) return false
   if (!tileDots(scores, tiles).every((dot) => crosses(dot, shape))) return false
@@ -105,7 +110,10 @@ function tileDots(scores: Node, tiles: ReadonlySet<Node>): Node[] {
 function crosses(dot: Node, { parallel, streamed }: StreamShape): boolean {
   const [x, y] = dot.inputs as [Node, Node]
   const alone = (rows: Node, columns: Node): boolean =>
-    rows.axes.includes(parallel) && !rows.axes.includes(streamed) && columns.axes.includes(streamed) && !columns.axes.includes(parallel)
+    rows.axes.includes(parallel) &&
+    !rows.axes.includes(streamed) &&
+    columns.axes.includes(streamed) &&
+    !columns.axes.includes(parallel)
   return alone(x, y) || alone(y, x)
 }
 

@@ -34,7 +34,10 @@ export function lowerSoftmaxRows(lowering: Lowering, region: Region): LoweredReg
   const base = scaleIndex(blocks.index, block)
   const count = minIndex(block, subtractIndex(extent, base))
   const weights = scope.local(name('e'), 'scratch', [bound]).name
-  const [largest, total] = [scope.local(name('largest'), 'scratch', [1]).name, scope.local(name('total'), 'scratch', [1]).name]
+  const [largest, total] = [
+    scope.local(name('largest'), 'scratch', [1]).name,
+    scope.local(name('total'), 'scratch', [1]).name,
+  ]
   const [old, sum] = [load(largest, [0]), load(total, [0])]
 
   const scored = reduce(construction, count, bound, [{ word: 'max', start: maskedScore }], (place, take) => {
@@ -63,7 +66,9 @@ export function lowerSoftmaxRows(lowering: Lowering, region: Region): LoweredReg
       const value = scope.value(values, here.with([[over, addIndex(base, key.index)]]))
       return store(sums.buffer, at, exprScalars.fma(load(weights, [key.index]), value, load(sums.buffer, at)))
     })
-    const scaled = sums.each((_, at) => store(sums.buffer, at, exprScalars.mul(load(sums.buffer, at), localValue(factor))))
+    const scaled = sums.each((_, at) =>
+      store(sums.buffer, at, exprScalars.mul(load(sums.buffer, at), localValue(factor))),
+    )
     step.push(...scaled, loop(key.name, count, chain))
   }
   const result = sums

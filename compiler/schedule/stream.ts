@@ -7,16 +7,16 @@ import { sameAxes } from '../graph/axis.ts'
 import type { Axis } from '../graph/axis.ts'
 import { isOp } from '../graph/node.ts'
 import type { Node } from '../graph/node.ts'
-import type { Directive } from '../kernel/directives.ts'
 import type { Expr, Stmt } from '../kernel/ir.ts'
-import { addIndex, ceilDivide, constantIndex, divideIndex, minIndex, scaleIndex, subtractIndex } from '../kernel/index.ts'
+import { addIndex, ceilDivide, constantIndex, minIndex, scaleIndex, subtractIndex } from '../kernel/index.ts'
 import type { Index } from '../kernel/index.ts'
 import { enter, isAlong, packing, walkRun, walksOver } from './contraction.ts'
-import { scoreConditions, valueConditions } from './live.ts'
-import type { Ordered } from './live.ts'
+import { liveBlocks, scoreConditions, valueConditions } from './live.ts'
+import type { LiveBlocks } from './live.ts'
 import type { LoweredRegion, Lowering } from './lowering.ts'
-import { declareLoop, guarded, load, localValue, loop, maskedScore, partials, slotDirectives, store } from './nest.ts'
-import { fill } from './reduction.ts'
+import { declareLoop, load, localValue, loop, maskedScore, partials, store } from './nest.ts'
+import { fill, walkGroups } from './reduction.ts'
+import type { Construction } from './reduction.ts'
 import type { Region } from './regions.ts'
 import { exprScalars, storeBlock } from './scalars.ts'
 import { streamShape } from './scores.ts'
@@ -45,7 +45,7 @@ class StreamLowering {
   readonly #lowering: Lowering
   readonly #region: Region
   readonly #scope: KernelScope
-  readonly #directives: Directive[] = []
+  readonly #construction: Construction
   readonly #softmax: boolean
   readonly #streamed: Axis
   readonly #outer: readonly Axis[]
@@ -62,6 +62,7 @@ class StreamLowering {
     this.#lowering = lowering
     this.#region = region
     this.#scope = new KernelScope(lowering.storageFor(region))
+    this.#construction = { scope: this.#scope, directives: [], lanes: lowering.profile.lanes }
     const first = region.nodes[0] as Node
     this.#softmax = region.kind === 'softmax'
     const shape = streamShape(first as Consumer, region.space)
@@ -80,10 +81,14 @@ class StreamLowering {
     const [a, b] = node.inputs as [Node, Node]
     const swapped = isOp(node, 'dot') && !this.#lowering.partition.isVirtual(a)
     const [scores, values] = swapped ? [b, a] : [a, b]
-    if (!this.#lowering.partition.isVirtual(scores)) throw new InternalError('a streamed contraction reads its scores through a view')
+    if (!this.#lowering.partition.isVirtual(scores))
+      throw new InternalError('a streamed contraction reads its scores through a view')
     const nAxes = this.#lowering.layout(node).filter((axis) => !this.#region.space.includes(axis))
     const bounds = nAxes.map((axis) => axis.size)
-    const buffer = this.#scope.local(this.#scope.fresh('o'), 'scratch', [this.#rows, bounds.reduce((n, size) => n * size, 1)]).name
+    const buffer = this.#scope.local(this.#scope.fresh('o'), 'scratch', [
+      this.#rows,
+      bounds.reduce((n, size) => n * size, 1),
+    ]).name
     return [{ node, scores, values, nAxes, buffer }]
   }
 
@@ -122,27 +127,18 @@ class StreamLowering {
       (rest, walk) => [loop(walk.name, walk.extent, rest, 'grid')],
       [loop(rowBlock.name, rowBlocks, [...before, ...stream, ...after], 'grid')],
     )
-    return this.#lowering.finish(this.#region, scope, grid, this.#directives)
+    return this.#lowering.finish(this.#region, scope, grid, this.#construction.directives)
   }
 
   /** Blocks of the streamed axis that some row of the block can see. */
-  #liveBlocks(blocks: Index, base: Index): { first: Index; count: Index } {
-    const all = { first: constantIndex(0), count: blocks }
-    const conditions = this.#accumulators.map((one) => (this.#softmax ? scoreConditions(one.scores) : valueConditions(one.scores)))
+  #liveBlocks(blocks: Index, base: Index): LiveBlocks {
+    const conditions = this.#accumulators.map((one) =>
+      this.#softmax ? scoreConditions(one.scores) : valueConditions(one.scores),
+    )
     const scores = this.#region.nodes.find((node) => isOp(node, 'logSumExp'))?.inputs[0]
     if (scores) conditions.push(scoreConditions(scores))
-    const shared = (low: Axis, high: Axis): boolean =>
-      conditions.every((list) => list.some((one: Ordered) => one.low === low && one.high === high))
-    if (conditions.length === 0 || this.#outer.includes(this.#streamed)) return all
-    if (shared(this.#streamed, this.#parallel)) {
-      const seen = addIndex(divideIndex(addIndex(base, this.#rows - 1), this.#columns, this.#scope.ranges), 1)
-      return { first: constantIndex(0), count: minIndex(blocks, seen) }
-    }
-    if (shared(this.#parallel, this.#streamed)) {
-      const first = divideIndex(base, this.#columns, this.#scope.ranges)
-      return { first, count: subtractIndex(blocks, first) }
-    }
-    return all
+    const tile = { base, rows: this.#rows, columns: this.#columns, blocks }
+    return liveBlocks(conditions, this.#parallel, this.#streamed, tile, this.#scope.ranges)
   }
 
   #rowLoop(count: Index, body: (row: Index) => Stmt[]): Stmt {
@@ -151,18 +147,8 @@ class StreamLowering {
   }
 
   /** Groups of 16 elements along a row in vectors. */
-  #columnLoop(count: Index, leaf: (column: Index, slot: Index) => Stmt): Stmt {
-    const groups = ceilDivide(count, partials)
-    const group = declareLoop(this.#scope, 'q', groups)
-    const slot = declareLoop(this.#scope, 'j', partials)
-    const column = addIndex(scaleIndex(group.index, partials), slot.index)
-    const inside = guarded([{ left: column, right: count }], [leaf(column, slot.index)])
-    this.#directives.push(...slotDirectives(inside, slot.name, this.#lowering.profile.lanes))
-    return loop(group.name, groups, [loop(slot.name, partials, inside)])
-  }
-
-  #fill(buffer: string, value: number): Stmt {
-    return fill({ scope: this.#scope, directives: this.#directives, lanes: this.#lowering.profile.lanes }, buffer, value)
+  #columnLoop(count: Index, leaf: (column: Index, slot: Index) => Stmt): Stmt[] {
+    return walkGroups(this.#construction, count, undefined, ceilDivide(count, partials), leaf)
   }
 
   #width(accumulator: Accumulator): number {
@@ -172,9 +158,11 @@ class StreamLowering {
   #start(rowCount: Index): Stmt[] {
     const { rows, scale, sum } = this.#running
     const clear = this.#accumulators.map((accumulator) =>
-      this.#rowLoop(rowCount, (row) => [
-        this.#columnLoop(constantIndex(this.#width(accumulator)), (column) => store(accumulator.buffer, [row, column], exprScalars.float(0))),
-      ]),
+      this.#rowLoop(rowCount, (row) =>
+        this.#columnLoop(constantIndex(this.#width(accumulator)), (column) =>
+          store(accumulator.buffer, [row, column], exprScalars.float(0)),
+        ),
+      ),
     )
     if (!this.#softmax) return clear
     this.#scope.local(rows, 'scratch', [this.#rows])
@@ -232,7 +220,7 @@ class StreamLowering {
       ...chain,
       store(buffer, [m.index, n.index], load(accumulator, [])),
     ]
-    this.#directives.push(
+    this.#construction.directives.push(
       ...tileDirectives(
         {
           accumulator,
@@ -245,7 +233,11 @@ class StreamLowering {
           kBound: kWalks.reduce((product, walk) => product * walk.bound, 1),
           between: [],
           transposes: isAlong(this.#lowering, vector, kWalks.at(-1)),
-          packBroadcast: packing(operands[vectorOperand === 1 ? 0 : 1], scope, isAlong(this.#lowering, broadcast, kWalks.at(-1))),
+          packBroadcast: packing(
+            operands[vectorOperand === 1 ? 0 : 1],
+            scope,
+            isAlong(this.#lowering, broadcast, kWalks.at(-1)),
+          ),
           grid: undefined,
         },
         this.#lowering.profile,
@@ -288,7 +280,10 @@ class StreamLowering {
       const scoreLeaf = this.#columnLoop(tile.columnCount, (column, slot) => {
         const value = this.#valueAt(scores, tile, row, column)
         return storeBlock(
-          [store(tileBuffer, [row, column], value), store(largest, [slot], exprScalars.max(value, load(largest, [slot])))],
+          [
+            store(tileBuffer, [row, column], value),
+            store(largest, [slot], exprScalars.max(value, load(largest, [slot]))),
+          ],
           name,
         )
       })
@@ -303,20 +298,24 @@ class StreamLowering {
         [store(scale, [row], math.exp(exprScalars, exprScalars.sub(load(rows, [row]), localValue(newMax))))],
         name,
       )
-      const rescale = this.#accumulators.map((accumulator) =>
+      const rescale = this.#accumulators.flatMap((accumulator) =>
         this.#columnLoop(constantIndex(this.#width(accumulator)), (column) =>
-          store(accumulator.buffer, [row, column], exprScalars.mul(load(accumulator.buffer, [row, column]), localValue(factor))),
+          store(
+            accumulator.buffer,
+            [row, column],
+            exprScalars.mul(load(accumulator.buffer, [row, column]), localValue(factor)),
+          ),
         ),
       )
       return [
-        this.#fill(largest, maskedScore),
-        scoreLeaf,
+        fill(this.#construction, largest, maskedScore),
+        ...scoreLeaf,
         { kind: 'let', name: blockMax, value: { kind: 'tree', word: 'max', buffer: largest } },
         { kind: 'let', name: newMax, value: exprScalars.max(localValue(blockMax), load(rows, [row])) },
         ...(factorBlock.kind === 'if' ? factorBlock.body : [factorBlock]),
         { kind: 'let', name: factor, value: load(scale, [row]) },
-        this.#fill(added, 0),
-        expLeaf,
+        fill(this.#construction, added, 0),
+        ...expLeaf,
         { kind: 'let', name: blockSum, value: { kind: 'tree', word: 'add', buffer: added } },
         store(sum, [row], exprScalars.fma(load(sum, [row]), localValue(factor), localValue(blockSum))),
         store(rows, [row], localValue(newMax)),
@@ -328,17 +327,21 @@ class StreamLowering {
 
   /** The score-like operands of all accumulators at the tile's places. */
   #valueRows(tile: Tile): Stmt[] {
-    const wanted = [...new Set(this.#accumulators.map((accumulator) => accumulator.scores))].filter((node) => !this.#tiles.has(node))
+    const wanted = [...new Set(this.#accumulators.map((accumulator) => accumulator.scores))].filter(
+      (node) => !this.#tiles.has(node),
+    )
     if (wanted.length === 0) return []
     for (const node of wanted) {
       this.#tiles.set(node, this.#scope.local(this.#scope.fresh('e'), 'scratch', [this.#rows, this.#columns]).name)
     }
-    const statement = this.#rowLoop(tile.rowCount, (row) => [
+    const statement = this.#rowLoop(tile.rowCount, (row) =>
       this.#columnLoop(tile.columnCount, (column) => {
-        const stores = wanted.map((node) => store(this.#tiles.get(node) as string, [row, column], this.#valueAt(node, tile, row, column)))
+        const stores = wanted.map((node) =>
+          store(this.#tiles.get(node) as string, [row, column], this.#valueAt(node, tile, row, column)),
+        )
         return storeBlock(stores, (prefix) => this.#scope.fresh(prefix))
       }),
-    ])
+    )
     return [statement]
   }
 
@@ -354,20 +357,28 @@ class StreamLowering {
     const nWalks = whole ? walksOver(scope, 'n', nAxes, nAxes) : nAxes.map((axis) => walkRun(scope, 'n', [axis]))
     const outside = nWalks.reduce((env, walk) => enter(env, walk, scope), tile.env)
     const env = outside.with([[this.#streamed, addIndex(tile.columnBase, k.index)]])
-    const place = nWalks.reduce<Index>((sum, walk) => addIndex(scaleIndex(sum, walk.bound), walk.index), constantIndex(0))
+    const place = nWalks.reduce<Index>(
+      (sum, walk) => addIndex(scaleIndex(sum, walk.bound), walk.index),
+      constantIndex(0),
+    )
     const register = scope.local(scope.fresh('acc'), 'register', []).name
     const operand = scope.value(values, env)
     const first = node.inputs[0] !== values
     const factors = first ? [load(scores, [m.index, k.index]), operand] : [operand, load(scores, [m.index, k.index])]
     const body = [
       store(register, [], load(buffer, [m.index, place])),
-      loop(k.name, tile.columnCount, [store(register, [], exprScalars.fma(factors[0] as Expr, factors[1] as Expr, load(register, [])))]),
+      loop(k.name, tile.columnCount, [
+        store(register, [], exprScalars.fma(factors[0] as Expr, factors[1] as Expr, load(register, []))),
+      ]),
       store(buffer, [m.index, place], load(register, [])),
     ]
     const n = nWalks.at(-1)
-    const nest = nWalks.reduceRight<readonly Stmt[]>((rest, walk) => [loop(walk.name, walk.extent, rest)], [loop(m.name, tile.rowCount, body)])
+    const nest = nWalks.reduceRight<readonly Stmt[]>(
+      (rest, walk) => [loop(walk.name, walk.extent, rest)],
+      [loop(m.name, tile.rowCount, body)],
+    )
     if (!n || n.bound === 1) return [...nest]
-    this.#directives.push(
+    this.#construction.directives.push(
       ...tileDirectives(
         {
           accumulator: register,
@@ -405,7 +416,8 @@ class StreamLowering {
       )
     }
     const shapes: (readonly Axis[])[] = []
-    for (const { node } of this.#accumulators) if (!shapes.some((axes) => sameAxes(axes, node.axes))) shapes.push(node.axes)
+    for (const { node } of this.#accumulators)
+      if (!shapes.some((axes) => sameAxes(axes, node.axes))) shapes.push(node.axes)
     for (const axes of shapes) stmts.push(this.#finishShape(axes, base, rowCount, gridEnv))
     return stmts
   }
@@ -414,21 +426,24 @@ class StreamLowering {
   #finishShape(axes: readonly Axis[], base: Index, rowCount: Index, gridEnv: Env): Stmt {
     const scope = this.#scope
     const group = this.#accumulators.filter((accumulator) => sameAxes(accumulator.node.axes, axes))
-    const outputs = this.#region.nodes.filter((node) => sameAxes(node.axes, axes) && this.#lowering.isStored(node) && !isOp(node, 'logSumExp'))
+    const outputs = this.#region.nodes.filter(
+      (node) => sameAxes(node.axes, axes) && this.#lowering.isStored(node) && !isOp(node, 'logSumExp'),
+    )
     const nAxes = (group[0] as Accumulator).nAxes
     return this.#rowLoop(rowCount, (row) => {
       const rowEnv = gridEnv.with([[this.#parallel, addIndex(base, row)]])
-      return [
-        this.#columnLoop(constantIndex(this.#width(group[0] as Accumulator)), (column) => {
-          const env = nAxes.length === 0 ? rowEnv : rowEnv.withGroup(nAxes, column, scope.ranges)
-          for (const { node, buffer } of group) {
-            const total = load(buffer, [row, column])
-            const value = this.#softmax ? exprScalars.div(total, load(this.#running.sum, [row])) : total
-            scope.inside.set(node, () => value)
-          }
-          return storeBlock(outputs.map((node) => scope.store(node, env, scope.value(node, env))), (prefix) => scope.fresh(prefix))
-        }),
-      ]
+      return this.#columnLoop(constantIndex(this.#width(group[0] as Accumulator)), (column) => {
+        const env = nAxes.length === 0 ? rowEnv : rowEnv.withGroup(nAxes, column, scope.ranges)
+        for (const { node, buffer } of group) {
+          const total = load(buffer, [row, column])
+          const value = this.#softmax ? exprScalars.div(total, load(this.#running.sum, [row])) : total
+          scope.inside.set(node, () => value)
+        }
+        return storeBlock(
+          outputs.map((node) => scope.store(node, env, scope.value(node, env))),
+          (prefix) => scope.fresh(prefix),
+        )
+      })
     })
   }
 }

@@ -44,11 +44,21 @@ export function planWrites(graph: Graph, fn: GraphFunction, indirect: ReadonlySe
 
 /** A node that only says where another one's value goes. */
 function copyOf(node: Node, id: number): Node {
-  return { id, op: 'barrier', inputs: [node], attrs: { tag: 'copy' }, axes: node.axes, dtype: node.dtype, layer: node.layer }
+  return {
+    id,
+    op: 'barrier',
+    inputs: [node],
+    attrs: { tag: 'copy' },
+    axes: node.axes,
+    dtype: node.dtype,
+    layer: node.layer,
+  }
 }
 
 function isComputed(node: Node): boolean {
-  return isOp(node, 'map') || isOp(node, 'dot') || isReduction(node) || isOp(node, 'softmaxDot') || isOp(node, 'scatterAdd')
+  return (
+    isOp(node, 'map') || isOp(node, 'dot') || isReduction(node) || isOp(node, 'softmaxDot') || isOp(node, 'scatterAdd')
+  )
 }
 
 export interface Ordered {
@@ -58,7 +68,11 @@ export interface Ordered {
 }
 
 /** Puts kernels that overwrite a declared value behind all that read the old one. */
-export function orderForWrites(regions: readonly LoweredRegion[], parts: Partition, targets: ReadonlyMap<Node, string>): Ordered {
+export function orderForWrites(
+  regions: readonly LoweredRegion[],
+  parts: Partition,
+  targets: ReadonlyMap<Node, string>,
+): Ordered {
   const conflicts = new Set(regions.flatMap((region) => overwrittenWhileRead(region, parts, targets)))
   const producer = new Map<Node, LoweredRegion>()
   for (const region of regions) for (const node of region.region.nodes) producer.set(node, region)
@@ -82,7 +96,8 @@ export function orderForWrites(regions: readonly LoweredRegion[], parts: Partiti
     ordered.push(next)
   }
   for (const region of waiting) {
-    for (const name of targetsOf(region, targets)) if (readers.get(name)?.some((reader) => waiting.has(reader))) conflicts.add(name)
+    for (const name of targetsOf(region, targets))
+      if (readers.get(name)?.some((reader) => waiting.has(reader))) conflicts.add(name)
   }
   if (waiting.size > 0 && conflicts.size === 0) throw new InternalError('kernels read one another in a circle')
   return { regions: ordered, conflicts }
@@ -99,7 +114,11 @@ function targetsOf(region: LoweredRegion, targets: ReadonlyMap<Node, string>): S
 }
 
 /** Declared values of which a kernel reads an element that it may have overwritten already. */
-function overwrittenWhileRead({ region, reads }: LoweredRegion, parts: Partition, targets: ReadonlyMap<Node, string>): string[] {
+function overwrittenWhileRead(
+  { region, reads }: LoweredRegion,
+  parts: Partition,
+  targets: ReadonlyMap<Node, string>,
+): string[] {
   const passes = region.nodes.some(isReduction)
   const isLoaded = (node: Node): boolean => parts.stored.has(node) && parts.regionOf.get(node) !== region
   return region.nodes.flatMap((written) => {
@@ -115,7 +134,11 @@ function overwrittenWhileRead({ region, reads }: LoweredRegion, parts: Partition
 }
 
 /** How a kernel that works a node out reads a declared value. */
-function readsDeclared(node: Node, name: string, isLoaded: (node: Node) => boolean): 'never' | 'own place' | 'elsewhere' {
+function readsDeclared(
+  node: Node,
+  name: string,
+  isLoaded: (node: Node) => boolean,
+): 'never' | 'own place' | 'elsewhere' {
   let found: 'never' | 'own place' = 'never'
   const seen = { own: new Set<Node>(), viewed: new Set<Node>() }
   const visit = (at: Node, viewed: boolean): boolean => {

@@ -41,7 +41,7 @@ describe('README', function () {
     const { recipe } = await loadRecipe(join(folder, 'recipe.ts'))
     const config = {
       vocab_size: 31,
-      hidden_size: 12,
+      hidden_size: 16,
       intermediate_size: 20,
       num_hidden_layers: 2,
       num_attention_heads: 4,
@@ -80,14 +80,22 @@ describe('README', function () {
     const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
       readonly scripts: Record<string, string>
     }
-    const named = [...readme.matchAll(/\bnpm (?:run )?(start|test(?!:)|[a-z]+:[a-z]+|bench)\b/g)].map(([, name]) => name)
+    const named = [...readme.matchAll(/\bnpm (?:run )?(start|test(?!:)|[a-z]+:[a-z]+|bench)\b/g)].map(
+      ([, name]) => name,
+    )
     assert.ok(named.length >= 4)
     for (const name of named) assert.ok(name !== undefined && name in scripts, `npm run ${name}`)
     const commandLine = readFileSync(join(root, 'bin/heddle.ts'), 'utf8')
     for (const [, command] of readme.matchAll(/^npx heddle (\w+)/gm)) {
       assert.ok(commandLine.includes(`.command('${command}')`), command)
     }
-    for (const page of ['README.md', 'docs/pipeline.md', 'docs/decisions.md', 'docs/numerics.md', 'docs/contributing.md']) {
+    for (const page of [
+      'README.md',
+      'docs/pipeline.md',
+      'docs/decisions.md',
+      'docs/numerics.md',
+      'docs/contributing.md',
+    ]) {
       const text = readFileSync(join(root, page), 'utf8')
       for (const [, link] of text.matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)) {
         assert.ok(existsSync(join(root, page, '..', link ?? '')), `${page} links to ${link}`)

@@ -58,7 +58,10 @@ describe('directives', () => {
   ]
   for (const [directive, message] of refused) {
     it(`refuse '${printDirective(directive)}' where it would change the meaning`, () => {
-      assert.throws(() => applyDirective(product, directive), (error) => error instanceof InternalError && message.test(error.message))
+      assert.throws(
+        () => applyDirective(product, directive),
+        (error) => error instanceof InternalError && message.test(error.message),
+      )
     })
   }
 

@@ -44,7 +44,8 @@ function argumentsOf(kernel: Kernel): Map<string, KernelArray> {
       if (buffer.dtype === 'f32') return [buffer.name, Float32Array.from({ length }, (_, i) => number(i))]
       // 16-bit floats of both kinds between 0.5 and 2; integers and conditions that are indices everywhere.
       const half = (i: number): number => (buffer.dtype === 'bf16' ? 0x3f00 : 0x3800) + ((i * 29) % 0x100)
-      if (buffer.dtype === 'i32' || buffer.dtype === 'bool') return [buffer.name, Int32Array.from({ length }, (_, i) => i % 2)]
+      if (buffer.dtype === 'i32' || buffer.dtype === 'bool')
+        return [buffer.name, Int32Array.from({ length }, (_, i) => i % 2)]
       return [buffer.name, Uint16Array.from({ length }, (_, i) => half(i))]
     }),
   )
@@ -53,7 +54,9 @@ function argumentsOf(kernel: Kernel): Map<string, KernelArray> {
 /** The bytes of everything that a kernel may write, after a run with sequences a little shorter than their bound. */
 export function resultsOf(kernel: Kernel): Buffer {
   const buffers = argumentsOf(kernel)
-  const sizes = Object.fromEntries(kernel.sizes.map(({ name, bound }) => [name, Math.max(1, bound - (name === 'seq' ? 2 : 0))]))
+  const sizes = Object.fromEntries(
+    kernel.sizes.map(({ name, bound }) => [name, Math.max(1, bound - (name === 'seq' ? 2 : 0))]),
+  )
   runKernel(kernel, { buffers, sizes, arithmetic: float32 })
   const written = kernel.arguments.filter(({ access }) => access !== 'read')
   return Buffer.concat(

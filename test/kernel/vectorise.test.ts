@@ -20,7 +20,8 @@ describe('vectorisation', () => {
         if (lanes === 4) {
           const vectors = lowerLanes(applyDirectives(nest, directives))
           const copies = lowerUnrolled(vectors)
-          for (const step of [vectors, copies, shareLoads(copies)]) assert.ok(resultsOf(step).equals(wanted), printKernel(step))
+          for (const step of [vectors, copies, shareLoads(copies)])
+            assert.ok(resultsOf(step).equals(wanted), printKernel(step))
         }
         const lowered = lowerKernel(applyDirectives(nest, directives))
         verifyKernel(lowered, { lowered: true })
@@ -58,14 +59,21 @@ describe('vectorisation', () => {
       const y = new Float32Array(10).fill(-5)
       const x = Float32Array.from({ length: 10 }, (_, i) => i * 2)
       runKernel(kernel, { buffers: new Map([['x', x], ['y', y]]), sizes: { n }, arithmetic: float32 }) // prettier-ignore
-      assert.deepEqual([...y], Array.from({ length: 10 }, (_, i) => (i < n ? 1 + i * 2 : -5)))
+      assert.deepEqual(
+        [...y],
+        Array.from({ length: 10 }, (_, i) => (i < n ? 1 + i * 2 : -5)),
+      )
     }
   })
 
   it('refuses lanes that are stored apart, and guards that are no count', () => {
     const apart = guarded('r[j] = x[j + o*4]').replaceAll('y[j + o*4]', 'y[9 - j - o*4]')
     const uneven = guarded('r[j] = x[j + o*4]').replaceAll('j + o*4 < n', 'j*2 + o*4 < n')
-    for (const [text, reason] of [[apart, /not stored to neighbours/], [uneven, /not a count/]] as const) { // prettier-ignore
+    for (const [text, reason] of [
+      [apart, /not stored to neighbours/],
+      [uneven, /not a count/],
+    ] as const) {
+      // prettier-ignore
       assert.throws(() => lowerKernel(parseKernel(text)), (error) => error instanceof InternalError && reason.test(error.message))
     }
   })

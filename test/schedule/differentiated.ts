@@ -27,7 +27,14 @@ export function withGradients({ graph, values, extents }: RandomGraph, after: re
     if (all.has(name) || role !== 'state') continue
     const axes = stored.flat().sort((a, b) => a.order - b.order)
     const sizes = axes.map((axis) => extentOf(axis, extents))
-    all.set(name, makeTensor(axes, sizes, Float64Array.from({ length: countElements(sizes) }, (_, i) => Math.fround(Math.cos(i)))))
+    all.set(
+      name,
+      makeTensor(
+        axes,
+        sizes,
+        Float64Array.from({ length: countElements(sizes) }, (_, i) => Math.fround(Math.cos(i))),
+      ),
+    )
   }
   return { graph: adjoint, values: all, extents, differentiated: opsWithGradient(lossy) }
 }
@@ -38,9 +45,15 @@ function withLoss(graph: Graph): Graph {
   const roots = graph.functions.flatMap(rootsOf)
   copier.add(roots)
   const total = (node: Node): Node => b.sumAll(node, node.axes)
-  const floats = [...new Set(roots)].filter((node) => node.dtype === 'f32').map((node) => total(b.map('tanh', copier.of(node))))
-  const parameters = [...graph.declarations.values()].filter(({ role }) => role === 'trainable').map(({ name }) => b.read(name))
-  const loss = [...floats, ...parameters.map((node) => total(b.map('mul', node, node)))].reduce((sum, part) => b.map('add', sum, part))
+  const floats = [...new Set(roots)]
+    .filter((node) => node.dtype === 'f32')
+    .map((node) => total(b.map('tanh', copier.of(node))))
+  const parameters = [...graph.declarations.values()]
+    .filter(({ role }) => role === 'trainable')
+    .map(({ name }) => b.read(name))
+  const loss = [...floats, ...parameters.map((node) => total(b.map('mul', node, node)))].reduce((sum, part) =>
+    b.map('add', sum, part),
+  )
   b.define({ name: 'loss', outputs: [{ name: 'loss', node: loss }, { name: 'weight', node: b.float(1) }], writes: [] }) // prettier-ignore
   return b.finish()
 }

@@ -27,8 +27,16 @@ class Case {
   }
 
   /** Checks one function at every width, nest and kernel, grid forwards and backwards. */
-  check(outputs: readonly Node[], writes: GraphFunction['writes'] = [], extents: Record<string, number> = {}): ScheduledFunction {
-    const fn: GraphFunction = { name: 'run', outputs: outputs.map((node, index) => ({ name: `${index}`, node })), writes }
+  check(
+    outputs: readonly Node[],
+    writes: GraphFunction['writes'] = [],
+    extents: Record<string, number> = {},
+  ): ScheduledFunction {
+    const fn: GraphFunction = {
+      name: 'run',
+      outputs: outputs.map((node, index) => ({ name: `${index}`, node })),
+      writes,
+    }
     this.b.define(fn)
     const graph = this.b.finish()
     verifyGraph(graph)
@@ -41,7 +49,14 @@ class Case {
       const isInteger = dtype === 'i32' || dtype === 'bool'
       const integer = (_: unknown, i: number): number => (i * 5 + phase) % (dtype === 'bool' ? 2 : 3)
       const float = (_: unknown, i: number): number => Math.fround(Math.sin(i * 1.3 * phase + phase) * 2)
-      values.set(name, makeTensor(axes, sizes, isInteger ? Int32Array.from({ length }, integer) : Float64Array.from({ length }, float)))
+      values.set(
+        name,
+        makeTensor(
+          axes,
+          sizes,
+          isInteger ? Int32Array.from({ length }, integer) : Float64Array.from({ length }, float),
+        ),
+      )
     }
     roundNarrow(graph, values)
     const wanted = expected(graph, fn, values, extents)
@@ -113,7 +128,12 @@ describe('softmax of stored scores', () => {
     const [row, key, wide, deep] = [c.b.axis('row', 5), c.b.axis('key', 37), c.b.axis('wide', 3), c.b.axis('deep', 17)]
     const scores = c.read('scores', [[key], [row]])
     const some = (name: string, axes: readonly Axis[]): Node => c.b.softmaxDot(scores, c.read(name, axes.map((axis) => [axis])), key, 8) // prettier-ignore
-    c.check([some('own', [key, row]), some('two', [wide, key, deep]), some('none', [key]), some('all', [deep, row, key, wide])])
+    c.check([
+      some('own', [key, row]),
+      some('two', [wide, key, deep]),
+      some('none', [key]),
+      some('all', [deep, row, key, wide]),
+    ])
   })
 
   it('in blocks of more than 4,096', () => {
@@ -126,8 +146,17 @@ describe('softmax of stored scores', () => {
 describe('scores', () => {
   /** q·k over `dim`, as scores of `rows` × `keys`. */
   const scoresOf = (c: Case) => {
-    const [head, seq, key, dim] = [c.b.axis('head', 2), c.b.axis('seq', 70, 'seq'), c.b.axis('key', 70, 'seq'), c.b.axis('dim', 5)]
-    const [q, k, v] = [c.read('q', [[head], [seq], [dim]]), c.read('k', [[head], [key], [dim]]), c.read('v', [[head], [key], [dim]])]
+    const [head, seq, key, dim] = [
+      c.b.axis('head', 2),
+      c.b.axis('seq', 70, 'seq'),
+      c.b.axis('key', 70, 'seq'),
+      c.b.axis('dim', 5),
+    ]
+    const [q, k, v] = [
+      c.read('q', [[head], [seq], [dim]]),
+      c.read('k', [[head], [key], [dim]]),
+      c.read('v', [[head], [key], [dim]]),
+    ]
     return { head, seq, key, dim, q, k, v, scores: c.b.dot(q, k, [dim]) }
   }
   const extents = { seq: 67 }
@@ -144,7 +173,9 @@ describe('scores', () => {
   it('are stored where something else wants them', () => {
     const asOutput = new Case()
     const first = scoresOf(asOutput)
-    const kinds = kindsOf(asOutput.check([asOutput.b.softmaxDot(first.scores, first.v, first.key, 64), first.scores], [], extents))
+    const kinds = kindsOf(
+      asOutput.check([asOutput.b.softmaxDot(first.scores, first.v, first.key, 64), first.scores], [], extents),
+    )
     assert.deepEqual(kinds, ['contraction', 'softmaxRows'])
     const summed = new Case()
     const { b } = summed
@@ -155,7 +186,10 @@ describe('scores', () => {
   })
 
   it('are stored where a row of results has no width, or a block no whole vectors', () => {
-    for (const [block, narrow] of [[8, false], [64, true]] as const) {
+    for (const [block, narrow] of [
+      [8, false],
+      [64, true],
+    ] as const) {
       const c = new Case()
       const { head, key, v, scores } = scoresOf(c)
       const values = narrow ? c.read('flat', [[head], [key]]) : v
@@ -179,7 +213,11 @@ describe('scores', () => {
       const { seq, key, v, scores } = scoresOf(c)
       const segment = c.read('segment', [[seq]], 'input', 'i32')
       const elsewhere = other === 'same' ? segment : c.read('elsewhere', [[seq]], 'input', 'i32')
-      const seen = b.map('and', b.map('intLessEqual', b.iota(key), b.iota(seq)), b.map('intEqual', segment, b.rename(elsewhere, seq, key)))
+      const seen = b.map(
+        'and',
+        b.map('intLessEqual', b.iota(key), b.iota(seq)),
+        b.map('intEqual', segment, b.rename(elsewhere, seq, key)),
+      )
       const masked = b.map('select', seen, scores, b.float(-3.0e38))
       c.check([b.softmaxDot(masked, v, key, 64)], [], extents)
     }
@@ -236,7 +274,11 @@ describe('declared values that a function overwrites', () => {
     const [d, e] = square(other)
     const w = other.state('w', [[d], [e]])
     const twin = other.b.axis('twin', 5)
-    const turned = other.b.rename(other.b.gather(w, other.b.rename(other.read('index', [[d]], 'input', 'i32'), d, twin), d), twin, d)
+    const turned = other.b.rename(
+      other.b.gather(w, other.b.rename(other.read('index', [[d]], 'input', 'i32'), d, twin), d),
+      twin,
+      d,
+    )
     other.check([other.b.sum(turned, e)], [{ name: 'w', node: turned }])
   })
 
@@ -322,7 +364,18 @@ describe('results of every kind', () => {
     const flags = c.read('flags', [[seq]], 'input', 'bool')
     const split = b.split(x, wide, [part, few])
     c.check(
-      [x, b.float(-0), b.int(-4), b.constant(1, 'bool'), b.table(few, [1, 2, 3]), b.iota(seq), b.extent(seq), flags, split, b.pick(split, few, 1)],
+      [
+        x,
+        b.float(-0),
+        b.int(-4),
+        b.constant(1, 'bool'),
+        b.table(few, [1, 2, 3]),
+        b.iota(seq),
+        b.extent(seq),
+        flags,
+        split,
+        b.pick(split, few, 1),
+      ],
       [],
       { seq: 17 },
     )

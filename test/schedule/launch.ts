@@ -99,8 +99,15 @@ export function launch({ graph, scheduled, values, extents, stage, gridOrder }: 
   }
   for (const region of scheduled.regions) {
     const kernel = region[stage]
-    const buffers = new Map(kernel.arguments.map((buffer, index) => [buffer.name, place(region.references[index] as ValueRef)]))
-    runKernel(kernel, { buffers, sizes: extents as Record<string, number>, arithmetic: float32, ...(gridOrder ? { gridOrder } : {}) })
+    const buffers = new Map(
+      kernel.arguments.map((buffer, index) => [buffer.name, place(region.references[index] as ValueRef)]),
+    )
+    runKernel(kernel, {
+      buffers,
+      sizes: extents as Record<string, number>,
+      arithmetic: float32,
+      ...(gridOrder ? { gridOrder } : {}),
+    })
   }
   const fetch = (ref: ValueRef, canonical: readonly Axis[], isFloat: boolean): Tensor => {
     const { axes, dtype } = placeOf(ref)
@@ -125,7 +132,12 @@ export function launch({ graph, scheduled, values, extents, stage, gridOrder }: 
 }
 
 /** What the graph's interpreter makes of the function; what is written in fewer bits is rounded as memory does. */
-export function expected(graph: Graph, fn: GraphFunction, values: ReadonlyMap<string, Tensor>, extents: Extents): Map<string, Tensor> {
+export function expected(
+  graph: Graph,
+  fn: GraphFunction,
+  values: ReadonlyMap<string, Tensor>,
+  extents: Extents,
+): Map<string, Tensor> {
   const { outputs, writes } = interpret(graph, fn, { values, extents, arithmetic: float32 })
   const rounded = new Map([...writes].map(([name, tensor]) => [name, { ...tensor, data: tensor.data.slice() }]))
   roundNarrow(graph, rounded)
@@ -136,7 +148,10 @@ export function expected(graph: Graph, fn: GraphFunction, values: ReadonlyMap<st
 }
 
 /** The first element whose bits differ, as a sentence; undefined where none does. NaN equals NaN. */
-export function firstDifference(actual: ReadonlyMap<string, Tensor>, wanted: ReadonlyMap<string, Tensor>): string | undefined {
+export function firstDifference(
+  actual: ReadonlyMap<string, Tensor>,
+  wanted: ReadonlyMap<string, Tensor>,
+): string | undefined {
   for (const [name, { data }] of wanted) {
     const found = actual.get(name)?.data
     if (found?.length !== data.length) return `${name} has ${found?.length} elements, not ${data.length}`

@@ -26,7 +26,14 @@ describe('training graphs through the scheduler', () => {
           verifyScheduled(scheduled)
           for (const { region } of scheduled.regions) kinds.add(region.kind)
           for (const stage of lanes === 4 ? (['nest', 'kernel'] as const) : (['kernel'] as const)) {
-            const run = { graph, scheduled, values, extents, stage, ...(turn % 2 === 0 ? { gridOrder: backwards } : {}) }
+            const run = {
+              graph,
+              scheduled,
+              values,
+              extents,
+              stage,
+              ...(turn % 2 === 0 ? { gridOrder: backwards } : {}),
+            }
             const difference = firstDifference(launch(run), wanted)
             assert.equal(difference, undefined, `${stage} of '${fn.name}' with ${lanes} lanes`)
           }

@@ -60,8 +60,8 @@ describe('random graphs through the scheduler', () => {
     })
   }
 
-  it('40 graphs with all their gradients give the interpreter\'s bits', () => {
-    for (const [turn, one] of grown(40, 17, { steps: 16, elements: 1500 }).entries()) {
+  it("40 graphs with all their gradients give the interpreter's bits", () => {
+    for (const [turn, one] of grown(40, 23, { steps: 32, elements: 1500 }).entries()) {
       const adjoint = withGradients(one, turn % 2 === 0 ? [] : [simplify()])
       for (const name of adjoint.differentiated) seenBackwards.add(name)
       checkBits(adjoint, turn)

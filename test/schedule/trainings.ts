@@ -46,7 +46,10 @@ export function training(options: TrainingOptions): Training {
   const passes = trainingPasses({
     adaptation:
       adaptation === 'lora'
-        ? { kind: 'lora', options: { rank: 3, alpha: 6, dropout: 0.1, targets: targets.filter(has), modules: traced.modules } }
+        ? {
+            kind: 'lora',
+            options: { rank: 3, alpha: 6, dropout: 0.1, targets: targets.filter(has), modules: traced.modules },
+          }
         : { kind: 'trainable', names: 'all' },
     optimizer: {
       schedule: { kind: 'cosine', peak: 1e-3, warmup: 2, total: 30 },
@@ -60,7 +63,9 @@ export function training(options: TrainingOptions): Training {
   })
   const { graph } = runPasses(traced.graph, passes, { provenance: traced.provenance })
   const extents = Object.fromEntries(
-    graph.axes.flatMap(({ extent, size }) => (extent === undefined ? [] : [[extent, extent === 'seq' ? size - 3 : size]])),
+    graph.axes.flatMap(({ extent, size }) =>
+      extent === undefined ? [] : [[extent, extent === 'seq' ? size - 3 : size]],
+    ),
   )
   const values = valuesOf(graph, extents)
   roundNarrow(graph, values)

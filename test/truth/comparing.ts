@@ -17,6 +17,11 @@ export const logitTolerance = 1e-4
 /** What `checkGradients` and the other checks need compiled. */
 export const trainingFunctions = ['accumulate', 'measure', 'apply', 'predict']
 
+/** Of the plain model, `predict` is the adapted one's with B = 0: not worth compiling twice where compiling is slow. */
+export function functionsIn(oracle: OracleCase, toolchain: string): readonly string[] {
+  return oracle.lora || toolchain !== 'wasm' ? trainingFunctions : trainingFunctions.filter((fn) => fn !== 'predict')
+}
+
 export function relative(actual: number, expected: number): number {
   return Math.abs(actual - expected) / Math.abs(expected)
 }

@@ -6,7 +6,7 @@ import { chooseToolChain } from '../../backends/neon/toolchain/index.ts'
 import { oracleCase } from '../support/oracle.ts'
 import { hashState, openTrainCase } from '../support/trainCase.ts'
 import type { TrainCase, TrainCaseOptions } from '../support/trainCase.ts'
-import { checkCurve, checkGradients, checkLogits, clearAdapters, forgetGradients, predictedLogits, trainedNames, trainingFunctions } from './comparing.ts' // prettier-ignore
+import { checkCurve, checkGradients, checkLogits, clearAdapters, forgetGradients, functionsIn, predictedLogits, trainedNames, trainingFunctions } from './comparing.ts' // prettier-ignore
 
 const options: TrainCaseOptions = { toolchain: 'wasm', optimise: 'light', threads: 2, functions: trainingFunctions }
 
@@ -29,8 +29,7 @@ for (const name of cases) {
   describe(`relaxed wasm against PyTorch: ${name}`, function () {
     this.timeout(240_000)
     const oracle = oracleCase(name)
-    // Of the plain model, `predict` is the adapted one's with B = 0: not worth compiling twice.
-    const functions = oracle.lora ? trainingFunctions : trainingFunctions.filter((fn) => fn !== 'predict')
+    const functions = functionsIn(oracle, 'wasm')
     let open: TrainCase
 
     before(async () => {
@@ -74,9 +73,9 @@ for (const name of cases) {
 describe('relaxed wasm with layers computed again', function () {
   this.timeout(240_000)
   it('has the same bits after two steps', async () => {
-    const kept = await hashAfterTwoSteps('qwen2-small/full', { functions: ['accumulate', 'measure', 'apply'] })
-    const again = { functions: ['accumulate', 'measure', 'apply'], checkpoints: 'every' } as const
-    assert.equal(await hashAfterTwoSteps('qwen2-small/full', again), kept)
+    const functions = functionsIn(oracleCase('qwen2-small/full'), 'wasm')
+    const kept = await hashAfterTwoSteps('qwen2-small/full', { functions })
+    assert.equal(await hashAfterTwoSteps('qwen2-small/full', { functions, checkpoints: 'every' }), kept)
   })
 
   it('hashes to something else when the batch is another', async () => {

@@ -299,6 +299,8 @@ class CommandLine {
 int main() {
   // A reader that went away is a failed write, not a death.
   signal(SIGPIPE, SIG_IGN);
+  // A terminal sends Ctrl-C to the whole group; whoever drives this program decides what it ends.
+  signal(SIGINT, SIG_IGN);
   heddle::CommandLine command_line(heddle_program_table, STDIN_FILENO, STDOUT_FILENO);
   return command_line.run();
 }

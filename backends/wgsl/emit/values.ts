@@ -7,8 +7,8 @@ import type { Atom, Index } from '../../../compiler/kernel/index.ts'
 import { lanesOf, typeOf, valueType } from '../../../compiler/kernel/ir.ts'
 import type { Buffer, Expr, Kernel, Stmt, ValueType } from '../../../compiler/kernel/ir.ts'
 import type { Names } from './names.ts'
-import { fill, helpersIn, loads, stored, uncommon, words } from './words.ts'
-import type { Template } from './words.ts'
+import { fill, helpersIn, loads, stored, words } from './words.ts'
+import type { Template, Uncommon } from './words.ts'
 
 /** Prints the values of one kernel and notes which helpers they call. Everything unprintable is an InternalError. */
 export class ValuePrinter {
@@ -119,7 +119,7 @@ export class ValuePrinter {
     return value < 0 || Object.is(value, -0) ? `(-${text})` : text
   }
 
-  #uncommon(name: keyof typeof uncommon): string {
+  #uncommon(name: Uncommon): string {
     this.used.add(name)
     return `bitcast<f32>(${name})`
   }

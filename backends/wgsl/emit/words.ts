@@ -76,6 +76,7 @@ export const helpers: Readonly<Record<string, string>> = {
 
 /** Floats that WGSL has no literal for and whose constant expressions it refuses: read from variables, never folded. */
 export const uncommon = { infinity: '0x7f800000u', not_a_number: '0x7fc00000u' } as const
+export type Uncommon = keyof typeof uncommon
 
 /** Puts operands into a template. */
 export function fill(template: Template, operands: readonly string[], bits?: number): string {
