@@ -78,13 +78,20 @@ async function main(): Promise<number> {
   }
 }
 
-async function tryAll(chosen: readonly Mutation[], workspaces: readonly Workspace[], deadline: number): Promise<number> {
+async function tryAll(
+  chosen: readonly Mutation[],
+  workspaces: readonly Workspace[],
+  deadline: number,
+): Promise<number> {
   // What fails without a mutation cannot notice one.
-  const suites = [...new Map(chosen.map(({ tests }) => [tests.join(' '), tests])).values()]
-  for (const tests of suites) {
+  const suites = new Map(chosen.map(({ tests }) => [tests.join(' '), tests]))
+  const limits = new Map<string, number>()
+  for (const [suite, tests] of suites) {
     const { isKilled, because, seconds } = await (workspaces[0] as Workspace).test(tests)
-    if (isKilled) throw new Error(`${tests.join(' ')} fails as the code is: ${because}`)
-    console.log(`passes as the code is (${seconds.toFixed(0)} s): ${tests.join(' ')}`)
+    if (isKilled) throw new Error(`${suite} fails as the code is: ${because}`)
+    console.log(`passes as the code is (${seconds.toFixed(0)} s): ${suite}`)
+    // A mutation may make a loop endless; slowness alone must not look like a failure.
+    limits.set(suite, 60 + 4 * workspaces.length * seconds)
   }
   const waiting = [...chosen]
   const counts = { killed: 0, equivalent: 0, survived: [] as Mutation[] }
@@ -99,16 +106,20 @@ async function tryAll(chosen: readonly Mutation[], workspaces: readonly Workspac
           console.log(`equivalent  ${describe(mutation)}\n            ${reason}`)
           continue
         }
-        const { isKilled, seconds, because } = await workspace.try(mutation)
+        const { isKilled, seconds, because } = await workspace.try(mutation, limits.get(mutation.tests.join(' ')) ?? 0)
         if (isKilled) counts.killed++
         else counts.survived.push(mutation)
         const verdict = isKilled ? 'killed  ' : 'SURVIVED'
-        console.log(`${verdict} ${seconds.toFixed(1).padStart(5)} s  ${describe(mutation)}${isKilled ? `  [${because.slice(0, 60)}]` : ''}`)
+        console.log(
+          `${verdict} ${seconds.toFixed(1).padStart(5)} s  ${describe(mutation)}${isKilled ? `  [${because.slice(0, 60)}]` : ''}`,
+        )
       }
     }),
   )
   const { killed, equivalent, survived } = counts
-  console.log(`\n${killed} killed, ${survived.length} survived, ${equivalent} equivalent, ${waiting.length} not tried for lack of time`)
+  console.log(
+    `\n${killed} killed, ${survived.length} survived, ${equivalent} equivalent, ${waiting.length} not tried for lack of time`,
+  )
   for (const one of survived) console.log(`survived: ${describe(one)}`)
   return survived.length > 0 ? 1 : 0
 }

@@ -82,7 +82,7 @@ function streams(
 ): boolean {
   const shape = streamShape(consumer, scores.axes)
   if (!shape) return false
-  if (!tileDots(scores, tiles).every((dot) => crosses(dot, shape))) return false
+  if (!tileDots(scores, (node) => tiles.has(node)).every((dot) => crosses(dot, shape))) return false
   if (isSoftmax(consumer)) {
     const { block } = consumer.attrs
     if (block % partials !== 0 || block > reductionBlock) return false
@@ -93,11 +93,11 @@ function streams(
 }
 
 /** The contractions whose tiles the scores are made of. */
-function tileDots(scores: Node, tiles: ReadonlySet<Node>): Node[] {
-  const dots: Node[] = []
+export function tileDots(scores: Node, isTile: (node: Node) => boolean): Node<'dot'>[] {
+  const dots: Node<'dot'>[] = []
   const seen = new Set<Node>()
   const visit = (node: Node): void => {
-    if (seen.has(node) || !tiles.has(node)) return
+    if (seen.has(node) || !isTile(node)) return
     seen.add(node)
     if (isOp(node, 'dot')) dots.push(node)
     else node.inputs.forEach(visit)

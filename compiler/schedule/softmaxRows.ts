@@ -3,16 +3,17 @@
 
 import { withoutAxes } from '../graph/axis.ts'
 import type { Axis } from '../graph/axis.ts'
-import * as math from '../graph/math.ts'
 import type { Node } from '../graph/node.ts'
 import { addIndex, ceilDivide, constantIndex, minIndex, scaleIndex, subtractIndex } from '../kernel/index.ts'
 import type { Index } from '../kernel/index.ts'
-import type { Expr, Stmt } from '../kernel/ir.ts'
+import type { Stmt } from '../kernel/ir.ts'
 import type { LoweredRegion, Lowering } from './lowering.ts'
-import { axisLoops, declareLoop, load, localValue, loop, maskedScore, partials, store } from './nest.ts'
-import { reduce, walkGroups } from './reduction.ts'
+import { axisLoops, declareLoop, load, loop, partials, store } from './nest.ts'
+import { walkGroups } from './reduction.ts'
 import type { Construction } from './reduction.ts'
 import type { Region } from './regions.ts'
+import { logOfSum, startSoftmax, takeBlock, valueOf } from './runningSoftmax.ts'
+import type { Element } from './runningSoftmax.ts'
 import { exprScalars, storeBlock } from './scalars.ts'
 import { Env, KernelScope } from './scope.ts'
 
@@ -34,50 +35,37 @@ export function lowerSoftmaxRows(lowering: Lowering, region: Region): LoweredReg
   const base = scaleIndex(blocks.index, block)
   const count = minIndex(block, subtractIndex(extent, base))
   const weights = scope.local(name('e'), 'scratch', [bound]).name
-  const [largest, total] = [
-    scope.local(name('largest'), 'scratch', [1]).name,
-    scope.local(name('total'), 'scratch', [1]).name,
-  ]
-  const [old, sum] = [load(largest, [0]), load(total, [0])]
-
-  const scored = reduce(construction, count, bound, [{ word: 'max', start: maskedScore }], (place, take) => {
-    const score = scope.value(scores, env.with([[over, addIndex(base, place)]]))
-    return [store(weights, [place], score), take(0, score)]
+  const at = (prefix: string): Element => ({
+    buffer: scope.local(name(prefix), 'scratch', [1]).name,
+    indices: [constantIndex(0)],
   })
-  const greatest = name('m')
-  const factor = name('f')
-  const rescale = storeBlock([store('', [], math.exp(exprScalars, exprScalars.sub(old, localValue(greatest))))], name)
-  const weighed = reduce(construction, count, bound, [{ word: 'add', start: 0 }], (place, take) => {
-    const weight = math.exp(exprScalars, exprScalars.sub(load(weights, [place]), localValue(greatest)))
-    return [store(weights, [place], weight), take(0, weight)]
+  const running = { largest: at('largest'), total: at('total') }
+  const { stmts, factor } = takeBlock(construction, {
+    count,
+    bound,
+    score: (place) => scope.value(scores, env.with([[over, addIndex(base, place)]])),
+    weight: (place) => ({ buffer: weights, indices: [place] }),
+    ...running,
   })
   const sums = values ? new Sums(construction, withoutAxes(layout, rowAxes), env) : undefined
-  const step: Stmt[] = [
-    ...scored.stmts,
-    { kind: 'let', name: greatest, value: exprScalars.max(scored.results[0] as Expr, old) },
-    ...named(rescale, factor),
-    ...weighed.stmts,
-    store(total, [0], exprScalars.fma(sum, localValue(factor), weighed.results[0] as Expr)),
-    store(largest, [0], localValue(greatest)),
-  ]
+  const step = [...stmts]
   if (sums && values) {
     const key = declareLoop(scope, 'k', count)
-    const chain = sums.each((here, at) => {
+    const chain = sums.each((here, place) => {
       const value = scope.value(values, here.with([[over, addIndex(base, key.index)]]))
-      return store(sums.buffer, at, exprScalars.fma(load(weights, [key.index]), value, load(sums.buffer, at)))
+      return store(sums.buffer, place, exprScalars.fma(load(weights, [key.index]), value, load(sums.buffer, place)))
     })
-    const scaled = sums.each((_, at) =>
-      store(sums.buffer, at, exprScalars.mul(load(sums.buffer, at), localValue(factor))),
-    )
+    const scaled = sums.each((_, place) => store(sums.buffer, place, exprScalars.mul(load(sums.buffer, place), factor)))
     step.push(...scaled, loop(key.name, count, chain))
   }
   const result = sums
-    ? sums.each((here, at) => scope.store(node, here, exprScalars.div(load(sums.buffer, at), sum)))
-    : [storeBlock([scope.store(node, env, exprScalars.add(old, math.log(exprScalars, sum)))], name)]
+    ? sums.each((here, place) =>
+        scope.store(node, here, exprScalars.div(load(sums.buffer, place), valueOf(running.total))),
+      )
+    : [storeBlock([scope.store(node, env, logOfSum(running))], name)]
   const body = [
-    store(largest, [0], exprScalars.float(maskedScore)),
-    store(total, [0], exprScalars.float(0)),
-    ...(sums ? sums.each((_, at) => store(sums.buffer, at, exprScalars.float(0))) : []),
+    ...startSoftmax(running),
+    ...(sums ? sums.each((_, place) => store(sums.buffer, place, exprScalars.float(0))) : []),
     loop(blocks.name, ceilDivide(extent, block), step),
     ...result,
   ]
@@ -116,10 +104,4 @@ class Sums {
     )
     return outer.reduceRight<Stmt[]>((rest, { axis, name }) => [loop(name, scope.extent(axis), rest)], walk)
   }
-}
-
-/** A block that ends in a placeholder store, as lets of which the last has the given name. */
-function named(block: Stmt, name: string): Stmt[] {
-  const stmts = block.kind === 'if' ? block.body : [block]
-  return stmts.map((stmt) => (stmt.kind === 'store' ? { kind: 'let', name, value: stmt.value } : stmt))
 }

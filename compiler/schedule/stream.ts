@@ -3,7 +3,7 @@
 // elementwise, and contracted again into accumulators that stay in scratch.
 
 import { InternalError } from '../diagnostic.ts'
-import { sameAxes } from '../graph/axis.ts'
+import { elementCount, sameAxes } from '../graph/axis.ts'
 import type { Axis } from '../graph/axis.ts'
 import { isOp } from '../graph/node.ts'
 import type { Node } from '../graph/node.ts'
@@ -14,15 +14,16 @@ import { enter, isAlong, packing, walkRun, walksOver } from './contraction.ts'
 import { liveBlocks, scoreConditions, valueConditions } from './live.ts'
 import type { LiveBlocks } from './live.ts'
 import type { LoweredRegion, Lowering } from './lowering.ts'
-import { declareLoop, load, localValue, loop, maskedScore, partials, store } from './nest.ts'
-import { fill, walkGroups } from './reduction.ts'
+import { declareLoop, load, loop, partials, store } from './nest.ts'
+import { walkGroups } from './reduction.ts'
 import type { Construction } from './reduction.ts'
 import type { Region } from './regions.ts'
+import { logOfSum, startSoftmax, takeBlock, valueOf } from './runningSoftmax.ts'
+import type { Element } from './runningSoftmax.ts'
 import { exprScalars, storeBlock } from './scalars.ts'
-import { streamShape } from './scores.ts'
+import { streamShape, tileDots } from './scores.ts'
 import type { Consumer } from './scores.ts'
 import { Env, KernelScope } from './scope.ts'
-import * as math from '../graph/math.ts'
 import { tileDirectives } from './tile.ts'
 
 /** Streamed elements at a time where the contract does not say: chains continue across blocks, so any number would do. */
@@ -84,11 +85,7 @@ class StreamLowering {
     if (!this.#lowering.partition.isVirtual(scores))
       throw new InternalError('a streamed contraction reads its scores through a view')
     const nAxes = this.#lowering.layout(node).filter((axis) => !this.#region.space.includes(axis))
-    const bounds = nAxes.map((axis) => axis.size)
-    const buffer = this.#scope.local(this.#scope.fresh('o'), 'scratch', [
-      this.#rows,
-      bounds.reduce((n, size) => n * size, 1),
-    ]).name
+    const buffer = this.#scope.local(this.#scope.fresh('o'), 'scratch', [this.#rows, elementCount(nAxes)]).name
     return [{ node, scores, values, nAxes, buffer }]
   }
 
@@ -151,46 +148,34 @@ class StreamLowering {
     return walkGroups(this.#construction, count, undefined, ceilDivide(count, partials), leaf)
   }
 
-  #width(accumulator: Accumulator): number {
-    return accumulator.nAxes.reduce((product, axis) => product * axis.size, 1)
-  }
-
   #start(rowCount: Index): Stmt[] {
-    const { rows, scale, sum } = this.#running
     const clear = this.#accumulators.map((accumulator) =>
       this.#rowLoop(rowCount, (row) =>
-        this.#columnLoop(constantIndex(this.#width(accumulator)), (column) =>
+        this.#columnLoop(constantIndex(elementCount(accumulator.nAxes)), (column) =>
           store(accumulator.buffer, [row, column], exprScalars.float(0)),
         ),
       ),
     )
     if (!this.#softmax) return clear
-    this.#scope.local(rows, 'scratch', [this.#rows])
-    this.#scope.local(scale, 'scratch', [this.#rows])
-    this.#scope.local(sum, 'scratch', [this.#rows])
-    const init = this.#rowLoop(rowCount, (row) => [
-      store(rows, [row], exprScalars.float(maskedScore)),
-      store(sum, [row], exprScalars.float(0)),
-    ])
-    return [...clear, init]
+    this.#scope.local(this.#running.largest, 'scratch', [this.#rows])
+    this.#scope.local(this.#running.total, 'scratch', [this.#rows])
+    return [...clear, this.#rowLoop(rowCount, (row) => startSoftmax(this.#runningAt(row)))]
   }
 
-  /** Running maximum, the factor that rescales what is already summed, and running sum, of each row. */
-  readonly #running = { rows: 'row_max', scale: 'row_scale', sum: 'row_sum' }
+  /** Largest score and sum of exponentials of each row so far. */
+  readonly #running = { largest: 'row_max', total: 'row_sum' }
+
+  #runningAt(row: Index): { largest: Element; total: Element } {
+    const { largest, total } = this.#running
+    return { largest: { buffer: largest, indices: [row] }, total: { buffer: total, indices: [row] } }
+  }
 
   /** The contractions that make the tile's scores (and, in gradients, their cotangents). */
   #scoreTiles(tile: Tile): Stmt[] {
-    const dots: Node<'dot'>[] = []
-    const seen = new Set<Node>()
-    const visit = (node: Node): void => {
-      if (seen.has(node) || !this.#lowering.partition.isVirtual(node)) return
-      seen.add(node)
-      if (isOp(node, 'dot')) dots.push(node)
-      else for (const input of node.inputs) visit(input)
-    }
-    for (const { scores } of this.#accumulators) visit(scores)
-    for (const node of this.#region.nodes) if (isOp(node, 'logSumExp')) visit(node.inputs[0] as Node)
-    return dots.flatMap((dot) => this.#scoreTile(dot, tile))
+    const summed = this.#region.nodes.flatMap((node) => (isOp(node, 'logSumExp') ? node.inputs : []))
+    const scores = [...this.#accumulators.map((accumulator) => accumulator.scores), ...summed]
+    const dots = scores.flatMap((node) => tileDots(node, (one) => this.#lowering.partition.isVirtual(one)))
+    return [...new Set(dots)].flatMap((dot) => this.#scoreTile(dot, tile))
   }
 
   #scoreTile(dot: Node<'dot'>, tile: Tile): Stmt[] {
@@ -265,62 +250,25 @@ class StreamLowering {
     return value
   }
 
-  /** One step of the streaming softmax: Milakov and Gimelshein 2018, with rescaling once a block. */
+  /** One step of the running softmax of each row. */
   #softmaxRows(tile: Tile): Stmt[] {
-    const scope = this.#scope
-    const { rows, scale, sum } = this.#running
     const scores = (this.#region.nodes[0] as Node).inputs[0] as Node
-    const tileBuffer = scope.local(scope.fresh('e'), 'scratch', [this.#rows, this.#columns]).name
-    this.#tiles.set(scores, tileBuffer)
-    const largest = scope.local(scope.fresh('part'), 'register', [partials]).name
-    const added = scope.local(scope.fresh('part'), 'register', [partials]).name
-    const name = (prefix: string): string => scope.fresh(prefix)
+    const buffer = this.#scope.local(this.#scope.fresh('e'), 'scratch', [this.#rows, this.#columns]).name
+    this.#tiles.set(scores, buffer)
     const statement = this.#rowLoop(tile.rowCount, (row) => {
-      const [blockMax, newMax, factor, blockSum] = [name('bm'), name('nm'), name('al'), name('bs')]
-      const scoreLeaf = this.#columnLoop(tile.columnCount, (column, slot) => {
-        const value = this.#valueAt(scores, tile, row, column)
-        return storeBlock(
-          [
-            store(tileBuffer, [row, column], value),
-            store(largest, [slot], exprScalars.max(value, load(largest, [slot]))),
-          ],
-          name,
-        )
+      const { stmts, factor } = takeBlock(this.#construction, {
+        count: tile.columnCount,
+        bound: this.#columns,
+        score: (column) => this.#valueAt(scores, tile, row, column),
+        weight: (column) => ({ buffer, indices: [row, column] }),
+        ...this.#runningAt(row),
       })
-      const expLeaf = this.#columnLoop(tile.columnCount, (column, slot) => {
-        const value = math.exp(exprScalars, exprScalars.sub(load(tileBuffer, [row, column]), localValue(newMax)))
-        return storeBlock(
-          [store(tileBuffer, [row, column], value), store(added, [slot], exprScalars.add(load(added, [slot]), value))],
-          name,
-        )
-      })
-      const factorBlock = storeBlock(
-        [store(scale, [row], math.exp(exprScalars, exprScalars.sub(load(rows, [row]), localValue(newMax))))],
-        name,
-      )
-      const rescale = this.#accumulators.flatMap((accumulator) =>
-        this.#columnLoop(constantIndex(this.#width(accumulator)), (column) =>
-          store(
-            accumulator.buffer,
-            [row, column],
-            exprScalars.mul(load(accumulator.buffer, [row, column]), localValue(factor)),
-          ),
+      const rescale = this.#accumulators.flatMap(({ buffer: sums, nAxes }) =>
+        this.#columnLoop(constantIndex(elementCount(nAxes)), (column) =>
+          store(sums, [row, column], exprScalars.mul(load(sums, [row, column]), factor)),
         ),
       )
-      return [
-        fill(this.#construction, largest, maskedScore),
-        ...scoreLeaf,
-        { kind: 'let', name: blockMax, value: { kind: 'tree', word: 'max', buffer: largest } },
-        { kind: 'let', name: newMax, value: exprScalars.max(localValue(blockMax), load(rows, [row])) },
-        ...(factorBlock.kind === 'if' ? factorBlock.body : [factorBlock]),
-        { kind: 'let', name: factor, value: load(scale, [row]) },
-        fill(this.#construction, added, 0),
-        ...expLeaf,
-        { kind: 'let', name: blockSum, value: { kind: 'tree', word: 'add', buffer: added } },
-        store(sum, [row], exprScalars.fma(load(sum, [row]), localValue(factor), localValue(blockSum))),
-        store(rows, [row], localValue(newMax)),
-        ...rescale,
-      ]
+      return [...stmts, ...rescale]
     })
     return [statement]
   }
@@ -401,25 +349,18 @@ class StreamLowering {
   }
 
   #finish(base: Index, rowCount: Index, gridEnv: Env): Stmt[] {
-    const scope = this.#scope
-    const { rows, sum } = this.#running
-    const name = (prefix: string): string => scope.fresh(prefix)
-    const stmts: Stmt[] = []
-    for (const node of this.#region.nodes) {
-      if (!isOp(node, 'logSumExp') || !this.#lowering.isStored(node)) continue
-      stmts.push(
-        this.#rowLoop(rowCount, (row) => {
-          const env = gridEnv.with([[this.#parallel, addIndex(base, row)]])
-          const value = exprScalars.add(load(rows, [row]), math.log(exprScalars, load(sum, [row])))
-          return [storeBlock([scope.store(node, env, value)], name)]
-        }),
-      )
-    }
+    const sums = this.#region.nodes.filter((node) => isOp(node, 'logSumExp') && this.#lowering.isStored(node))
+    const stmts = sums.map((node) =>
+      this.#rowLoop(rowCount, (row) => {
+        const env = gridEnv.with([[this.#parallel, addIndex(base, row)]])
+        const result = this.#scope.store(node, env, logOfSum(this.#runningAt(row)))
+        return [storeBlock([result], (prefix) => this.#scope.fresh(prefix))]
+      }),
+    )
     const shapes: (readonly Axis[])[] = []
     for (const { node } of this.#accumulators)
       if (!shapes.some((axes) => sameAxes(axes, node.axes))) shapes.push(node.axes)
-    for (const axes of shapes) stmts.push(this.#finishShape(axes, base, rowCount, gridEnv))
-    return stmts
+    return [...stmts, ...shapes.map((axes) => this.#finishShape(axes, base, rowCount, gridEnv))]
   }
 
   /** Stores of all results over the same axes, with what was fused behind them. */
@@ -432,11 +373,11 @@ class StreamLowering {
     const nAxes = (group[0] as Accumulator).nAxes
     return this.#rowLoop(rowCount, (row) => {
       const rowEnv = gridEnv.with([[this.#parallel, addIndex(base, row)]])
-      return this.#columnLoop(constantIndex(this.#width(group[0] as Accumulator)), (column) => {
+      return this.#columnLoop(constantIndex(elementCount((group[0] as Accumulator).nAxes)), (column) => {
         const env = nAxes.length === 0 ? rowEnv : rowEnv.withGroup(nAxes, column, scope.ranges)
         for (const { node, buffer } of group) {
           const total = load(buffer, [row, column])
-          const value = this.#softmax ? exprScalars.div(total, load(this.#running.sum, [row])) : total
+          const value = this.#softmax ? exprScalars.div(total, valueOf(this.#runningAt(row).total)) : total
           scope.inside.set(node, () => value)
         }
         return storeBlock(

@@ -57,7 +57,7 @@ describe('GPT-2 124M, one LoRA step', function () {
     folder = await mkdtemp(join(tmpdir(), 'heddle-memory-'))
     const chain = await chooseToolChain('host')
     const device = hostDevice(chain.isa.name)
-    const sizes = { width: 768, heads: 12, layers: 12, vocabulary, length, mode: 'lora' } as const
+    const sizes = { width: 768, heads: 12, layers: 12, vocabulary, positions: 1024, length, mode: 'lora' } as const
     const compiled = compileGpt2(sizes, scheduleProfile(device, threads))
     const program = withFunctions(compiled.program, ['accumulate', 'measure', 'apply'])
     certificate = certify({ program, arenas: compiled.arenas }, { device, threads, memoryBudget: device.memoryBudget })
@@ -78,7 +78,10 @@ describe('GPT-2 124M, one LoRA step', function () {
   })
 
   it('trains', () => {
-    assert.ok(losses.every((loss) => Number.isFinite(loss) && loss > 5 && loss < 20), losses.join())
+    assert.ok(
+      losses.every((loss) => Number.isFinite(loss) && loss > 5 && loss < 20),
+      losses.join(),
+    )
     assert.ok((losses[2] ?? NaN) < (losses[0] ?? NaN), losses.join())
   })
 
@@ -87,7 +90,9 @@ describe('GPT-2 124M, one LoRA step', function () {
   it('stays within 5 % of the certificate', async () => {
     const { peakBytes } = await session.stats()
     const off = peakBytes / certificate.peakBytes - 1
-    console.log(`      measured ${peakBytes} bytes, planned ${certificate.peakBytes} (${(100 * off).toFixed(2)} %)`)
+    console.log(
+      `      measured ${peakBytes} bytes, planned ${certificate.peakBytes} (${(100 * off).toFixed(2)} %): ${JSON.stringify(certificate.parts)}`,
+    )
     assert.ok(Math.abs(off) < 0.05, `measured ${peakBytes} bytes, planned ${JSON.stringify(certificate.parts)}`)
     const planned = certificate.peakBytes - certificate.parts.weights - certificate.parts.runtime
     const given = session.describe().memoryBytes
@@ -95,6 +100,9 @@ describe('GPT-2 124M, one LoRA step', function () {
   })
 
   it('allocates nothing during its steps', async () => {
-    assert.equal((await session.stats()).allocations, 0)
+    const { allocations } = await session.stats()
+    assert.ok(allocations, 'the build does not count')
+    assert.equal(allocations.inCalls, 0)
+    assert.ok(allocations.inAll > 0, 'the counter counts nothing')
   })
 })

@@ -70,7 +70,8 @@ describe('one result after two steps', function () {
       })
 
       it('on 2 and 4 threads', async () => {
-        for (const threads of [2, 4]) assert.equal(await hashAfter(2, name, { threads }), expected, `${threads} threads`)
+        for (const threads of [2, 4])
+          assert.equal(await hashAfter(2, name, { threads }), expected, `${threads} threads`)
       })
 
       it('with layers computed again', async () => {

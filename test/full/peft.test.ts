@@ -42,7 +42,12 @@ function batchFile(oracle: OracleCase): string {
 
 /** Enough steps at the schedule's peak to leave the first values far behind. */
 async function trained(oracle: OracleCase): Promise<TrainCase> {
-  const open = await openTrainCase(oracle, { toolchain: 'host', optimise: 'light', threads: 2, functions: trainingFunctions })
+  const open = await openTrainCase(oracle, {
+    toolchain: 'host',
+    optimise: 'light',
+    threads: 2,
+    functions: trainingFunctions,
+  })
   for (let step = 0; step < 8; step++) await open.step()
   return open
 }
@@ -68,7 +73,11 @@ async function saveTrainedAdapter(dir: string, oracle: OracleCase, open: TrainCa
   assert.equal(2 * modules.length, oracle.gradients.size)
   const baseLayout = oracle.family === 'gpt2' ? 'in-out' : 'out-in'
   const { rank, alpha, targets } = settings
-  saveAdapter(dir, { rank, alpha, dropout: 0, scaling: 'alpha/rank', baseLayout, targetModules: targets, baseModel: '' }, modules)
+  saveAdapter(
+    dir,
+    { rank, alpha, dropout: 0, scaling: 'alpha/rank', baseLayout, targetModules: targets, baseModel: '' },
+    modules,
+  )
 }
 
 describe('trained here, loaded there', function () {
@@ -99,9 +108,12 @@ describe('trained here, loaded there', function () {
         }
         checkLogits(ours, theirs)
         // Training has moved the logits, so that equal ones say something.
-        assert.ok(relative(theirs.norm, oracle.logits.norm) > 1e-3 || theirs.samples.some(([, , , logit], place) => {
-          return Math.abs(logit - (oracle.logits.samples[place]?.[3] ?? NaN)) > 0.05
-        }))
+        assert.ok(
+          relative(theirs.norm, oracle.logits.norm) > 1e-3 ||
+            theirs.samples.some(([, , , logit], place) => {
+              return Math.abs(logit - (oracle.logits.samples[place]?.[3] ?? NaN)) > 0.05
+            }),
+        )
       } finally {
         await open.session.close()
       }

@@ -12,6 +12,8 @@ export interface Gpt2Sizes {
   readonly vocabulary: number
   /** Tokens of the one sequence. */
   readonly length: number
+  /** Rows of the table of positions; 8,192 unless stated. */
+  readonly positions?: number
   readonly mode: 'lora' | 'full'
   readonly checkpoints?: CompileOptions['checkpoints']
 }
@@ -32,7 +34,7 @@ export function compileGpt2(sizes: Gpt2Sizes, profile = wideProfile): Compiled {
       n_embd: sizes.width,
       n_layer: sizes.layers,
       n_head: sizes.heads,
-      n_positions: 8192,
+      n_positions: sizes.positions ?? 8192,
       vocab_size: sizes.vocabulary,
       activation_function: 'gelu_new',
     },

@@ -1,6 +1,6 @@
 // Random graphs with a loss and the gradients of everything trainable, for properties of schedules. Only for tests.
 
-import { GraphBuilder } from '../../compiler/graph/builder.ts'
+import type { GraphBuilder } from '../../compiler/graph/builder.ts'
 import { elementwiseOp } from '../../compiler/graph/elementwise.ts'
 import { isMap, isOp, rootsOf, topological, Provenance } from '../../compiler/graph/node.ts'
 import type { Graph, Node } from '../../compiler/graph/node.ts'

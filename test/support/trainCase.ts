@@ -112,9 +112,14 @@ export function withFunctions(program: Program, names: readonly string[]): Progr
 export async function openTrainCase(oracle: OracleCase, options: TrainCaseOptions): Promise<TrainCase> {
   const { toolchain, checkpoints, plannedThreads, functions, ...sessionOptions } = options
   const chain = typeof toolchain === 'string' ? await chooseToolChain(toolchain) : toolchain
-  const all = compileCase(oracle, { profile: profileOf(chain, plannedThreads), ...(checkpoints ? { checkpoints } : {}) })
+  const all = compileCase(oracle, {
+    profile: profileOf(chain, plannedThreads),
+    ...(checkpoints ? { checkpoints } : {}),
+  })
   const { traced } = all
-  const compiled = functions ? { ...all.compiled, program: withFunctions(all.compiled.program, functions) } : all.compiled
+  const compiled = functions
+    ? { ...all.compiled, program: withFunctions(all.compiled.program, functions) }
+    : all.compiled
   const { program } = compiled
   const entryOf = tensorsOf(oracle)
   const frozen = program.values

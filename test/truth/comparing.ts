@@ -112,7 +112,10 @@ export function checkLogits(rows: readonly (readonly Float32Array[])[], expected
   }
   assert.ok(relative(norm, expected.norm) < logitTolerance, `the norm of all logits is ${norm}, not ${expected.norm}`)
   // The sum may cancel: it is held against the norm.
-  assert.ok(Math.abs(sum - expected.sum) < logitTolerance * norm, `the sum of all logits is ${sum}, not ${expected.sum}`)
+  assert.ok(
+    Math.abs(sum - expected.sum) < logitTolerance * norm,
+    `the sum of all logits is ${sum}, not ${expected.sum}`,
+  )
 }
 
 /** Zero in every adapter's B: the base model alone. */

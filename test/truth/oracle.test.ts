@@ -65,7 +65,8 @@ for (const name of cases) {
 
     it('has the same bits after two steps on 1, 2 and 4 threads', async () => {
       const one = await hashAfterTwoSteps(name, { functions, threads: 1 })
-      for (const threads of [2, 4]) assert.equal(await hashAfterTwoSteps(name, { functions, threads }), one, `${threads} threads`)
+      for (const threads of [2, 4])
+        assert.equal(await hashAfterTwoSteps(name, { functions, threads }), one, `${threads} threads`)
     })
   })
 }

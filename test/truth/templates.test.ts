@@ -50,7 +50,8 @@ function operationsIn(text: string): string[] {
   const words = new Set(code.match(/[A-Za-z_]\w*/g))
   const parts = new Set([...words].flatMap((word) => word.split(/_+/)))
   return operations.filter((name) => {
-    if (homonyms.has(name)) return new RegExp(`\\b(?:op|fn)\\s*[=!]==?\\s*['"\`]${name}['"\`]|isOp\\([^)]*['"\`]${name}`).test(code)
+    if (homonyms.has(name))
+      return new RegExp(`\\b(?:op|fn)\\s*[=!]==?\\s*['"\`]${name}['"\`]|isOp\\([^)]*['"\`]${name}`).test(code)
     return words.has(name) || parts.has(name)
   })
 }
@@ -65,7 +66,9 @@ describe('backends and graph operations', () => {
   it('no file in backends/ reads the operation tables, the nodes or the transforms of graphs', () => {
     for (const file of sourcesUnder('backends')) {
       const imported = [...readFileSync(file, 'utf8').matchAll(/from '([^']+)'/g)].map((match) => match[1] ?? '')
-      const wrong = imported.filter((path) => /compiler\/(?:graph\/(?!axis|scalars|node)|transform|pipeline)/.test(path))
+      const wrong = imported.filter((path) =>
+        /compiler\/(?:graph\/(?!axis|scalars|node)|transform|pipeline)/.test(path),
+      )
       assert.deepEqual(wrong, [], file)
       if (imported.some((path) => path.endsWith('graph/node.ts'))) {
         const nodes = /import (type )?\{([^}]*)\} from '[^']*graph\/node\.ts'/.exec(readFileSync(file, 'utf8'))
@@ -127,7 +130,11 @@ describe('an operation added to the table', function () {
 
   it('runs in the interpreter and in emitted code with equal bits, forward and backward', async () => {
     const provenance = new Provenance()
-    const { graph } = runPasses(lossGraph(), [simplify(), evaluation(), differentiate(), simplify(), separateWrites()], { provenance })
+    const { graph } = runPasses(
+      lossGraph(),
+      [simplify(), evaluation(), differentiate(), simplify(), separateWrites()],
+      { provenance },
+    )
     const chain = await chooseToolChain('wasm')
     const functions = graph.functions.map((fn) => scheduleFunction(graph, fn, profileOf(chain)))
     const { program } = planProgram('added', graph, functions, provenance)
@@ -145,8 +152,10 @@ describe('an operation added to the table', function () {
 
       const axis = (name: string) => graph.axes.find((one) => one.name === name) as (typeof graph.axes)[number]
       const zeros = (name: string) => new Float64Array(given[name]?.length ?? 1)
-      const matrix = (data: ArrayLike<number>) => makeTensor([axis('row'), axis('place')], [rows, places], Float64Array.from(data))
-      const along = (name: string, data: ArrayLike<number>) => makeTensor([axis(name)], [data.length], Float64Array.from(data))
+      const matrix = (data: ArrayLike<number>) =>
+        makeTensor([axis('row'), axis('place')], [rows, places], Float64Array.from(data))
+      const along = (name: string, data: ArrayLike<number>) =>
+        makeTensor([axis(name)], [data.length], Float64Array.from(data))
       const values = new Map([
         ['x', matrix(given['x'] ?? [])],
         ['y', along('place', given['y'] ?? [])],

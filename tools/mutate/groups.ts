@@ -19,7 +19,7 @@ interface Group {
 }
 
 const derivatives = 'test/transform/derivatives.test.ts'
-const schedule = ['test/schedule/random.test.ts', 'test/schedule/models.test.ts']
+const schedule = ['golden', 'edges', 'random'].map((name) => `test/schedule/${name}.test.ts`)
 
 export const groups: readonly Group[] = [
   {
@@ -38,7 +38,7 @@ export const groups: readonly Group[] = [
     name: 'masks',
     sources: ['dsl/attention.ts', 'dsl/languageModel.ts', 'dsl/layers.ts'],
     operators: [operators.droppedMasks],
-    tests: ['test/dsl/layers.test.ts', 'test/models/truth.test.ts'],
+    tests: ['test/dsl/layers.test.ts', 'test/truth/language.test.ts', 'test/models/truth.test.ts'],
   },
   {
     name: 'masks',
@@ -86,7 +86,7 @@ export const groups: readonly Group[] = [
     name: 'arithmetic',
     sources: ['dsl/attention.ts', 'dsl/layers.ts', 'dsl/languageModel.ts'],
     operators: [operators.otherWords],
-    tests: ['test/dsl/layers.test.ts', 'test/models/truth.test.ts'],
+    tests: ['test/dsl/layers.test.ts', 'test/truth/language.test.ts', 'test/models/truth.test.ts'],
   },
   {
     name: 'schedule',
@@ -105,7 +105,11 @@ export const groups: readonly Group[] = [
 
 function filesOf(root: string, { sources, except }: Group): string[] {
   const files = sources.flatMap((source) =>
-    source.endsWith('.ts') ? [source] : readdirSync(join(root, source)).sort().map((name) => `${source}/${name}`),
+    source.endsWith('.ts')
+      ? [source]
+      : readdirSync(join(root, source))
+          .sort()
+          .map((name) => `${source}/${name}`),
   )
   return files.filter((file) => file.endsWith('.ts') && !except?.test(file))
 }

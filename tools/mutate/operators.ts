@@ -2,7 +2,15 @@
 // of TypeScript and of the op tables, and no single operation.
 
 import { Node, SyntaxKind } from 'ts-morph'
-import type { ArrowFunction, CallExpression, Expression, ForStatement, NumericLiteral, ObjectLiteralExpression, SourceFile } from 'ts-morph'
+import type {
+  ArrowFunction,
+  CallExpression,
+  Expression,
+  ForStatement,
+  NumericLiteral,
+  ObjectLiteralExpression,
+  SourceFile,
+} from 'ts-morph'
 import type { Edit } from './mutation.ts'
 
 export type Operator = (source: SourceFile) => Edit[]
@@ -123,7 +131,9 @@ export const droppedMasks: Operator = (source) => {
     if (word !== 'mul') continue
     operands.forEach((operand, place) => {
       if (!/^(?:weights?|keep|mask|hit)$/.test(operand.getText())) return
-      edits.push(replace(call, operands[1 - place]?.getText() ?? '', `${brief(call)} without ${operand.getText()} ${at}`))
+      edits.push(
+        replace(call, operands[1 - place]?.getText() ?? '', `${brief(call)} without ${operand.getText()} ${at}`),
+      )
     })
   }
   return numbered(edits)
