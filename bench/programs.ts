@@ -65,11 +65,29 @@ export function peakProgram(profile: ScheduleProfile): Measured {
     name: 'peak',
     sizes: [],
     kernels: [kernel],
-    values: [{ name: 'x', role: 'input', dtype: 'f32', shape: [chains * lanes], bytes: chains * lanes * 4, place: { space: 'inputs', offset: 0 } }],
+    values: [
+      {
+        name: 'x',
+        role: 'input',
+        dtype: 'f32',
+        shape: [chains * lanes],
+        bytes: chains * lanes * 4,
+        place: { space: 'inputs', offset: 0 },
+      },
+    ],
     functions: [
       {
         name: 'peak',
-        launches: [{ kernel: 0, arguments: [{ space: 'inputs', offset: 0 }, { space: 'arena', offset: 0 }], label: 'peak' }],
+        launches: [
+          {
+            kernel: 0,
+            arguments: [
+              { space: 'inputs', offset: 0 },
+              { space: 'arena', offset: 0 },
+            ],
+            label: 'peak',
+          },
+        ],
         outputs: [],
       },
     ],
@@ -82,13 +100,24 @@ export function peakProgram(profile: ScheduleProfile): Measured {
 }
 
 /** y[m, n] = Σₖ x[m, k]·w, with w stored [k, n], or [n, k] when `transposed`. */
-export function contractionProgram(m: number, n: number, k: number, transposed: boolean, profile: ScheduleProfile): Measured {
+export function contractionProgram(
+  m: number,
+  n: number,
+  k: number,
+  transposed: boolean,
+  profile: ScheduleProfile,
+): Measured {
   const b = new GraphBuilder()
   const rows = b.axis('rows', m)
   const inner = b.axis('inner', k)
   const columns = b.axis('columns', n)
   b.declare({ name: 'x', role: 'input', dtype: 'f32', stored: [[rows], [inner]] })
-  b.declare({ name: 'w', role: 'state', dtype: 'f32', stored: transposed ? [[columns], [inner]] : [[inner], [columns]] })
+  b.declare({
+    name: 'w',
+    role: 'state',
+    dtype: 'f32',
+    stored: transposed ? [[columns], [inner]] : [[inner], [columns]],
+  })
   const y = b.dot(b.read('x'), b.read('w'), [inner])
   b.define({ name: 'contract', outputs: [{ name: 'y', node: y }], writes: [] })
   const graph = b.finish()

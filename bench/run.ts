@@ -74,9 +74,10 @@ report()
 
 /** Best step of PyTorch, where the oracle's environment is installed. */
 function torchSeconds(length: number, threadCount: number, steps: number): number | undefined {
-  const python = [process.env['HEDDLE_ORACLE_PYTHON'], fileURLToPath(new URL('../.venv/bin/python', import.meta.url))].find(
-    (path) => path !== undefined && existsSync(path),
-  )
+  const python = [
+    process.env['HEDDLE_ORACLE_PYTHON'],
+    fileURLToPath(new URL('../.venv/bin/python', import.meta.url)),
+  ].find((path) => path !== undefined && existsSync(path))
   if (!python) return undefined
   const script = fileURLToPath(new URL('./torch_step.py', import.meta.url))
   const run = spawnSync(python, [script, String(length), String(threadCount), String(steps)], { encoding: 'utf8' })
@@ -87,13 +88,17 @@ function torchSeconds(length: number, threadCount: number, steps: number): numbe
 function report(): void {
   const peak = results.peak ?? 1
   if (options.json) {
-    const shares = Object.fromEntries(Object.entries(results).map(([name, rate]) => [name, { gflops: rate, share: rate / peak }]))
+    const shares = Object.fromEntries(
+      Object.entries(results).map(([name, rate]) => [name, { gflops: rate, share: rate / peak }]),
+    )
     console.log(JSON.stringify({ toolchain: chain.describe(), isa: chain.isa.name, threads, rates: shares, extra }))
     return
   }
   console.log(`${chain.describe()}, ${threads} thread${threads === 1 ? '' : 's'}`)
   for (const [name, rate] of Object.entries(results)) {
-    console.log(`  ${name.padEnd(52)} ${rate.toFixed(1).padStart(7)} GFLOP/s ${((rate / peak) * 100).toFixed(0).padStart(4)} % of peak`)
+    console.log(
+      `  ${name.padEnd(52)} ${rate.toFixed(1).padStart(7)} GFLOP/s ${((rate / peak) * 100).toFixed(0).padStart(4)} % of peak`,
+    )
   }
   for (const [name, value] of Object.entries(extra)) console.log(`  ${name.padEnd(52)} ${value.toFixed(2).padStart(7)}`)
 }

@@ -55,7 +55,10 @@ export async function gpt2Step(
   const traced = gpt2.trace(gpt2.readConfig(gpt2Config, 'config.json'), { sequences: 1, length })
   const compiled = compile(traced.graph, traced.provenance, {
     name: 'gpt2-124m',
-    adaptation: { kind: 'lora', options: { rank, alpha: 16, targets: ['c_attn', 'c_proj', 'c_fc'], modules: traced.modules } },
+    adaptation: {
+      kind: 'lora',
+      options: { rank, alpha: 16, targets: ['c_attn', 'c_proj', 'c_fc'], modules: traced.modules },
+    },
     optimizer: {
       schedule: { kind: 'constant', peak: 1e-4, warmup: 0, total: 1000 },
       beta1: 0.9,
@@ -77,10 +80,19 @@ export async function gpt2Step(
       return { offset, bytes }
     })
   const path = randomFile(weightBytes)
-  const session = await openSession(compiled.program, { ...options, frozen: frozen.map((range) => ({ path, ...range })) })
+  const session = await openSession(compiled.program, {
+    ...options,
+    frozen: frozen.map((range) => ({ path, ...range })),
+  })
   const vocabulary = gpt2Config.vocab_size
-  await session.write('tokens', Int32Array.from({ length }, (_, place) => (place * 7919) % vocabulary))
-  await session.write('targets', Int32Array.from({ length }, (_, place) => (place * 104729) % vocabulary))
+  await session.write(
+    'tokens',
+    Int32Array.from({ length }, (_, place) => (place * 7919) % vocabulary),
+  )
+  await session.write(
+    'targets',
+    Int32Array.from({ length }, (_, place) => (place * 104729) % vocabulary),
+  )
   await session.write('weights', new Float32Array(length).fill(1))
   return {
     name: `GPT-2 124M LoRA step 1×${length}`,

@@ -22,7 +22,9 @@ import { simplify } from './transform/simplify.ts'
 
 export interface CompileOptions {
   readonly name: string
-  readonly adaptation: { readonly kind: 'lora'; readonly options: LoraOptions } | { readonly kind: 'trainable'; readonly names: readonly string[] | 'all' }
+  readonly adaptation:
+    | { readonly kind: 'lora'; readonly options: LoraOptions }
+    | { readonly kind: 'trainable'; readonly names: readonly string[] | 'all' }
   readonly optimizer: AdamWOptions
   /** Layers whose values are worked out again in the backward pass. */
   readonly checkpoints: 'none' | 'every'
@@ -60,7 +62,10 @@ export function trainingPasses(options: Omit<CompileOptions, 'profile' | 'name'>
 
 /** From a traced model to a program. UserError where the recipe does not fit the model. */
 export function compile(graph: Graph, provenance: Provenance, options: CompileOptions): Compiled {
-  const passes = runPasses(graph, trainingPasses(options), { provenance, ...(options.dump ? { dump: options.dump } : {}) })
+  const passes = runPasses(graph, trainingPasses(options), {
+    provenance,
+    ...(options.dump ? { dump: options.dump } : {}),
+  })
   const start = performance.now()
   const lowered: LoweredKernels = new Map()
   const functions = passes.graph.functions.map((fn) => scheduleFunction(passes.graph, fn, options.profile, lowered))

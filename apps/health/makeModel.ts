@@ -40,7 +40,10 @@ const config = {
 /** GPT-2's first weights: deviation 0.02, less in front of the residual stream; norms one, biases zero. */
 function firstWeights(vocabulary: number): Map<string, { shape: readonly number[]; values: Float32Array }> {
   const tensors = new Map<string, { shape: readonly number[]; values: Float32Array }>()
-  const traced = gpt2.trace(gpt2.readConfig({ ...config, vocab_size: vocabulary }, 'config.json'), { sequences: 1, length: 8 })
+  const traced = gpt2.trace(gpt2.readConfig({ ...config, vocab_size: vocabulary }, 'config.json'), {
+    sequences: 1,
+    length: 8,
+  })
   for (const declared of traced.graph.declarations.values()) {
     if (declared.role !== 'frozen') continue
     const shape = declared.stored.map((dimension) => dimension.reduce((product, axis) => product * axis.size, 1))
@@ -61,7 +64,9 @@ function firstWeights(vocabulary: number): Map<string, { shape: readonly number[
   return tensors
 }
 
-const recipeText = (steps: number): string => `import { adamW, completions, cosine, fullFineTuning, recipe } from 'heddle'
+const recipeText = (
+  steps: number,
+): string => `import { adamW, completions, cosine, fullFineTuning, recipe } from 'heddle'
 import { gpt2 } from 'heddle/models'
 
 export default recipe({
@@ -80,7 +85,9 @@ async function make(out: string, steps: number): Promise<void> {
     const tokenizer = trainHealthTokenizer()
     mkdirSync(join(folder, 'base'))
     writeFileSync(join(folder, 'tokenizer.json'), tokenizer.json)
-    const tensors = [...firstWeights(tokenizer.size)].map(([name, { shape, values }]) => float32Tensor(name, shape, values))
+    const tensors = [...firstWeights(tokenizer.size)].map(([name, { shape, values }]) =>
+      float32Tensor(name, shape, values),
+    )
     saveCheckpoint(join(folder, 'base'), {
       config: { ...config, vocab_size: tokenizer.size },
       tensors,
@@ -98,7 +105,9 @@ async function make(out: string, steps: number): Promise<void> {
         note: console.log,
         step: ({ step, loss }, total) => {
           if (step % 100 && step < total) return
-          console.log(`step ${step} of ${total}, loss ${loss.toFixed(4)}, ${((performance.now() - start) / 1000).toFixed(0)} s`)
+          console.log(
+            `step ${step} of ${total}, loss ${loss.toFixed(4)}, ${((performance.now() - start) / 1000).toFixed(0)} s`,
+          )
         },
       },
     )
@@ -110,7 +119,10 @@ async function make(out: string, steps: number): Promise<void> {
       return { name: entry.name, dtype: 'F16' as const, shape: entry.shape, data: new Uint8Array(data.buffer) }
     })
     writeSafetensors(join(out, 'model.safetensors'), halves, { format: 'pt' })
-    writeFileSync(join(out, 'config.json'), `${JSON.stringify({ ...config, vocab_size: tokenizer.size, torch_dtype: 'float16' }, undefined, 2)}\n`)
+    writeFileSync(
+      join(out, 'config.json'),
+      `${JSON.stringify({ ...config, vocab_size: tokenizer.size, torch_dtype: 'float16' }, undefined, 2)}\n`,
+    )
     writeFileSync(join(out, 'tokenizer.json'), tokenizer.json)
   } finally {
     rmSync(folder, { recursive: true, force: true })

@@ -2,7 +2,7 @@
 // parameter types, and here they are taken out again. Knows no operation of the language.
 
 import { dirname, sep } from 'node:path'
-import ts from 'typescript'
+import type ts from 'typescript'
 import { UserError } from '../diagnostic.ts'
 import type { Place } from '../diagnostic.ts'
 import { packageRoot, programOf, sourceFile } from './program.ts'

@@ -82,14 +82,34 @@ function predicate(takes: readonly DType[], meaning: Binary): ElementwiseOp {
 }
 
 function integer(meaning: Binary): ElementwiseOp {
-  return { takes: [I, I], gives: I, flops: 1, meaning: (s, args) => meaning(s, at(args, 0), at(args, 1)), derivative: none(2) }
+  return {
+    takes: [I, I],
+    gives: I,
+    flops: 1,
+    meaning: (s, args) => meaning(s, at(args, 0), at(args, 1)),
+    derivative: none(2),
+  }
 }
 
 /** Open on purpose: a researcher's operation is one more entry. */
 export const elementwise: Record<string, ElementwiseOp> = {
-  add: binary(1, (s, x, y) => s.add(x, y), (_b, g) => [g, g], true),
-  sub: binary(1, (s, x, y) => s.sub(x, y), (b, g) => [g, b.map('neg', g)]),
-  mul: binary(1, (s, x, y) => s.mul(x, y), (b, g, x, y) => [b.map('mul', g, y), b.map('mul', g, x)], true),
+  add: binary(
+    1,
+    (s, x, y) => s.add(x, y),
+    (_b, g) => [g, g],
+    true,
+  ),
+  sub: binary(
+    1,
+    (s, x, y) => s.sub(x, y),
+    (b, g) => [g, b.map('neg', g)],
+  ),
+  mul: binary(
+    1,
+    (s, x, y) => s.mul(x, y),
+    (b, g, x, y) => [b.map('mul', g, y), b.map('mul', g, x)],
+    true,
+  ),
   div: binary(
     4,
     (s, x, y) => s.div(x, y),
@@ -101,12 +121,18 @@ export const elementwise: Record<string, ElementwiseOp> = {
   min: binary(
     1,
     (s, x, y) => s.min(x, y),
-    (b, g, x, y) => [b.map('select', b.map('less', x, y), g, b.float(0)), b.map('select', b.map('less', x, y), b.float(0), g)],
+    (b, g, x, y) => [
+      b.map('select', b.map('less', x, y), g, b.float(0)),
+      b.map('select', b.map('less', x, y), b.float(0), g),
+    ],
   ),
   max: binary(
     1,
     (s, x, y) => s.max(x, y),
-    (b, g, x, y) => [b.map('select', b.map('less', y, x), g, b.float(0)), b.map('select', b.map('less', y, x), b.float(0), g)],
+    (b, g, x, y) => [
+      b.map('select', b.map('less', y, x), g, b.float(0)),
+      b.map('select', b.map('less', y, x), b.float(0), g),
+    ],
   ),
   fma: {
     takes: [F, F, F],
@@ -116,20 +142,36 @@ export const elementwise: Record<string, ElementwiseOp> = {
     derivative: (b, g, inputs) => [b.map('mul', g, at(inputs, 1)), b.map('mul', g, at(inputs, 0)), g],
   },
 
-  neg: unary(1, (s, x) => s.neg(x), (b, g) => b.map('neg', g)),
+  neg: unary(
+    1,
+    (s, x) => s.neg(x),
+    (b, g) => b.map('neg', g),
+  ),
   abs: unary(
     1,
     (s, x) => s.abs(x),
     (b, g, x) => b.map('select', b.map('less', x, b.float(0)), b.map('neg', g), g),
   ),
-  sqrt: unary(6, (s, x) => s.sqrt(x), (b, g, _x, y) => b.map('div', b.map('mul', g, b.float(0.5)), y)),
+  sqrt: unary(
+    6,
+    (s, x) => s.sqrt(x),
+    (b, g, _x, y) => b.map('div', b.map('mul', g, b.float(0.5)), y),
+  ),
   rsqrt: unary(
     10,
     (s, x) => math.reciprocalSqrt(s, x),
     (b, g, _x, y) => b.map('mul', b.map('mul', g, b.float(-0.5)), b.map('mul', b.map('mul', y, y), y)),
   ),
-  exp: unary(12, (s, x) => math.exp(s, x), (b, g, _x, y) => b.map('mul', g, y)),
-  log: unary(16, (s, x) => math.log(s, x), (b, g, x) => b.map('div', g, x)),
+  exp: unary(
+    12,
+    (s, x) => math.exp(s, x),
+    (b, g, _x, y) => b.map('mul', g, y),
+  ),
+  log: unary(
+    16,
+    (s, x) => math.log(s, x),
+    (b, g, x) => b.map('div', g, x),
+  ),
   tanh: unary(
     22,
     (s, x) => math.tanh(s, x),
@@ -141,8 +183,16 @@ export const elementwise: Record<string, ElementwiseOp> = {
     (b, g, x) =>
       b.map('mul', g, b.map('mul', b.float(2 / Math.sqrt(Math.PI)), b.map('exp', b.map('neg', b.map('mul', x, x))))),
   ),
-  sin: unary(16, (s, x) => math.sin(s, x), (b, g, x) => b.map('mul', g, b.map('cos', x))),
-  cos: unary(16, (s, x) => math.cos(s, x), (b, g, x) => b.map('neg', b.map('mul', g, b.map('sin', x)))),
+  sin: unary(
+    16,
+    (s, x) => math.sin(s, x),
+    (b, g, x) => b.map('mul', g, b.map('cos', x)),
+  ),
+  cos: unary(
+    16,
+    (s, x) => math.cos(s, x),
+    (b, g, x) => b.map('neg', b.map('mul', g, b.map('sin', x))),
+  ),
   sigmoid: unary(
     18,
     (s, x) => math.sigmoid(s, x),

@@ -1,4 +1,4 @@
-// The order in which numbers are reduced, once, for the interpreter; `docs/numerics-reductions.md` says the same in
+// The order in which numbers are reduced, once, for the interpreter; `docs/numerics.md` says the same in
 // words. Works on plain arrays: knows nothing of tensors.
 
 import type { Scalars } from './scalars.ts'

@@ -249,7 +249,12 @@ export const structural = {
     derivative: (b, g, node) => {
       const { axis, index } = node.attrs
       const zero = b.broadcast(b.float(0), g.axes)
-      return [b.stack(Array.from({ length: axis.size }, (_, place) => (place === index ? g : zero)), axis)]
+      return [
+        b.stack(
+          Array.from({ length: axis.size }, (_, place) => (place === index ? g : zero)),
+          axis,
+        ),
+      ]
     },
   },
   stack: {

@@ -9,11 +9,28 @@ import {
   addIndex, ceilDivide, constantOf, divideIndex, exprMentions, indexMentions, minIndex, rangeOf, scaleIndex, subtractIndex, upperBound, variable, variablesOf,
 } from './index.ts' // prettier-ignore
 import type { Index, Range } from './index.ts'
-import { guardLeaves, hasLoop, isLoop, loadsOf, mapBlocks, mapExpr, mapStmt, substitution, visitStmts, withBody } from './rewrite.ts'
+import {
+  guardLeaves,
+  hasLoop,
+  isLoop,
+  loadsOf,
+  mapBlocks,
+  mapExpr,
+  mapStmt,
+  substitution,
+  visitStmts,
+  withBody,
+} from './rewrite.ts'
 
 export type Directive =
   /** loop → outer · factor + inner, with a guard on each leaf where the factor does not divide. */
-  | { readonly do: 'split'; readonly loop: string; readonly factor: number; readonly outer: string; readonly inner: string }
+  | {
+      readonly do: 'split'
+      readonly loop: string
+      readonly factor: number
+      readonly outer: string
+      readonly inner: string
+    }
   /** Puts perfectly nested loops into this order. */
   | { readonly do: 'reorder'; readonly loops: readonly string[] }
   /** for i { A B } → for i { A } for i { B }; registers that live across gain a dimension. */
@@ -52,7 +69,9 @@ export function applyDirective(kernel: Kernel, directive: Directive): Kernel {
     case 'bind':
       return withBody(
         kernel,
-        mapBlocks(kernel.body, (stmt) => [isLoop(stmt, directive.loop) ? { ...stmt, binding: directive.binding } : stmt]),
+        mapBlocks(kernel.body, (stmt) => [
+          isLoop(stmt, directive.loop) ? { ...stmt, binding: directive.binding } : stmt,
+        ]),
       )
     case 'stage':
       return stage(kernel, directive)
@@ -88,9 +107,17 @@ function split(kernel: Kernel, { loop, factor, outer, inner }: Extract<Directive
   const change = (stmt: Stmt): Stmt[] => {
     if (!isLoop(stmt, loop)) return [stmt]
     const body = stmt.body.map((part) => mapStmt(part, rewriter))
-    const divides = [stmt.extent.constant, ...stmt.extent.terms.map((term) => term.scale)].every((n) => n % factor === 0)
+    const divides = [stmt.extent.constant, ...stmt.extent.terms.map((term) => term.scale)].every(
+      (n) => n % factor === 0,
+    )
     const guarded = divides ? body : guardLeaves(body, { left: place, right: stmt.extent })
-    const inside: Stmt = { kind: 'for', variable: inner, extent: { constant: factor, terms: [] }, binding: 'serial', body: guarded }
+    const inside: Stmt = {
+      kind: 'for',
+      variable: inner,
+      extent: { constant: factor, terms: [] },
+      binding: 'serial',
+      body: guarded,
+    }
     return [{ ...stmt, variable: outer, extent: ceilDivide(stmt.extent, factor), body: [inside] }]
   }
   if (!hasLoop(kernel.body, loop)) refuse(kernel, `split ${loop}`, 'there is no such loop')
@@ -119,7 +146,8 @@ function reorder(kernel: Kernel, order: readonly string[]): Kernel {
         const dependsOnInner = chain.some(
           (link) => !later.includes(link.variable) && link !== loop && indexMentions(loop.extent, link.variable),
         )
-        if (dependsOnInner) refuse(kernel, `reorder ${order.join(' ')}`, `the extent of '${name}' depends on an inner loop`)
+        if (dependsOnInner)
+          refuse(kernel, `reorder ${order.join(' ')}`, `the extent of '${name}' depends on an inner loop`)
         return [{ ...loop, body: rest }]
       }, inner)[0] as Stmt
     })
@@ -131,11 +159,14 @@ function reorder(kernel: Kernel, order: readonly string[]): Kernel {
 /** Each register that the loop's body writes gains a first dimension for the loop. */
 function distribute(kernel: Kernel, loop: string): Kernel {
   const expanded = new Map<string, number>()
-  const registers = new Map(kernel.locals.filter((buffer) => buffer.space === 'register').map((buffer) => [buffer.name, buffer]))
+  const registers = new Map(
+    kernel.locals.filter((buffer) => buffer.space === 'register').map((buffer) => [buffer.name, buffer]),
+  )
   const expandIn = (stmt: Stmt): Stmt => {
     const add = (indices: readonly Index[]): Index[] => [variable(loop), ...indices]
     const withLoads = mapStmt(stmt, {
-      expr: (expr) => (expr.kind === 'load' && expanded.has(expr.buffer) ? { ...expr, indices: add(expr.indices) } : expr),
+      expr: (expr) =>
+        expr.kind === 'load' && expanded.has(expr.buffer) ? { ...expr, indices: add(expr.indices) } : expr,
     })
     return (mapBlocks([withLoads], (part) => [
       part.kind === 'store' && expanded.has(part.buffer) ? { ...part, indices: add(part.indices) } : part,
@@ -150,13 +181,16 @@ function distribute(kernel: Kernel, loop: string): Kernel {
     visitStmts(stmt.body, (part) => {
       if (part.kind === 'store' && registers.has(part.buffer)) expanded.set(part.buffer, extent)
     })
-    if (stmt.body.some((part) => part.kind === 'let')) refuse(kernel, `distribute ${loop}`, 'a local value lives across')
+    if (stmt.body.some((part) => part.kind === 'let'))
+      refuse(kernel, `distribute ${loop}`, 'a local value lives across')
     return stmt.body.map((part) => ({ ...stmt, body: [expandIn(part)] }))
   })
   if (!found) refuse(kernel, `distribute ${loop}`, 'there is no such loop with several statements')
   const locals = kernel.locals.map((buffer) => {
     const extent = expanded.get(buffer.name)
-    return extent === undefined ? buffer : { ...buffer, dims: denseDims([extent, ...buffer.dims.map((dim) => dim.size)]) }
+    return extent === undefined
+      ? buffer
+      : { ...buffer, dims: denseDims([extent, ...buffer.dims.map((dim) => dim.size)]) }
   })
   return { ...kernel, locals, body }
 }
@@ -215,7 +249,9 @@ function stage(kernel: Kernel, directive: Extract<Directive, { do: 'stage' }>): 
     const indices = order.map((name) => fresh.get(name) as Index)
     const outside = new Set(found.loops.map((loop) => loop.variable).filter((name) => !order.includes(name)))
     const conditions = found.conditions
-      .filter(({ left, right }) => ![...outside].some((name) => indexMentions(left, name) || indexMentions(right, name)))
+      .filter(
+        ({ left, right }) => ![...outside].some((name) => indexMentions(left, name) || indexMentions(right, name)),
+      )
       .filter(({ left, right }) => order.some((name) => indexMentions(left, name) || indexMentions(right, name)))
       .map(({ left, right }) => ({ left: rename.index?.(left) ?? left, right: rename.index?.(right) ?? right }))
     // A guard along the copied direction cuts loads short; any other one chooses between the copy and zeros.
@@ -225,7 +261,8 @@ function stage(kernel: Kernel, directive: Extract<Directive, { do: 'stage' }>): 
     if (along.length > 1) refuse(kernel, printDirective(directive), `several guards run along '${fast}'`)
     const value = mapExpr(mapExpr(found.expr, rename), {
       expr: (expr) => {
-        if (expr.kind !== 'load' || !along[0] || !expr.indices.some((index) => indexMentions(index, fresher))) return expr
+        if (expr.kind !== 'load' || !along[0] || !expr.indices.some((index) => indexMentions(index, fresher)))
+          return expr
         return { ...expr, valid: subtractIndex(along[0].right, along[0].left) }
       },
     })
@@ -253,7 +290,13 @@ function stage(kernel: Kernel, directive: Extract<Directive, { do: 'stage' }>): 
     const nest = around.reduceRight<readonly Stmt[]>((rest, name) => copyLoop(...copied(name), rest, 1), innermost)
     const replaced = mapBlocks(stmt.body, (part) => {
       if (part.kind !== 'store' || part.buffer !== accumulator || !isMultiplyAdd(part.value)) return [part]
-      const load: Expr = { kind: 'load', buffer: into, indices: order.map((name) => variable(name)), type: 'f32', lanes: 1 }
+      const load: Expr = {
+        kind: 'load',
+        buffer: into,
+        indices: order.map((name) => variable(name)),
+        type: 'f32',
+        lanes: 1,
+      }
       const args = part.value.args.map((arg, index) => (index === operand ? load : arg))
       return [{ ...part, value: { ...part.value, args } }]
     })
@@ -273,7 +316,13 @@ function copyLoop(name: string, loop: Loop, body: readonly Stmt[], lanes: number
   const inner = body.map((part) => mapStmt(part, rewriter))
   const whole = extent !== undefined && extent % lanes === 0
   const guarded = whole ? inner : guardLeaves(inner, { left: place, right: loop.extent })
-  const lane: Stmt = { kind: 'for', variable: vector, extent: { constant: lanes, terms: [] }, binding: 'lane', body: guarded }
+  const lane: Stmt = {
+    kind: 'for',
+    variable: vector,
+    extent: { constant: lanes, terms: [] },
+    binding: 'lane',
+    body: guarded,
+  }
   const count = whole ? divideIndex(loop.extent, lanes) : ceilDivide(loop.extent, lanes)
   return [{ kind: 'for', variable: name, extent: count, binding: 'serial', body: [lane] }]
 }
@@ -294,7 +343,13 @@ function transposingLoops(fast: [string, Loop], slow: [string, Loop], body: read
   const moved = body.map((part) => mapStmt(part, rewriter))
   const whole = extent !== undefined && extent % lineElements === 0
   const guarded = whole ? moved : guardLeaves(moved, { left: place, right: loop.extent })
-  const line: Stmt = { kind: 'for', variable: inner, extent: { constant: lineElements, terms: [] }, binding: 'serial', body: guarded }
+  const line: Stmt = {
+    kind: 'for',
+    variable: inner,
+    extent: { constant: lineElements, terms: [] },
+    binding: 'serial',
+    body: guarded,
+  }
   const count = ceilDivide(loop.extent, lineElements)
   return [{ kind: 'for', variable: name, extent: count, binding: 'serial', body: copyLoop(...slow, [line], 1) }]
 }
@@ -310,7 +365,8 @@ function unguard(body: readonly Stmt[], buffer: string): Stmt[] {
       for (const { left, right } of stmt.conditions) {
         const rest = subtractIndex(index, left)
         const moving = variablesOf(left)
-        if ([...moving].every((name) => !indexMentions(rest, name))) return addIndex(minIndex(left, addIndex(right, -1)), rest)
+        if ([...moving].every((name) => !indexMentions(rest, name)))
+          return addIndex(minIndex(left, addIndex(right, -1)), rest)
       }
       return index
     }

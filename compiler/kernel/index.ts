@@ -87,7 +87,10 @@ export function addIndex(...parts: readonly (Index | number)[]): Index {
 export function scaleIndex(index: Index | number, by: number): Index {
   const given = asIndex(index)
   if (by === 0) return constantIndex(0)
-  return { constant: given.constant * by, terms: given.terms.map((term) => ({ scale: term.scale * by, atom: term.atom })) }
+  return {
+    constant: given.constant * by,
+    terms: given.terms.map((term) => ({ scale: term.scale * by, atom: term.atom })),
+  }
 }
 
 export function subtractIndex(a: Index | number, b: Index | number): Index {
@@ -188,7 +191,10 @@ export function exprMentions(expr: Expr, name: string): boolean {
     case 'ramp':
       return indexMentions(expr.index, name)
     case 'load':
-      return expr.indices.some((index) => indexMentions(index, name)) || (expr.valid ? indexMentions(expr.valid, name) : false)
+      return (
+        expr.indices.some((index) => indexMentions(index, name)) ||
+        (expr.valid ? indexMentions(expr.valid, name) : false)
+      )
     case 'splat':
       return exprMentions(expr.value, name)
     case 'apply':

@@ -49,7 +49,13 @@ export type Expr =
       /** How many lanes lie inside; the others read as zero. Absent: all. */
       readonly valid?: Index
     }
-  | { readonly kind: 'apply'; readonly word: Word; readonly args: readonly Expr[]; readonly bits?: number; readonly lanes: number }
+  | {
+      readonly kind: 'apply'
+      readonly word: Word
+      readonly args: readonly Expr[]
+      readonly bits?: number
+      readonly lanes: number
+    }
   /** The same scalar in every lane. */
   | { readonly kind: 'splat'; readonly value: Expr; readonly lanes: number }
   /** index, index + 1, … as i32 lanes. */
@@ -73,7 +79,13 @@ export interface Condition {
 export type Binding = 'serial' | 'grid' | 'local' | 'lane' | 'unroll'
 
 export type Stmt =
-  | { readonly kind: 'for'; readonly variable: string; readonly extent: Index; readonly binding: Binding; readonly body: readonly Stmt[] }
+  | {
+      readonly kind: 'for'
+      readonly variable: string
+      readonly extent: Index
+      readonly binding: Binding
+      readonly body: readonly Stmt[]
+    }
   | { readonly kind: 'if'; readonly conditions: readonly Condition[]; readonly body: readonly Stmt[] }
   | {
       readonly kind: 'store'

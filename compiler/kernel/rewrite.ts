@@ -105,8 +105,10 @@ export function visitExprs(expr: Expr, visit: (expr: Expr) => void): void {
 export function loadsOf(expr: Expr, into: Set<string> = new Set()): Set<string> {
   visitExprs(expr, (part) => {
     if (part.kind === 'load' || part.kind === 'tree') into.add(part.buffer)
-    const indices = part.kind === 'load' ? part.indices : part.kind === 'index' || part.kind === 'ramp' ? [part.index] : []
-    for (const index of indices) for (const { atom } of index.terms) if (atom.kind === 'value') loadsOf(atom.value, into)
+    const indices =
+      part.kind === 'load' ? part.indices : part.kind === 'index' || part.kind === 'ramp' ? [part.index] : []
+    for (const index of indices)
+      for (const { atom } of index.terms) if (atom.kind === 'value') loadsOf(atom.value, into)
   })
   return into
 }

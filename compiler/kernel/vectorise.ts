@@ -5,16 +5,26 @@
 import { InternalError } from '../diagnostic.ts'
 import type { Buffer, Condition, Expr, Kernel, Loop, Stmt } from './ir.ts'
 import { bufferOf, lanesOf, typeOf } from './ir.ts'
-import { addIndex, constantIndex, constantOf, indexMentions, rangeOf, strideOf, subtractIndex, substituteIndex } from './index.ts'
+import {
+  addIndex,
+  constantIndex,
+  constantOf,
+  indexMentions,
+  rangeOf,
+  strideOf,
+  subtractIndex,
+  substituteIndex,
+} from './index.ts'
 import type { Index, Range } from './index.ts'
 import { exprMentions } from './index.ts'
-import { isLoop, mapBlocks, mapExpr, mapStmt, substitution, visitExprs, widen, withBody } from './rewrite.ts'
+import { isLoop, mapBlocks, mapExpr, mapStmt, substitution, widen, withBody } from './rewrite.ts'
 
 export function lowerLanes(kernel: Kernel): Kernel {
   const body = mapBlocks(kernel.body, (stmt) => {
     if (!isLoop(stmt) || stmt.binding !== 'lane') return [stmt]
     const lanes = constantOf(stmt.extent)
-    if (lanes === undefined) throw new InternalError(`kernel ${kernel.name}: lane loop '${stmt.variable}' has no constant extent`)
+    if (lanes === undefined)
+      throw new InternalError(`kernel ${kernel.name}: lane loop '${stmt.variable}' has no constant extent`)
     return new Vectoriser(kernel, stmt.variable, lanes).block(stmt.body)
   })
   return withBody(kernel, body)
@@ -70,9 +80,15 @@ class Vectoriser {
   }
 
   #guarded(conditions: readonly Condition[], body: readonly Stmt[], valid: Index | undefined): Stmt[] {
-    const along = conditions.filter(({ left, right }) => indexMentions(left, this.#lane) || indexMentions(right, this.#lane))
+    const along = conditions.filter(
+      ({ left, right }) => indexMentions(left, this.#lane) || indexMentions(right, this.#lane),
+    )
     const across = conditions.filter((condition) => !along.includes(condition))
-    const wrap = (extra: readonly Condition[], inner: Stmt[]): Stmt => ({ kind: 'if', conditions: [...across, ...extra], body: inner })
+    const wrap = (extra: readonly Condition[], inner: Stmt[]): Stmt => ({
+      kind: 'if',
+      conditions: [...across, ...extra],
+      body: inner,
+    })
     const [guard] = along
     if (guard === undefined) return [wrap([], this.block(body, valid))]
     const room = subtractIndex(guard.right, guard.left)
@@ -192,7 +208,8 @@ export function lowerUnrolled(kernel: Kernel): Kernel {
   const body = mapBlocks(kernel.body, (stmt) => {
     if (!isLoop(stmt) || stmt.binding !== 'unroll') return [stmt]
     const extent = constantOf(stmt.extent)
-    if (extent === undefined) throw new InternalError(`kernel ${kernel.name}: '${stmt.variable}' cannot unroll without a constant extent`)
+    if (extent === undefined)
+      throw new InternalError(`kernel ${kernel.name}: '${stmt.variable}' cannot unroll without a constant extent`)
     return Array.from({ length: extent }, (_, place) => {
       const rewriter = substitution(new Map([[stmt.variable, constantIndex(place)]]))
       return { kind: 'if', conditions: [], body: stmt.body.map((part) => mapStmt(part, rewriter)) } as const
@@ -206,7 +223,8 @@ function uniqueLocals(kernel: Kernel): Kernel {
   let next = 0
   const walk = (stmts: readonly Stmt[], outer: ReadonlyMap<string, string>): Stmt[] => {
     const names = new Map(outer)
-    const rename = (expr: Expr): Expr => (expr.kind === 'local' ? { ...expr, name: names.get(expr.name) ?? expr.name } : expr)
+    const rename = (expr: Expr): Expr =>
+      expr.kind === 'local' ? { ...expr, name: names.get(expr.name) ?? expr.name } : expr
     return stmts.map((stmt) => {
       if (stmt.kind === 'for' || stmt.kind === 'if') return { ...stmt, body: walk(stmt.body, names) }
       const renamed = mapStmt(stmt, { expr: rename })
@@ -253,7 +271,9 @@ export function simplifyGuards(body: readonly Stmt[], kernel: Kernel): Stmt[] {
 export function shareLoads(kernel: Kernel): Kernel {
   let next = 0
   const walk = (stmts: readonly Stmt[]): Stmt[] => {
-    const nested = stmts.map((stmt) => (stmt.kind === 'for' || stmt.kind === 'if' ? { ...stmt, body: walk(stmt.body) } : stmt))
+    const nested = stmts.map((stmt) =>
+      stmt.kind === 'for' || stmt.kind === 'if' ? { ...stmt, body: walk(stmt.body) } : stmt,
+    )
     const result: Stmt[] = []
     let run: Stmt[] = []
     const flush = (): void => {

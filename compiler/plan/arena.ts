@@ -51,7 +51,9 @@ export function placeInArena(lifetimes: readonly Lifetime[]): Arena {
 
 function placeInOrder(lifetimes: readonly Lifetime[], order: Order): { offsets: number[]; peak: number } {
   const offsets = lifetimes.map(() => 0)
-  const places = lifetimes.map((lifetime, index) => ({ lifetime, index })).sort((a, b) => order(a.lifetime, b.lifetime) || a.index - b.index)
+  const places = lifetimes
+    .map((lifetime, index) => ({ lifetime, index }))
+    .sort((a, b) => order(a.lifetime, b.lifetime) || a.index - b.index)
   // Kept sorted by offset, so that one walk finds the lowest gap.
   const placed: { offset: number; end: number; first: number; last: number }[] = []
   let peak = 0
@@ -66,7 +68,12 @@ function placeInOrder(lifetimes: readonly Lifetime[], order: Order): { offsets: 
     offsets[index] = offset
     peak = Math.max(peak, end)
     const position = placed.findIndex((other) => other.offset > offset)
-    placed.splice(position < 0 ? placed.length : position, 0, { offset, end, first: lifetime.first, last: lifetime.last })
+    placed.splice(position < 0 ? placed.length : position, 0, {
+      offset,
+      end,
+      first: lifetime.first,
+      last: lifetime.last,
+    })
   }
   return { offsets, peak }
 }

@@ -4,7 +4,6 @@
 import { InternalError } from '../diagnostic.ts'
 import { dtypeBytes } from '../graph/axis.ts'
 import type { DType } from '../graph/axis.ts'
-import { isOp } from '../graph/node.ts'
 import type { Graph, Node, Provenance, StoredLayout } from '../graph/node.ts'
 import type { Kernel, SizeBound } from '../kernel/ir.ts'
 import { printKernel } from '../kernel/print.ts'
@@ -20,7 +19,13 @@ export interface ArenaUse {
   readonly fn: string
   readonly peak: number
   readonly lowerBound: number
-  readonly buffers: readonly { readonly label: string; readonly bytes: number; readonly first: number; readonly last: number; readonly offset: number }[]
+  readonly buffers: readonly {
+    readonly label: string
+    readonly bytes: number
+    readonly first: number
+    readonly last: number
+    readonly offset: number
+  }[]
 }
 
 export interface PlannedProgram {
@@ -41,7 +46,11 @@ export function planProgram(
     const places = new FunctionPlaces(fn, provenance)
     arenas.push(places.use)
     const resolve = (reference: ValueRef): Place =>
-      reference.kind === 'declared' ? values.place(reference.name) : reference.kind === 'table' ? values.table(reference.node) : places.place(reference.node)
+      reference.kind === 'declared'
+        ? values.place(reference.name)
+        : reference.kind === 'table'
+          ? values.table(reference.node)
+          : places.place(reference.node)
     const launches = fn.regions.map((region): Launch => ({
       kernel: kernels.add(region.kernel),
       arguments: region.references.map(resolve),
@@ -55,7 +64,8 @@ export function planProgram(
     return { name: fn.fn.name, launches, outputs }
   })
   const sizes = new Map<string, SizeBound>()
-  for (const axis of graph.axes) if (axis.extent !== undefined) sizes.set(axis.extent, { name: axis.extent, bound: axis.size })
+  for (const axis of graph.axes)
+    if (axis.extent !== undefined) sizes.set(axis.extent, { name: axis.extent, bound: axis.size })
   const program: Program = {
     name,
     sizes: [...sizes.values()],
@@ -83,10 +93,17 @@ class DeclaredPlaces {
     }
   }
 
-  #declare(name: string, role: ProgramValue['role'], dtype: DType, shape: readonly number[], initial: ProgramValue['initial']): Place {
+  #declare(
+    name: string,
+    role: ProgramValue['role'],
+    dtype: DType,
+    shape: readonly number[],
+    initial: ProgramValue['initial'],
+  ): Place {
     const bytes = shape.reduce((product, size) => product * size, 1) * dtypeBytes[dtype]
     const space = role === 'input' ? 'inputs' : 'state'
-    const place: Place = role === 'frozen' ? { space: 'frozen', index: this.frozen++ } : { space, offset: this.#used[space] }
+    const place: Place =
+      role === 'frozen' ? { space: 'frozen', index: this.frozen++ } : { space, offset: this.#used[space] }
     if (role !== 'frozen') this.#used[space] += align(bytes)
     this.#places.set(name, place)
     this.list.push({ name, role, dtype, shape, bytes, place, ...(initial ? { initial } : {}) })
@@ -123,12 +140,15 @@ class FunctionPlaces {
     const lives = new Map<Node, { first: number; last: number }>()
     const touch = (node: Node, launch: number): void => {
       const known = lives.get(node)
-      lives.set(node, { first: Math.min(known?.first ?? launch, launch), last: Math.max(known?.last ?? launch, launch) })
+      lives.set(node, {
+        first: Math.min(known?.first ?? launch, launch),
+        last: Math.max(known?.last ?? launch, launch),
+      })
     }
     for (const [launch, region] of fn.regions.entries()) {
-      for (const reference of region.references) if (reference.kind === 'node') touch(owner(reference.node), launch)
+      for (const reference of region.references) if (reference.kind === 'node') touch(reference.node, launch)
     }
-    for (const { node } of fn.fn.outputs) if (!fn.targets.has(node)) touch(owner(node), fn.regions.length)
+    for (const { node } of fn.fn.outputs) if (!fn.targets.has(node)) touch(node, fn.regions.length)
     const nodes = [...lives.keys()]
     const lifetimes = nodes.map((node): Lifetime => {
       const bytes = node.axes.reduce((product, axis) => product * axis.size, 1) * dtypeBytes[node.dtype]
@@ -149,16 +169,10 @@ class FunctionPlaces {
   }
 
   place(node: Node): Place {
-    const place = this.#places.get(owner(node))
+    const place = this.#places.get(node)
     if (!place) throw new InternalError(`a result of ${node.op} has no place`)
     return place
   }
-}
-
-/** A scatter adds to its base in place, so both are one buffer: the innermost base's. */
-function owner(node: Node): Node {
-  const base = node.inputs[0]
-  return isOp(node, 'scatterAdd') && base ? owner(base) : node
 }
 
 function labelOf(region: LoweredRegion, provenance: Provenance): string {

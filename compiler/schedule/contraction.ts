@@ -47,7 +47,9 @@ export function lowerContraction(lowering: Lowering, region: Region): LoweredReg
   const scope = new KernelScope(lowering.storageFor(region))
   const dot = region.nodes[0] as Node<'dot'>
   const outputs = region.nodes.filter((node) => lowering.isStored(node))
-  const layout = lowering.layout(outputs.find((node) => lowering.storageFor(region).target(node) !== undefined) ?? (outputs[0] as Node))
+  const layout = lowering.layout(
+    outputs.find((node) => lowering.storageFor(region).target(node) !== undefined) ?? (outputs[0] as Node),
+  )
   const [x, y] = dot.inputs as [Node, Node]
   const batch = layout.filter((axis) => x.axes.includes(axis) && y.axes.includes(axis))
   const free = withoutAxes(layout, batch)
@@ -63,7 +65,10 @@ export function lowerContraction(lowering: Lowering, region: Region): LoweredReg
   const batchWalks = batch.map((axis) => walkRun(scope, 'g', [axis]))
   const kWalks = walksOver(scope, 'k', dot.attrs.over, lowering.contiguousSuffix(all, dot.attrs.over))
 
-  const outside = [...nWalks, ...mWalks, ...batchWalks].reduce((env, walk) => enter(env, walk, scope), new Env(new Map()))
+  const outside = [...nWalks, ...mWalks, ...batchWalks].reduce(
+    (env, walk) => enter(env, walk, scope),
+    new Env(new Map()),
+  )
   const env = kWalks.reduce((inner, walk) => enter(inner, walk, scope), outside)
   const accumulator = scope.local(scope.fresh('acc'), 'register', []).name
   const accumulated = load(accumulator, [])
@@ -74,7 +79,11 @@ export function lowerContraction(lowering: Lowering, region: Region): LoweredReg
   )
   scope.inside.set(dot, () => accumulated)
   const stores = outputs.map((node) => scope.store(node, outside, scope.value(node, outside)))
-  const body = [store(accumulator, [], exprScalars.float(0)), ...chain, storeBlock(stores, (prefix) => scope.fresh(prefix))]
+  const body = [
+    store(accumulator, [], exprScalars.float(0)),
+    ...chain,
+    storeBlock(stores, (prefix) => scope.fresh(prefix)),
+  ]
 
   const n = nWalks.at(-1)
   const m = mWalks.at(-1)
@@ -111,9 +120,14 @@ export function isAlong(lowering: Lowering, operand: Node, walk: Walk | undefine
   return walk !== undefined && fast !== undefined && walk.axes.at(-1) === fast
 }
 
-/** A plain f32 load is read where it lies; anything else is worked out once per tile. */
+/** A plain f32 load that steps evenly is read where it lies; anything else is worked out once per tile. */
 export function packing(operand: Expr, scope: KernelScope, contiguous: boolean): 'no' | 'yes' | 'contiguous' {
-  const plain = operand.kind === 'load' && scope.kernel('', []).arguments.find((buffer) => buffer.name === operand.buffer)?.dtype === 'f32'
+  const isEven = ({ terms }: Index): boolean =>
+    terms.every(({ atom }) => atom.kind === 'variable' || atom.kind === 'size')
+  const plain =
+    operand.kind === 'load' &&
+    operand.indices.every(isEven) &&
+    scope.kernel('', []).arguments.find((buffer) => buffer.name === operand.buffer)?.dtype === 'f32'
   if (plain) return 'no'
   return contiguous ? 'contiguous' : 'yes'
 }

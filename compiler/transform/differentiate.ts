@@ -99,7 +99,10 @@ function gradientsOf(b: GraphBuilder, graph: Graph, loss: Node, provenance: Prov
   b.layer = undefined
   for (const [parameter, parts] of scattered) {
     const base = totals.get(parameter) ?? b.read(gradientOf(names.get(parameter) as string))
-    totals.set(parameter, parts.reduce((total, part) => sumOfCotangents(b, total, part), base))
+    totals.set(
+      parameter,
+      parts.reduce((total, part) => sumOfCotangents(b, total, part), base),
+    )
   }
   return new Map([...names].map(([parameter, name]) => [name, { parameter, gradient: totals.get(parameter) }]))
 }

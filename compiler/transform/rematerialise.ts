@@ -36,7 +36,14 @@ export function rematerialise(): Pass {
       for (const node of topological(rootsOf(accumulate))) {
         if (kept.has(node)) continue
         builder.layer = node.layer
-        copier.place(node, remake(builder, node, node.inputs.map((input) => clones.of(input))))
+        copier.place(
+          node,
+          remake(
+            builder,
+            node,
+            node.inputs.map((input) => clones.of(input)),
+          ),
+        )
       }
       builder.layer = undefined
       copier.add(graph.functions.flatMap(rootsOf))

@@ -1,4 +1,4 @@
-// The numeric contract of `docs/numerics-reductions.md`, written a second time and compared bit for bit in float32; and
+// The numeric contract of `docs/numerics.md`, written a second time and compared bit for bit in float32; and
 // that each rule of it matters, by showing that the neighbouring order gives other bits.
 
 import assert from 'node:assert/strict'

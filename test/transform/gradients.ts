@@ -2,7 +2,7 @@
 
 import { interpret } from '../../compiler/graph/interpret.ts'
 import type { Axis } from '../../compiler/graph/axis.ts'
-import { GraphBuilder } from '../../compiler/graph/builder.ts'
+import type { GraphBuilder } from '../../compiler/graph/builder.ts'
 import { float64 } from '../../compiler/graph/float64.ts'
 import type { Declaration, Graph, Node } from '../../compiler/graph/node.ts'
 import { extentOf, makeTensor } from '../../compiler/graph/tensor.ts'

@@ -20,7 +20,10 @@ describe('the language at run-time extents', () => {
     })
     const got = runPiece(piece, { x, weight: [1, -2, 0.5] }, length)
     const { axes, extents } = got
-    assert.deepEqual([...extents].sort(), [3, length])
+    assert.deepEqual(
+      [...extents].sort((a, b) => a - b),
+      [3, length].sort((a, b) => a - b),
+    )
     const rowFirst = axes[0]?.name === 'row'
     for (const [row, scale] of [1, -2, 0.5].entries()) {
       const values = Array.from({ length }, (_, place) => x[place * 3 + row] as number)
@@ -42,7 +45,10 @@ describe('dropout at its threshold', () => {
     assert.ok(threshold > 0 && threshold < 1)
     const piece = tracePiece((scope) => dropout(scope.param('x', [axis('a', width)]), 1 - threshold), true)
     const { data } = runPiece(piece, { x: Array.from({ length: width }, () => 1), seed: [seed] })
-    assert.deepEqual([...data].map((value) => value !== 0), draws.map((draw) => draw < threshold))
+    assert.deepEqual(
+      [...data].map((value) => value !== 0),
+      draws.map((draw) => draw < threshold),
+    )
     assert.equal(data[chosen], 0)
   })
 })

@@ -10,8 +10,11 @@ import { checkCurve, checkGradients, checkLogits, clearAdapters, forgetGradients
 
 const options: TrainCaseOptions = { toolchain: 'wasm', optimise: 'light', threads: 2, functions: trainingFunctions }
 
-/** Every combination of architecture and what is trained, and one whose every dimension crosses a tile. */
-const cases = ['gpt2-small/full', 'gpt2-small/lora', 'qwen2-small/full', 'qwen2-small/lora', 'gpt2-odd/lora']
+/**
+ * Every combination of architecture and what is trained; every dimension of the odd one crosses a tile. Compiling them
+ * is what takes the time: the other cases are in the full run.
+ */
+const cases = ['gpt2-small/full', 'gpt2-odd/lora', 'qwen2-small/full', 'qwen2-small/lora']
 
 /** The state after two steps with some number of threads. */
 async function hashAfterTwoSteps(name: string, other: Partial<TrainCaseOptions>): Promise<string> {
@@ -80,15 +83,15 @@ describe('relaxed wasm with layers computed again', function () {
   })
 
   it('hashes to something else when the batch is another', async () => {
-    const open = await openTrainCase(oracleCase('gpt2-small/lora'), options)
+    const open = await openTrainCase(oracleCase('qwen2-small/lora'), options)
     try {
-      const weights = oracleCase('gpt2-small/lora').batch.weights.flat()
+      const weights = oracleCase('qwen2-small/lora').batch.weights.flat()
       // One weight less.
       weights[weights.indexOf(1)] = 0
       await open.session.write('weights', Float32Array.from(weights), [2, weights.length / 2])
       await open.step()
       await open.step()
-      assert.notEqual(await hashState(open), await hashAfterTwoSteps('gpt2-small/lora', {}))
+      assert.notEqual(await hashState(open), await hashAfterTwoSteps('qwen2-small/lora', {}))
     } finally {
       await open.session.close()
     }
