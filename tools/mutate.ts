@@ -68,6 +68,12 @@ async function main(): Promise<number> {
   const jobs = Math.round(positive(given.jobs, availableParallelism()))
   const workspaces = [new Workspace(root)]
   const [first] = workspaces as [Workspace]
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      for (const workspace of workspaces) workspace.remove()
+      process.exit(1)
+    })
+  }
   try {
     // In the copy, so that an edit of the checkout meanwhile moves nothing.
     const chosen = choose(first.folder)
@@ -91,7 +97,7 @@ async function tryAll(
     if (isKilled) throw new Error(`${suite} fails as the code is: ${because}`)
     console.log(`passes as the code is (${seconds.toFixed(0)} s): ${suite}`)
     // A mutation may make a loop endless; slowness alone must not look like a failure.
-    limits.set(suite, 60 + 4 * workspaces.length * seconds)
+    limits.set(suite, 60 + 2 * workspaces.length * seconds)
   }
   const waiting = [...chosen]
   const counts = { killed: 0, equivalent: 0, survived: [] as Mutation[] }

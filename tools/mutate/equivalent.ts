@@ -3,7 +3,40 @@
 import { idOf } from './mutation.ts'
 import type { Mutation } from './mutation.ts'
 
-const reasons: ReadonlyMap<string, string> = new Map<string, string>([])
+const reasons: ReadonlyMap<string, string> = new Map([
+  [
+    'schedule compiler/schedule/columns.ts no guard [{ left: block, right: blocks }] in lowerColumns.body',
+    'a block past the end has no groups, so that its slot is combined with what partial results begin with',
+  ],
+  [
+    'schedule compiler/schedule/contraction.ts isAlong is always true',
+    'decides how an operand is copied into its packed block: the same elements either way, at another speed',
+  ],
+  [
+    'schedule compiler/schedule/lowering.ts holdsRun is always true',
+    'a run that is not in one piece is walked by quotients and remainders: the same places, more slowly',
+  ],
+  [
+    'schedule compiler/schedule/lowering.ts holdsRun is always false',
+    'axes are then walked one by one instead of as one run: the same places, more slowly',
+  ],
+  [
+    'schedule compiler/schedule/regions.ts Partitioner.#readsTensors is always false',
+    'cheap values of tensors are then worked out again where they are used instead of being stored: the same bits',
+  ],
+  [
+    'schedule compiler/schedule/regions.ts Partitioner.#liesAlike is always true',
+    'a value then joins a kernel that walks it across its memory: the same places, more slowly',
+  ],
+  [
+    'schedule compiler/schedule/writes.ts isComputed is always true',
+    'a base that is only read or viewed is then copied by a kernel of its own before the scatter, not by the scatter',
+  ],
+  [
+    'schedule compiler/schedule/writes.ts isComputed is always false',
+    'results are then copied to their declared places instead of being computed there: the same bits, more memory',
+  ],
+])
 
 /** Why a mutation is no mistake; undefined where it is one. */
 export function equivalence(mutation: Mutation): string | undefined {

@@ -19,7 +19,9 @@ interface Group {
 }
 
 const derivatives = 'test/transform/derivatives.test.ts'
-const schedule = ['golden', 'edges', 'random'].map((name) => `test/schedule/${name}.test.ts`)
+const schedule = ['truth/scheduling', 'schedule/golden', 'schedule/edges', 'schedule/random'].map(
+  (name) => `test/${name}.test.ts`,
+)
 
 export const groups: readonly Group[] = [
   {

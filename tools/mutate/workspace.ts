@@ -9,6 +9,8 @@ import type { Mutation } from './mutation.ts'
 
 /** What the unchanged code is given. */
 const MOST_SECONDS = 600
+/** A loop that never ends must not take the machine's memory with it. */
+const MOST_MEBIBYTES = 2048
 const LONGEST_OUTPUT = 1 << 20
 
 const leftOut = new Set(['node_modules', '.git', '.venv', 'runs', 'bench', 'docs', '.ci'])
@@ -51,7 +53,8 @@ export class Workspace {
   async test(files: readonly string[], most = MOST_SECONDS): Promise<Trial> {
     const start = performance.now()
     const mocha = join(this.#modules, 'mocha/bin/mocha.js')
-    const operands = [mocha, '--no-config', '--node-option', 'import=tsx', '--bail', '--timeout', '120000', ...files]
+    const nodeOptions = `import=tsx,max-old-space-size=${MOST_MEBIBYTES}`
+    const operands = [mocha, '--no-config', '--node-option', nodeOptions, '--bail', '--timeout', '120000', ...files]
     // A group of its own, so that mocha's child ends as well.
     const child = spawn(process.execPath, operands, {
       cwd: this.folder,
