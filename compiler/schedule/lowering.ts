@@ -12,7 +12,6 @@ import { printKernel } from '../kernel/print.ts'
 import { lowerKernel } from '../kernel/vectorise.ts'
 import type { ScheduleProfile } from './profile.ts'
 import type { Partition, Region } from './regions.ts'
-import { viewOps } from './scope.ts'
 import type { KernelScope, Storage, ValueRef } from './scope.ts'
 
 export interface LoweredRegion {
@@ -139,10 +138,6 @@ export class Lowering {
     }
     return nodes.every(visit) ? found : undefined
   }
-}
-
-export function isView(node: Node): boolean {
-  return viewOps.has(node.op)
 }
 
 /** Whether `axes` holds `run` as one piece in its order, or none of it. */
