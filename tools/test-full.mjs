@@ -72,7 +72,7 @@ const bin = (name) => join(root, 'node_modules/.bin', name)
 
 /** Mocha's counts. A test that was skipped, a run without tests, and a crash after the last test are failures. */
 async function mocha(operands) {
-  const { code, text } = await run(bin('mocha'), ['--no-config', '--node-option', 'import=tsx', ...operands])
+  const { code, text } = await run(bin('mocha'), ['--no-config', '--node-option', 'import=./test/support/typescript.mjs', ...operands])
   const count = (word) => Number(new RegExp(`^\\s+(\\d+) ${word}`, 'm').exec(text)?.[1] ?? 0)
   const passed = count('passing')
   const failed = count('failing') + count('pending')
