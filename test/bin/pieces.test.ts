@@ -15,6 +15,7 @@ import { readModel } from '../../train/prepare.ts'
 import { completePrompts } from '../../train/predict.ts'
 import type { Session } from '../../backends/neon/driver/index.ts'
 import { temporaryDirectory } from './support.ts'
+import { fullDisk, itOnFullDisk } from '../support/fullDisk.ts'
 
 const oracle = new URL('../fixtures/oracle/', import.meta.url)
 
@@ -118,9 +119,8 @@ describe('metrics.jsonl', () => {
     assert.match(fs.readFileSync(path.join(dir, 'metrics.previous.jsonl'), 'utf8'), /"loss":2/)
   })
 
-  it('says that the disk is full', function () {
-    if (!fs.existsSync('/dev/full')) this.skip()
-    const file = new MetricsFile(temporaryDirectory(), () => fs.openSync('/dev/full', 'w'))
+  itOnFullDisk('says that the disk is full', () => {
+    const file = new MetricsFile(temporaryDirectory(), () => fs.openSync(fullDisk, 'w'))
     assert.throws(
       () => file.append(figures),
       (error) => error instanceof UserError && /^HD405 .*metrics\.jsonl the disk is full, /.test(error.sentence),

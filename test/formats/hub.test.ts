@@ -10,6 +10,7 @@ import { resolveModel } from '../../formats/hub.ts'
 import type { Progress, ResolveOptions } from '../../formats/hub.ts'
 import { rejects, temporaryDirectory } from './helpers.ts'
 import { gitHash, HubServer, sha256 } from './hub-server.ts'
+import { fullDisk, itOnFullDisk } from '../support/fullDisk.ts'
 
 const ID = 'weavers/tiny'
 const COMMIT = 'a'.repeat(40)
@@ -376,9 +377,8 @@ describe('hub', () => {
       await rejects(resolve(), 'HD422', /sends more than the \d+ bytes/)
     })
 
-    it('says that the disk is full', async function () {
-      if (process.platform !== 'linux') this.skip()
-      const full = resolve({ openPartial: () => open('/dev/full', 'r+') })
+    itOnFullDisk('says that the disk is full', async () => {
+      const full = resolve({ openPartial: () => open(fullDisk, 'r+') })
       await rejects(full, 'HD405', /the disk is full, what was received is kept/)
       fs.rmSync(path.join(home, 'hub'), { recursive: true })
       fs.writeFileSync(path.join(home, 'hub'), 'a file')

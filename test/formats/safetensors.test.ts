@@ -14,6 +14,7 @@ import {
 } from '../../formats/safetensors.ts'
 import type { NewTensor } from '../../formats/safetensors.ts'
 import { floatBytes, fullDisk, rawSafetensors, refuses, temporaryDirectory, writeRaw } from './helpers.ts'
+import { fullDisk as fullDevice, itOnFullDisk } from '../support/fullDisk.ts'
 
 const EIGHT = floatBytes(1, 2, 3, 4, 5, 6, 7, 8)
 const entry = (dtype: unknown, shape: unknown, offsets: unknown): string =>
@@ -313,12 +314,11 @@ describe('safetensors, a write that fails', () => {
     )
   })
 
-  it('leaves the old file when the disk fills up while writing', function () {
-    if (process.platform !== 'linux') this.skip()
+  itOnFullDisk('leaves the old file when the disk fills up while writing', () => {
     check(
       (file) => {
         fs.writeFileSync(file, '')
-        return fs.openSync('/dev/full', 'w')
+        return fs.openSync(fullDevice, 'w')
       },
       'HD405',
       /the disk is full/,
