@@ -1,13 +1,9 @@
 // Says one thing after another wrongly (the sign of a derivative rule, a mask, the order of a reduction, a constant, a
 // guard of the scheduler) in a copy of the repository and looks whether a test notices. Exits with 1 when one does not.
-//
-//     node --import tsx tools/mutate.ts [--list] [--group NAME]… [--match TEXT] [--every N] [--minutes M] [--jobs N]
-//
-// --every N tries each Nth mutation of each file, --minutes M stops beginning new ones; both say what was left out.
 
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
+import { Command, InvalidArgumentError } from 'commander'
 import { equivalence, staleEquivalences } from './mutate/equivalent.ts'
 import { allMutations } from './mutate/groups.ts'
 import { idOf } from './mutate/mutation.ts'
@@ -16,22 +12,33 @@ import { Workspace } from './mutate/workspace.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url)).replace(/\/$/, '')
 
-function positive(text: string | undefined, otherwise: number): number {
-  const value = text === undefined ? otherwise : Number(text)
+function positive(text: string): number {
+  const value = Number(text)
   if (value > 0) return value
-  throw new Error(`${text} is no positive number`)
+  throw new InvalidArgumentError('a positive number is wanted.')
 }
 
-const { values: given } = parseArgs({
-  options: {
-    list: { type: 'boolean' },
-    group: { type: 'string', multiple: true },
-    match: { type: 'string' },
-    every: { type: 'string' },
-    minutes: { type: 'string' },
-    jobs: { type: 'string' },
-  },
-})
+interface Options {
+  readonly list?: true
+  readonly group?: readonly string[]
+  readonly match?: string
+  readonly every: number
+  readonly minutes: number
+  readonly jobs: number
+}
+
+const given = new Command('npm run mutate --')
+  .description(
+    'Tries mutations of the compiler one by one and says which no test noticed; exits with 1 if there are any.',
+  )
+  .option('--list', 'print the mutations and try none')
+  .option('--group <name...>', 'only these groups')
+  .option('--match <text>', 'only mutations whose line in the list has this text')
+  .option('--every <n>', 'each nth mutation of each file, and say how many were left out', positive, 1)
+  .option('--minutes <m>', 'begin no mutation after so long, and say how many were left out', positive, Infinity)
+  .option('--jobs <n>', 'how many at once', positive, availableParallelism())
+  .parse()
+  .opts<Options>()
 
 function everyNth(mutations: readonly Mutation[], step: number): Mutation[] {
   const seen = new Map<string, number>()
@@ -54,7 +61,7 @@ function choose(folder: string): Mutation[] {
   const { group: wanted, match } = given
   const matching = all.filter((one) => (!wanted || wanted.includes(one.group)) && (!match || idOf(one).includes(match)))
   if (matching.length === 0) throw new Error('nothing to mutate')
-  return everyNth(matching, Math.round(positive(given.every, 1)))
+  return everyNth(matching, Math.round(given.every))
 }
 
 async function main(): Promise<number> {
@@ -64,8 +71,8 @@ async function main(): Promise<number> {
     console.log(`${listed.length} mutations`)
     return 0
   }
-  const deadline = performance.now() + positive(given.minutes, 24 * 60) * 60_000
-  const jobs = Math.round(positive(given.jobs, availableParallelism()))
+  const deadline = performance.now() + given.minutes * 60_000
+  const jobs = Math.round(given.jobs)
   const workspaces = [new Workspace(root)]
   const [first] = workspaces as [Workspace]
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {

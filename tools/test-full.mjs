@@ -1,4 +1,5 @@
-// Everything there is to check, in order: tools, types, lint, format, all tests, the oracle's fixtures.
+// Everything there is to check, in order: tools, types, lint, format, all tests, a sample of mutations, the oracle's
+// fixtures.
 // A missing tool is a failure, never a skip. Ends with `N passed, N failed`. Must not know what any test tests.
 
 import { spawn, spawnSync } from 'node:child_process'
@@ -72,7 +73,12 @@ const bin = (name) => join(root, 'node_modules/.bin', name)
 
 /** Mocha's counts. A test that was skipped, a run without tests, and a crash after the last test are failures. */
 async function mocha(operands) {
-  const { code, text } = await run(bin('mocha'), ['--no-config', '--node-option', 'import=./test/support/typescript.mjs', ...operands])
+  const { code, text } = await run(bin('mocha'), [
+    '--no-config',
+    '--node-option',
+    'import=./test/support/typescript.mjs',
+    ...operands,
+  ])
   const count = (word) => Number(new RegExp(`^\\s+(\\d+) ${word}`, 'm').exec(text)?.[1] ?? 0)
   const passed = count('passing')
   const failed = count('failing') + count('pending')
@@ -89,6 +95,9 @@ await phase('types', () => single('npm', ['run', '--silent', 'check:types']))
 await phase('lint', () => single('npm', ['run', '--silent', 'check:lint']))
 await phase('format', () => single('npm', ['run', '--silent', 'check:format']))
 await phase('tests', () => mocha(['--timeout', '240000', 'test/**/*.test.ts']))
+await phase('mutations, a sample', () =>
+  single('npm', ['run', '--silent', 'mutate', '--', '--every', '6', '--minutes', '15']),
+)
 await phase('fixtures made again', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'heddle-fixtures-'))
   try {

@@ -43,8 +43,9 @@ export interface KernelStats {
 }
 
 export interface SessionStats {
-  /** Resident memory in bytes, now and at its peak: of the child process, or of this whole process for wasm. */
+  /** Resident memory in bytes now: of the child process, or of this whole process for wasm. */
   readonly residentBytes: number
+  /** Peak bytes: resident memory of the child process; for wasm its linear memory, which only the program uses. */
   readonly peakBytes: number
   /**
    * Calls of malloc, free, mmap and kin since the program started, and those between entry and return of calls and

@@ -188,7 +188,8 @@ class WasmDevice implements Device {
     const view = new DataView(memory.buffer, exports.heddle_wasm_profile(session) >>> 0)
     return {
       residentBytes: process.memoryUsage.rss(),
-      peakBytes: process.resourceUsage().maxRSS * 1024,
+      // Linear memory never shrinks. The process's own peak would be clang's, which ran in it.
+      peakBytes: memory.buffer.byteLength,
       allocations: undefined,
       // heddle_kernel_profile: an int64 and a double.
       kernels: this.#program.kernels.map(({ name }, index) => ({
