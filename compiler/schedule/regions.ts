@@ -220,6 +220,7 @@ class Partitioner {
       if (!this.#liesAlike(node, host) || !this.#canJoin(node, host)) continue
       if (host.kind === 'contraction' && sameAxes(node.axes, host.space)) return this.#join(node, host)
       if (host.kind === 'rows' && this.#fitsRows(node.axes, host)) return this.#join(node, host)
+      if (this.#followsStream(node, host)) return this.#join(node, host)
     }
     // Elementwise work over the same space as its neighbour that shares an operand: one pass over memory for both.
     const previous = this.#regions.at(-1)
@@ -236,6 +237,13 @@ class Partitioner {
     // Where rows are reduced, one loop walks a row and the order of the others does not matter.
     if (region.nodes.some(isReduction)) return layout.at(-1) === region.inner
     return layout.every((axis, place) => axis === region.layout[place])
+  }
+
+  /** Whether all that a node takes from a stream are finished sums of its own shape, so that it can be stored for them. */
+  #followsStream(node: Node, host: Region): boolean {
+    if (host.kind !== 'stream' && host.kind !== 'softmax') return false
+    const taken = [...this.#dependencies(node)].filter((dependency) => this.#regionOf.get(dependency) === host)
+    return taken.every((dependency) => !isOp(dependency, 'logSumExp') && sameAxes(dependency.axes, node.axes))
   }
 
   #fitsRows(axes: readonly Axis[], region: Region): boolean {

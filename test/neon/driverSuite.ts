@@ -307,7 +307,7 @@ export function describeDevice(toolchain: ToolChainPreference, threadCounts: rea
       assert.equal(line?.launches, 3)
       assert.equal((line?.microseconds ?? 0) > 0, profile)
       assert.equal(stats.kernels.find((kernel) => kernel.name === 'clear')?.launches, 0)
-      assert.ok(stats.residentBytes > 0 && stats.peakBytes >= stats.residentBytes / 2)
+      assert.ok(stats.residentBytes > 0 && stats.peakBytes > 1 << 16)
     }
   })
 }

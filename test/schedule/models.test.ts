@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { scheduleFunction } from '../../compiler/schedule/schedule.ts'
+import type { ScheduledFunction } from '../../compiler/schedule/schedule.ts'
 import { backwards, expected, firstDifference, launch, smallProfile, verifyScheduled } from './launch.ts'
 import { training } from './trainings.ts'
 import type { TrainingOptions } from './trainings.ts'
@@ -13,6 +14,17 @@ const cases: readonly TrainingOptions[] = [
   { model: 'qwen2', adaptation: 'lora', dtype: 'bf16', checkpoints: 'every' },
   { model: 'qwen2', adaptation: 'full' },
 ]
+
+/** Operations whose results over these axes take memory of their own. */
+function intermediates({ regions }: ScheduledFunction, axes: readonly string[]): string[] {
+  return regions.flatMap(({ references }) =>
+    references.flatMap((reference) => {
+      if (reference.kind !== 'node') return []
+      const names = reference.node.axes.map((axis) => axis.name)
+      return axes.every((name) => names.includes(name)) ? [reference.node.op] : []
+    }),
+  )
+}
 
 describe('training graphs through the scheduler', () => {
   for (const [turn, options] of cases.entries()) {
@@ -25,6 +37,7 @@ describe('training graphs through the scheduler', () => {
           const scheduled = scheduleFunction(graph, fn, smallProfile(lanes))
           verifyScheduled(scheduled)
           for (const { region } of scheduled.regions) kinds.add(region.kind)
+          assert.deepEqual(intermediates(scheduled, ['vocab', 'embed']), [], 'a table of gradients beside its target')
           for (const stage of lanes === 4 ? (['nest', 'kernel'] as const) : (['kernel'] as const)) {
             const run = {
               graph,
