@@ -47,5 +47,5 @@ export type {
 } from './optimizer.ts'
 export { completions, nextToken, text } from './records.ts'
 export type { CompletionOptions, CompletionRecords, NextToken, Records, TextRecords } from './records.ts'
-export { isRecipe, recipe, recipePlace } from './recipe.ts'
+export { isRecipe, recipe } from './recipe.ts'
 export type { Batch, BatchWithStepsOrEpochs, Checkpoints, Recipe, RecipeOptions } from './recipe.ts'

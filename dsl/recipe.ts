@@ -6,7 +6,7 @@ import type { Adaptation, FullFineTuning, LoraAdaptation } from './adaptation.ts
 import type { TargetsOf } from './checks.ts'
 import type { ModelReference } from './model.ts'
 import type { AdamWOptimizer } from './optimizer.ts'
-import { callPlace, plainPlace } from './place.ts'
+import { callPlace } from './place.ts'
 import type { NextToken, Records } from './records.ts'
 import { frozen, GivenValues } from './validation.ts'
 
@@ -88,7 +88,7 @@ const keys = [
   'out',
 ] as const satisfies readonly (keyof RecipeOptions<string, string>)[]
 
-const places = new WeakMap<Recipe, Place>()
+const recipes = new WeakSet<Recipe>()
 
 /**
  * Checks a recipe and fills in what it leaves to us.
@@ -115,18 +115,13 @@ export function recipe<Target extends string, Chosen extends string>(options: Re
     ...(given.has('out') ? { out: given.text('out', 'the path of a directory') } : {}),
   })
   checkWarmup(made, given)
-  places.set(made, plainPlace(place))
+  recipes.add(made)
   return made
 }
 
 /** Whether a value came from `recipe`, whatever file it was exported from. */
 export function isRecipe(value: unknown): value is Recipe {
-  return typeof value === 'object' && value !== null && places.has(value as Recipe)
-}
-
-/** The file and line of the call: relative paths in a recipe are meant from there. */
-export function recipePlace(of: Recipe): Place | undefined {
-  return places.get(of)
+  return typeof value === 'object' && value !== null && recipes.has(value as Recipe)
 }
 
 function modelReference(given: GivenValues): ModelReference {

@@ -1,11 +1,9 @@
 // From a recipe and its model to a compiled program: translates the recipe's words into the compiler's options. Knows
 // no file and runs nothing.
 
-import { UserError } from '../compiler/diagnostic.ts'
 import { compile } from '../compiler/pipeline.ts'
 import type { Compiled, CompileOptions } from '../compiler/pipeline.ts'
 import type { RateSchedule as CompiledSchedule } from '../compiler/transform/learningRate.ts'
-import { recipePlace } from '../dsl/index.ts'
 import type { Recipe, TracedModel } from '../dsl/index.ts'
 import { scheduleProfile } from '../devices/index.ts'
 import type { DeviceProfile } from '../devices/index.ts'
@@ -36,7 +34,7 @@ export function adaptationOf(recipe: Recipe, traced: TracedModel): CompileOption
   return { kind: 'lora', options: { rank, alpha, dropout, rslora, targets, modules: traced.modules } }
 }
 
-/** The recipe's optimizer in the transforms' words. UserError HD303 for what no transform implements. */
+/** The recipe's optimizer in the transforms' words. */
 export function optimizerOf(recipe: Recipe, steps: number): CompileOptions['optimizer'] {
   const { betas, epsilon, weightDecay, clip } = recipe.optimizer
   return {
@@ -52,15 +50,8 @@ export function optimizerOf(recipe: Recipe, steps: number): CompileOptions['opti
 function scheduleOf(recipe: Recipe, total: number): CompiledSchedule {
   const { rate } = recipe.optimizer
   if (rate.kind === 'constant') return { kind: 'constant', peak: rate.rate, warmup: 0, total }
-  const place = recipePlace(recipe)
-  if (rate.floor > 0) {
-    throw new UserError('HD303', `${rate.kind}: no stage implements a floor above 0`, {
-      ...(place ? { place } : {}),
-      mend: 'leave the floor out',
-    })
-  }
   const warmup = rate.warmup < 1 ? Math.ceil(rate.warmup * total) : rate.warmup
-  return { kind: rate.kind, peak: rate.peak, warmup, total }
+  return { kind: rate.kind, peak: rate.peak, warmup, total, floor: rate.floor }
 }
 
 /**

@@ -18,6 +18,10 @@ export interface TypeProblem {
 const missingProperty = /^Property '[^']*' is missing/
 /** A sentence that a parameter type of the language carries. */
 const carried = /"\(Error\) ((?:[^"\\]|\\.)*)"/
+/** A sentence whose names the checker has not inferred, because of another mistake in the same call. */
+const uninferred = /`\(Error\) /
+const unknownKey = /^Object literal may only specify known properties, (?:and|but) '(?<key>[^']+)' does not exist/
+const meant = /Did you mean to write '(?<near>[^']+)'/
 
 /**
  * Type-checks a file and what it imports from outside this package.
@@ -30,13 +34,15 @@ export function checkFile(path: string): TypeProblem[] {
 }
 
 /** The problems of a program in files that are not this package's or an installed package's. */
-export function problemsOf(program: ts.Program, own: (file: string) => boolean = isResearchers): TypeProblem[] {
-  const files = program.getSourceFiles().filter((file) => !file.isDeclarationFile && own(file.fileName))
+export function problemsOf(program: ts.Program, isChecked: (file: string) => boolean = isResearchers): TypeProblem[] {
+  const files = program.getSourceFiles().filter((file) => !file.isDeclarationFile && isChecked(file.fileName))
   const found = files.flatMap((file) => [
     ...program.getSyntacticDiagnostics(file),
     ...program.getSemanticDiagnostics(file),
   ])
-  return [...program.getOptionsDiagnostics(), ...found].map(problemOf)
+  const all = [...program.getOptionsDiagnostics(), ...found].map(problemOf)
+  const own = all.filter(({ sentence }) => !uninferred.test(sentence))
+  return own.length > 0 ? own : all
 }
 
 /** The first problem as an error for the command line, with how many more there are. */
@@ -65,6 +71,11 @@ export function sentenceOf(message: string | ts.DiagnosticMessageChain): string 
   // "Argument of type … is not assignable" hides which property is missing on the next line.
   const missing = lines.map((line) => missingProperty.exec(line)?.[0]).find((line) => line !== undefined)
   const line = missing ?? lines[0] ?? ''
+  const key = unknownKey.exec(line)?.groups?.['key']
+  if (key !== undefined) {
+    const near = meant.exec(line)?.groups?.['near']
+    return `there is no key '${key}' here${near === undefined ? '' : `; did you mean '${near}'?`}`
+  }
   return line.endsWith('.') ? line.slice(0, -1) : line
 }
 

@@ -11,14 +11,19 @@ export interface RateSchedule {
   readonly peak: number
   /** Steps over which the rate rises linearly; the last of them has the peak. */
   readonly warmup: number
-  /** Steps of the whole run; at the last one `linear` and `cosine` reach 0. */
+  /** Steps of the whole run; at the last one `linear` and `cosine` reach the floor. */
   readonly total: number
+  /** What `linear` and `cosine` fall to: 0 if left out. */
+  readonly floor?: number
 }
 
 /** @throws UserError HD301 for numbers that make no schedule */
-export function checkSchedule({ peak, warmup, total }: RateSchedule): void {
+export function checkSchedule({ peak, warmup, total, floor = 0 }: RateSchedule): void {
   const whole = (value: number): boolean => Number.isSafeInteger(value) && value >= 0 && value < 2 ** 24
   if (!(Number.isFinite(peak) && peak >= 0)) throw new UserError('HD301', `the learning rate is ${peak}`)
+  if (!(floor >= 0 && floor <= peak)) {
+    throw new UserError('HD301', `the learning rate falls from ${peak} to ${floor}`)
+  }
   if (!whole(total) || total < 1) throw new UserError('HD301', `the run has ${total} steps`)
   if (!whole(warmup)) throw new UserError('HD301', `the learning rate warms up for ${warmup} steps`)
 }
@@ -28,8 +33,8 @@ export function checkSchedule({ peak, warmup, total }: RateSchedule): void {
  *
  *     t ≤ W       peak · t / W
  *     constant    peak
- *     linear      peak · (1 − p)
- *     cosine      peak · ½ (1 + cos πp)
+ *     linear      floor + (peak − floor) · (1 − p)
+ *     cosine      floor + (peak − floor) · ½ (1 + cos πp)
  */
 export function rateAt(b: GraphBuilder, schedule: RateSchedule, step: Node): Node {
   const { kind, peak, warmup, total } = schedule
@@ -40,10 +45,15 @@ export function rateAt(b: GraphBuilder, schedule: RateSchedule, step: Node): Nod
   return b.map('select', b.map('lessEqual', t, b.float(warmup)), rising, later)
 }
 
-function decayed(b: GraphBuilder, { kind, peak, warmup }: RateSchedule, t: Node, length: number): Node {
+function decayed(b: GraphBuilder, { kind, peak, warmup, floor = 0 }: RateSchedule, t: Node, length: number): Node {
   const past = b.map('div', b.map('sub', t, b.float(warmup)), b.float(length))
   const progress = b.map('min', past, b.float(1))
-  if (kind === 'linear') return b.map('mul', b.float(peak), b.map('sub', b.float(1), progress))
+  const share = kind === 'linear' ? b.map('sub', b.float(1), progress) : halfWave(b, progress)
+  const fall = b.map('mul', b.float(peak - floor), share)
+  return floor === 0 ? fall : b.map('add', b.float(floor), fall)
+}
+
+function halfWave(b: GraphBuilder, progress: Node): Node {
   const wave = b.map('cos', b.map('mul', progress, b.float(Math.PI)))
-  return b.map('mul', b.float(peak), b.map('mul', b.float(0.5), b.map('add', b.float(1), wave)))
+  return b.map('mul', b.float(0.5), b.map('add', b.float(1), wave))
 }

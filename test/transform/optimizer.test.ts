@@ -169,6 +169,8 @@ describe('adamW', () => {
       { schedule: { kind: 'linear', peak: 1, warmup: 0, total: 0 } },
       { schedule: { kind: 'linear', peak: NaN, warmup: 0, total: 5 } },
       { schedule: { kind: 'linear', peak: 1, warmup: 0.5, total: 5 } },
+      { schedule: { kind: 'linear', peak: 1, warmup: 0, total: 5, floor: 2 } },
+      { schedule: { kind: 'cosine', peak: 1, warmup: 0, total: 5, floor: NaN } },
     ]
     for (const change of wrong) {
       assert.throws(
@@ -193,6 +195,9 @@ describe('learning rates', () => {
     near(rates({ kind: 'linear', peak: 2, warmup: 4, total: 10 }, steps), [0.5, 1, 1.5, 2, 1, 0, 0], 1e-7)
     near(rates({ kind: 'cosine', peak: 2, warmup: 4, total: 10 }, steps), [0.5, 1, 1.5, 2, 1, 0, 0], 1e-7)
     near(rates({ kind: 'linear', peak: 1, warmup: 0, total: 4 }, [1, 2, 3, 4]), [0.75, 0.5, 0.25, 0], 1e-7)
+    const floored = { peak: 2, warmup: 4, total: 10, floor: 0.5 } as const
+    near(rates({ kind: 'linear', ...floored }, steps), [0.5, 1, 1.5, 2, 1.25, 0.5, 0.5], 1e-7)
+    near(rates({ kind: 'cosine', ...floored }, [...steps, 9]), [0.5, 1, 1.5, 2, 1.25, 0.5, 0.5, 0.6004809472], 1e-7)
   })
 
   it('are finite where the warmup is as long as the run, or longer', () => {

@@ -97,7 +97,7 @@ describe('frontend', () => {
   it('meets the places that the engine reports, through the loader', async () => {
     const place = JSON.stringify(pathToFileURL(join(packageRoot, 'dsl/place.ts')).href)
     const file = write(
-      'places.ts',
+      'places.mts',
       `import { callPlace, plainPlace } from ${place}\nconst at = (): { x: unknown } => ({ x: plainPlace(callPlace()) })\n` +
         `interface Erased { readonly text: string }\nexport const first = at() as unknown as Erased\n`,
     )
