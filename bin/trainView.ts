@@ -22,10 +22,10 @@ export class TrainView implements RunObserver {
   #tokens = 0
   #saidAt = -Infinity
 
-  constructor(output: Output, interruption: Interruption) {
+  constructor(output: Output, interruption: Interruption, terminal: NodeJS.WriteStream = process.stdout) {
     this.#output = output
     this.#interruption = interruption
-    const isTerminal = process.stdout.isTTY && !output.isJson
+    const isTerminal = terminal.isTTY && !output.isJson
     this.#bar = isTerminal
       ? new SingleBar({
           format: '{bar} {value}/{total}  loss {loss}  {rate} tokens/s  peak {peak} MiB  {left} left',
@@ -34,6 +34,7 @@ export class TrainView implements RunObserver {
           barIncompleteChar: '░',
           hideCursor: true,
           clearOnComplete: false,
+          stream: terminal,
           // Ctrl-C is ours.
           gracefulExit: false,
         })

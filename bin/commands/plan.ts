@@ -55,7 +55,7 @@ function certificateLines(
     ['trained values, gradients, moments', parts.state],
     ['intermediate values', parts.arena],
     ['inputs', parts.inputs],
-    [`scratch of ${threads} threads`, parts.scratch],
+    [`scratch of ${threads} ${threads === 1 ? 'thread' : 'threads'}`, parts.scratch],
     ['run-time', parts.runtime],
   ]
   const launches = functions.reduce((sum, fn) => sum + fn.launches, 0)

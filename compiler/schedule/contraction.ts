@@ -93,7 +93,8 @@ export function lowerContraction(lowering: Lowering, region: Region): LoweredReg
     (rest, walk) => [loop(walk.name, walk.extent, rest, outer.includes(walk) ? 'grid' : 'serial')],
     body,
   )
-  if (!n || !m) return lowering.finish(region, scope, nest, [])
+  // Where a declared place has an axis of both operands innermost, neighbours in it come from different products.
+  if (!n || !m || layout.at(-1) !== last) return lowering.finish(region, scope, nest, [])
   const directives = tileDirectives(
     {
       accumulator,

@@ -9,7 +9,8 @@ import { elementwiseOp } from '../graph/elementwise.ts'
 import { isOp, topological, usersOf } from '../graph/node.ts'
 import type { Node } from '../graph/node.ts'
 import { viewOps } from './scope.ts'
-import { scoresOf, tileOnlyValues } from './scores.ts'
+import { scoresOf, streamShape, tileOnlyValues } from './scores.ts'
+import type { Consumer, StreamShape } from './scores.ts'
 
 /** `softmax` streams its scores, `softmaxRows` reads them from memory. */
 export type RegionKind = 'rows' | 'contraction' | 'softmax' | 'softmaxRows' | 'stream' | 'columns' | 'scatter'
@@ -288,29 +289,42 @@ class Partitioner {
     if (this.#tiles.has(node)) return
     const scores = scoresOf(node, this.#tiles)
     if (!scores) return this.#open(node, 'contraction', node.axes)
-    const { over } = node.attrs
     for (const host of this.#regions) {
       if (host.kind !== 'stream' || !sameAxes(host.space, scores.axes) || !this.#canJoin(node, host)) continue
-      const first = (host.nodes[0] as Node<'dot'>).attrs.over
-      if (first.length === over.length && first.every((axis, place) => axis === over[place]))
-        return this.#join(node, host)
+      if (this.#streamsAlike(host.nodes[0] as Consumer, node)) return this.#join(node, host)
     }
     this.#open(node, 'stream', scores.axes)
+  }
+
+  /** Whether two consumers walk scores over the same axes in the same way. */
+  #streamsAlike(one: Consumer, other: Consumer): boolean {
+    const [a, b] = [one, other].map((consumer) => {
+      const scores = scoresOf(consumer, this.#tiles)
+      return scores && streamShape(consumer, scores, (node) => this.#tiles.has(node))
+    })
+    return a !== undefined && b !== undefined && a.parallel === b.parallel && sameOrder(walked(a), walked(b))
   }
 
   #placeSoftmax(node: Node<'logSumExp'> | Node<'softmaxDot'>): void {
     const scores = node.inputs[0] as Node
     if (!this.#tiles.has(scores)) return this.#open(node, 'softmaxRows', scores.axes)
     for (const host of this.#regions) {
-      const first = host.nodes[0] as Node
-      const same = host.kind === 'softmax' && first.inputs[0] === scores
-      const attrs = first.attrs as { over?: Axis; block?: number }
-      if (same && attrs.over === node.attrs.over && attrs.block === node.attrs.block && this.#canJoin(node, host)) {
-        return this.#join(node, host)
-      }
+      const first = host.nodes[0] as Consumer
+      if (host.kind !== 'softmax' || isOp(first, 'dot') || first.inputs[0] !== scores) continue
+      if (first.attrs.block !== node.attrs.block || !this.#streamsAlike(first, node)) continue
+      if (this.#canJoin(node, host)) return this.#join(node, host)
     }
     this.#open(node, 'softmax', scores.axes)
   }
+}
+
+/** The axes that a stream walks one block after another, outermost first. */
+function walked({ outer, streamed }: StreamShape): readonly Axis[] {
+  return [...outer, streamed]
+}
+
+function sameOrder(a: readonly Axis[], b: readonly Axis[]): boolean {
+  return a.length === b.length && a.every((axis, place) => axis === b[place])
 }
 
 /** Reads its operands where it is itself, apart from axes they lack. */

@@ -1,6 +1,7 @@
 // From one function of the graph to kernels in order, with what each argument stands for. Layouts of stored values are
 // chosen here; memory is placed by the planner.
 
+import { sameAxes, withoutAxes } from '../graph/axis.ts'
 import type { Axis } from '../graph/axis.ts'
 import { isOp, topological, usersOf } from '../graph/node.ts'
 import type { Graph, GraphFunction, Node } from '../graph/node.ts'
@@ -82,5 +83,20 @@ function layouts(graph: Graph, { roots, targets }: WritePlan): (node: Node) => r
     const layout = heir && chosen.get(heir)
     if (layout) chosen.set(node, layout)
   }
-  return (node) => chosen.get(node) ?? node.axes
+  // Neighbours of a product come from one row of it: an axis of both operands does not lie innermost.
+  const wanted = new Set(roots)
+  const turned = new Map<Node, readonly Axis[]>()
+  for (const node of nodes) {
+    if (chosen.has(node) || wanted.has(node)) continue
+    const like = isOp(node, 'map') && node.inputs.find((input) => turned.has(input) && sameAxes(input.axes, node.axes))
+    const layout = isOp(node, 'dot') ? commonAxesOutside(node) : like && turned.get(like)
+    if (layout) turned.set(node, layout)
+  }
+  return (node) => chosen.get(node) ?? turned.get(node) ?? node.axes
+}
+
+function commonAxesOutside({ axes, inputs }: Node): readonly Axis[] | undefined {
+  const common = axes.filter((axis) => inputs.every((input) => input.axes.includes(axis)))
+  const last = axes.at(-1)
+  return last && common.includes(last) ? [...common, ...withoutAxes(axes, common)] : undefined
 }

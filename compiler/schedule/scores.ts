@@ -18,14 +18,27 @@ export interface StreamShape {
   readonly grid: readonly Axis[]
 }
 
-/** Undefined where nothing is left to be parallel. */
-export function streamShape(consumer: Consumer, space: readonly Axis[]): StreamShape | undefined {
+/**
+ * Undefined where nothing is left to be parallel: an axis that lies across the streamed one in every contraction that the
+ * scores are made of, and that the other operand, if there is one, does not have.
+ */
+export function streamShape(
+  consumer: Consumer,
+  scores: Node,
+  isTile: (node: Node) => boolean,
+): StreamShape | undefined {
   const over = isOp(consumer, 'dot') ? consumer.attrs.over : [consumer.attrs.over]
   const streamed = over.at(-1)
-  const others = withoutAxes(space, over)
-  const [first] = others
-  if (!streamed || !first) return undefined
-  const parallel = others.reduce((best, axis) => (axis.size > best.size ? axis : best), first)
+  if (!streamed) return undefined
+  const values = consumer.inputs.find((input) => input !== scores)
+  const dots = tileDots(scores, isTile)
+  const others = withoutAxes(scores.axes, over)
+  const across = others.filter(
+    (axis) => !values?.axes.includes(axis) && dots.every((dot) => crosses(dot, axis, streamed)),
+  )
+  const [first] = across
+  if (!first) return undefined
+  const parallel = across.reduce((best, axis) => (axis.size > best.size ? axis : best), first)
   return { outer: over.slice(0, -1), streamed, parallel, grid: withoutAxes(others, [parallel]) }
 }
 
@@ -80,16 +93,12 @@ function streams(
   tiles: ReadonlySet<Node>,
   layout: (node: Node) => readonly Axis[],
 ): boolean {
-  const shape = streamShape(consumer, scores.axes)
-  if (!shape) return false
-  if (!tileDots(scores, (node) => tiles.has(node)).every((dot) => crosses(dot, shape))) return false
+  if (!streamShape(consumer, scores, (node) => tiles.has(node))) return false
   if (isSoftmax(consumer)) {
     const { block } = consumer.attrs
     if (block % partials !== 0 || block > reductionBlock) return false
   }
-  if (isOp(consumer, 'logSumExp')) return true
-  const values = consumer.inputs.find((input) => input !== scores)
-  return values !== undefined && !values.axes.includes(shape.parallel) && accumulates(consumer, scores, layout)
+  return isOp(consumer, 'logSumExp') || accumulates(consumer, scores, layout)
 }
 
 /** The contractions whose tiles the scores are made of. */
@@ -107,7 +116,7 @@ export function tileDots(scores: Node, isTile: (node: Node) => boolean): Node<'d
 }
 
 /** One operand runs along the rows of a tile and the other along its columns. */
-function crosses(dot: Node, { parallel, streamed }: StreamShape): boolean {
+function crosses(dot: Node, parallel: Axis, streamed: Axis): boolean {
   const [x, y] = dot.inputs as [Node, Node]
   const alone = (rows: Node, columns: Node): boolean =>
     rows.axes.includes(parallel) &&

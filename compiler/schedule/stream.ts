@@ -66,7 +66,9 @@ class StreamLowering {
     this.#construction = { scope: this.#scope, directives: [], lanes: lowering.profile.lanes }
     const first = region.nodes[0] as Node
     this.#softmax = region.kind === 'softmax'
-    const shape = streamShape(first as Consumer, region.space)
+    const isTile = (node: Node): boolean => lowering.partition.isVirtual(node)
+    const scores = first.inputs.find(isTile)
+    const shape = scores && streamShape(first as Consumer, scores, isTile)
     if (!shape) throw new InternalError(`a ${first.op} without a parallel axis cannot stream`)
     this.#streamed = shape.streamed
     this.#outer = shape.outer

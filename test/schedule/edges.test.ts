@@ -145,9 +145,9 @@ describe('softmax of stored scores', () => {
 
 describe('scores', () => {
   /** q·k over `dim`, as scores of `rows` × `keys`. */
-  const scoresOf = (c: Case) => {
+  const scoresOf = (c: Case, heads = 2) => {
     const [head, seq, key, dim] = [
-      c.b.axis('head', 2),
+      c.b.axis('head', heads),
       c.b.axis('seq', 70, 'seq'),
       c.b.axis('key', 70, 'seq'),
       c.b.axis('dim', 5),
@@ -223,16 +223,48 @@ describe('scores', () => {
     }
   })
 
-  it('with gradients by both operands', () => {
+  for (const heads of [2, 73]) {
+    it(`with gradients by both operands, ${heads} at a time`, () => gradients(heads))
+  }
+
+  function gradients(heads: number): void {
     const c = new Case()
     const { b } = c
-    const { seq, key, dim, q, k, v, scores } = scoresOf(c)
+    const { head, seq, key, dim, q, k, v, scores } = scoresOf(c, heads)
     const masked = b.map('select', b.map('intLessEqual', b.iota(key), b.iota(seq)), scores, b.float(-3.0e38))
     const p = b.map('exp', b.map('sub', masked, b.logSumExp(masked, key, 64)))
-    const g = c.read('g', [[b.axis('head', 2)], [seq], [dim]])
+    const g = c.read('g', [[head], [seq], [dim]])
     const ds = b.map('mul', p, b.dot(g, v, [dim]))
     const scheduled = c.check([b.product(ds, k, [key]), b.product(ds, q, [seq]), b.product(p, g, [seq])], [], extents)
     assert.deepEqual(kindsOf(scheduled).toSorted(), ['softmax', 'stream', 'stream'])
+  }
+})
+
+describe('products with an axis of both operands innermost', () => {
+  const batched = (c: Case) => {
+    const [row, column, over, both] = [
+      c.b.axis('row', 5),
+      c.b.axis('column', 19),
+      c.b.axis('over', 7),
+      c.b.axis('both', 3),
+    ]
+    const [x, y] = [c.read('x', [[row], [over], [both]]), c.read('y', [[column], [over], [both]])]
+    return { row, column, both, product: c.b.dot(x, y, [over]) }
+  }
+
+  it('as an output, and into a declared place', () => {
+    const c = new Case()
+    const { row, column, both, product } = batched(c)
+    assert.equal(product.axes.at(-1), both)
+    c.state('place', [[row], [column], [both]])
+    c.check([product], [{ name: 'place', node: c.b.map('mul', product, c.b.float(2)) }])
+  })
+
+  it('on the way to other kernels, elementwise work behind them', () => {
+    const c = new Case()
+    const { row, product } = batched(c)
+    const doubled = c.b.map('add', product, product)
+    c.check([c.b.sum(c.b.map('exp', doubled), row), c.b.sum(doubled, row)])
   })
 })
 

@@ -1,0 +1,108 @@
+// `heddle check`, `plan` and `build` on a small project, and how a run shows on a terminal.
+
+import assert from 'node:assert/strict'
+import fs from 'node:fs'
+import path from 'node:path'
+import { PassThrough } from 'node:stream'
+import { Interruption } from '../../bin/interruption.ts'
+import { outputOf } from '../../bin/output.ts'
+import { TrainView } from '../../bin/trainView.ts'
+import type { Certificate } from '../../train/certificate.ts'
+import { eventsOf, heddle, temporaryDirectory, tinyProject, writeRecipe } from './support.ts'
+
+describe('heddle plan', () => {
+  it('says what takes how much, and that it fits', async () => {
+    const { code, stdout } = await heddle(tinyProject(), 'plan', 'lora.ts', '--threads', '1')
+    assert.equal(code, 0)
+    assert.match(stdout, /lora r3 · 2×24 · .*\nfits: peak [\d.]+ MiB\n/)
+    for (const part of ['weights as stored', 'intermediate values', 'scratch of 1 thread ', 'run-time']) {
+      assert.match(stdout, new RegExp(`^  ${part} +[\\d.]+ MiB$`, 'm'))
+    }
+    assert.match(stdout, /^ {2}accumulate +\d+ launches {3}arena [\d.]+ MiB, [\d.]+ % above the lower bound$/m)
+  })
+
+  it('states the same for machines, its parts summing to the peak', async () => {
+    const { code, stdout } = await heddle(tinyProject(), 'plan', 'full.ts', '--device', 'phone-8gb', '--json')
+    const [event, ...more] = eventsOf(stdout)
+    assert.deepEqual([code, event?.event, more], [0, 'plan', []])
+    const { parts, peakBytes, device } = event?.['certificate'] as Certificate
+    assert.equal(device, 'phone-8gb')
+    assert.equal(
+      Object.values(parts).reduce((sum, bytes) => sum + bytes, 0),
+      peakBytes,
+    )
+  })
+
+  it('ends with 1 where a device is too small, and says by how much', async () => {
+    const dir = tinyProject()
+    writeRecipe(dir, 'wide.ts', { batch: '{ sequences: 65536, length: 40, steps: 1 }' })
+    const { code, stdout } = await heddle(dir, 'plan', 'wide.ts', '--device', 'phone-8gb')
+    assert.equal(code, 1)
+    assert.match(stdout, /does not fit, by [\d,.]+ MiB/)
+    assert.match(stdout, /a shorter batch\.length, .* would make it fit/)
+  })
+})
+
+describe('heddle check', () => {
+  it('passes what is well, in words and for machines', async () => {
+    const dir = tinyProject()
+    for (const recipe of ['lora.ts', 'full.ts']) {
+      const { code, stderr } = await heddle(dir, 'check', recipe)
+      assert.deepEqual([code, stderr], [0, ''])
+    }
+    const { code, stdout } = await heddle(dir, 'check', 'lora.ts', '--json')
+    assert.equal(code, 0)
+    assert.ok(eventsOf(stdout).length > 0)
+  })
+})
+
+describe('heddle build', () => {
+  it('compiles, and dumps every stage: graphs, kernels, C++', async () => {
+    const dir = tinyProject()
+    const operands = ['--toolchain', 'wasm', '--optimise', 'light', '--dump', 'stages']
+    const { code, stdout } = await heddle(dir, 'build', 'lora.ts', ...operands)
+    assert.equal(code, 0)
+    const built = stdout.trimEnd().split('\n').at(-1) ?? ''
+    assert.ok(fs.statSync(path.resolve(dir, built)).size > 1000, built)
+    const read = (name: string): string => fs.readFileSync(path.join(dir, 'stages', name), 'utf8')
+    const passes = [...read('graph.txt').matchAll(/^\/\/ ([\w-]+): /gm)].map((match) => match[1])
+    for (const pass of ['lora', 'differentiate', 'simplify', 'adamw']) {
+      assert.ok(
+        passes.some((name) => name?.toLowerCase().includes(pass)),
+        `${pass} is not among ${passes.join(', ')}`,
+      )
+    }
+    assert.match(read('graph.txt'), /^function accumulate \{$/m)
+    assert.match(read('kernels.txt'), /^kernel /m)
+    const sources = fs.readdirSync(path.join(dir, 'stages')).filter((name) => name.endsWith('.cpp'))
+    assert.ok(sources.length > 0)
+    assert.match(read(sources[0] as string), /^\/\/|^#include/m)
+  })
+})
+
+describe('a run on a terminal', () => {
+  it('shows one bar with loss, speed, memory and time left, and gives the terminal back', () => {
+    const terminal = new PassThrough()
+    const drawn: string[] = []
+    terminal.on('data', (text: Buffer) => drawn.push(text.toString('utf8')))
+    const tty = Object.assign(terminal, { isTTY: true, columns: 100, rows: 30, cursorTo: () => true })
+    const view = new TrainView(outputOf({}), new Interruption(), tty as unknown as NodeJS.WriteStream)
+    const figures = { loss: 1.25, gradient_norm: 1, rate: 0.1, tokens: 500, seconds: 0.5, peak_bytes: 3 << 20 }
+    for (const step of [1, 2, 3, 4]) view.step({ step, ...figures }, 4)
+    view.end()
+    const text = drawn.join('')
+    assert.match(text, /4\/4 {2}loss 1\.2500 {2}1,000 tokens\/s {2}peak 3\.0 MiB {2}0:00 left/)
+    assert.doesNotMatch(text, /step 1\/4/)
+  })
+
+  it('shows plain lines where no terminal is', async () => {
+    const dir = temporaryDirectory()
+    fs.rmSync(dir, { recursive: true })
+    const project = tinyProject()
+    const { code, stdout } = await heddle(project, 'train', 'lora.ts', '--optimise', 'light', '--out', dir)
+    assert.equal(code, 0)
+    assert.match(stdout, /^step 3\/3 {2}loss [\d.]+ {2}[\d,]+ tokens\/s {2}peak [\d.]+ MiB {2}0:00 left$/m)
+    // oxlint-disable-next-line no-control-regex
+    assert.doesNotMatch(stdout, /\r|\u001b\[\?25l/)
+  })
+})
