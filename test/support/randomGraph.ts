@@ -199,7 +199,7 @@ const steps: readonly Step[] = [
     const y = g.pick((node) => F(node) && node.axes.some((axis) => x.axes.includes(axis)))
     if (!y) return
     const shared = x.axes.filter((axis) => y.axes.includes(axis))
-    const kept = shared.filter(() => g.choices.below(2) !== 0)
+    const kept = shared.filter(() => g.choices.below(4) !== 0)
     const over = kept.length === 0 ? shared.slice(0, 1) : kept
     if (g.choices.below(2) === 0) over.reverse()
     const scaled = g.b.map('mul', x, g.b.float(0.125))
