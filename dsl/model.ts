@@ -1,7 +1,7 @@
 // A model is a function from its configuration to a language model; here it is run, once per trace, and what it built
 // becomes a graph with the functions `loss` and `predict`. Knows no architecture.
 
-import { UserError } from '../compiler/diagnostic.ts'
+import { InternalError, UserError } from '../compiler/diagnostic.ts'
 import type { Place } from '../compiler/diagnostic.ts'
 import type { Graph, Provenance } from '../compiler/graph/node.ts'
 import { bindWellKnown } from './axes.ts'
@@ -10,7 +10,7 @@ import { declareInputs, defineFunctions, partsOf } from './languageModel.ts'
 import type { LanguageModel } from './languageModel.ts'
 import { parameterScope } from './parameters.ts'
 import type { ParameterScope } from './parameters.ts'
-import { callPlace, plainPlace } from './place.ts'
+import { callPlace, plainPlace, thrownAt, thrownInside } from './place.ts'
 import { beginOperation, Operation, Trace, within } from './trace.ts'
 import type { LinearModule, TraceOptions } from './trace.ts'
 
@@ -136,10 +136,26 @@ function traceModel(
     bindWellKnown(trace)
     const op = new Operation(name, trace, place)
     declareInputs(op)
-    const parts = partsOf(build(parameterScope('')))
+    const parts = partsOf(ownErrors(name, () => build(parameterScope(''))))
     if (!parts) return op.fail('HD109', 'the function of a model returns causalLM(…)')
-    op.guard(() => defineFunctions(op, parts))
+    ownErrors(name, () => op.guard(() => defineFunctions(op, parts)))
     const { builder, provenance, modules, streams } = trace
     return { graph: builder.finish(), provenance, modules, streams }
   })
+}
+
+/** Runs the researcher's functions; what they themselves throw is told with the line it came from. */
+function ownErrors<Result>(name: string, run: () => Result): Result {
+  try {
+    return run()
+  } catch (error) {
+    if (error instanceof UserError || error instanceof InternalError) throw error
+    if (error instanceof Error && thrownInside(error)) throw error
+    const place = thrownAt(error)
+    const message = error instanceof Error ? error.message : String(error)
+    throw new UserError('HD112', `${name}: the model's own code threw: ${message.slice(0, 300)}`, {
+      ...(place ? { place } : {}),
+      cause: error,
+    })
+  }
 }
