@@ -1,6 +1,6 @@
 // Lines of a benchmark's file as text, JSON or columns; every mistake names its line. Knows no benchmark.
 
-import { z } from 'zod'
+import type { z } from 'zod'
 import { UserError } from '../compiler/diagnostic.ts'
 import { readBounded } from '../formats/files.ts'
 

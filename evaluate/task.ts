@@ -36,7 +36,7 @@ export function question(context: string, answers: readonly string[], answer: nu
     context,
     continuations: answers.map((text) => ` ${text}`),
     // Code points, as Python counts a string.
-    lengths: answers.map((text) => [...text].length),
+    lengths: answers.map((text) => Array.from(text).length),
     answer,
   }
 }

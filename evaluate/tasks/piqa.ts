@@ -3,6 +3,7 @@
 import { z } from 'zod'
 import { UserError } from '../../compiler/diagnostic.ts'
 import { readJsonLines, readLines, wrongLine } from '../lines.ts'
+import type { Line } from '../lines.ts'
 import { question } from '../task.ts'
 import type { Task } from '../task.ts'
 
@@ -24,7 +25,7 @@ export const piqa: Task = {
       })
     }
     return rows.map(({ value }, index) => {
-      const { text = '', number = 0 } = labels[index] ?? {}
+      const { text, number } = labels[index] as Line
       if (!/^[01]$/.test(text.trim())) throw wrongLine(labelPath, number, 'an answer is 0 or 1')
       return question(`Question: ${value.goal}\nAnswer:`, [value.sol1, value.sol2], Number(text))
     })

@@ -116,7 +116,7 @@ describe('benchmarks', () => {
 
   it('are encoded with what stands before them, and cut at their beginning', () => {
     // A token a character; 1 begins a text.
-    const encode = (text: string): number[] => [...text].map((character) => character.codePointAt(0) as number)
+    const encode = (text: string): number[] => Array.from(text, (character) => character.codePointAt(0) as number)
     const plain: Encoder = { encode, prefix: [], fallback: 1 }
     assert.deepEqual(scoredOf('ab ', 'c', plain, 9), { tokens: encode('ab c'), from: 2, cut: false })
     assert.deepEqual(scoredOf('', 'c', plain, 9), { tokens: [1, 99], from: 1, cut: false })

@@ -61,16 +61,14 @@ describe('heddle eval against transformers', function () {
         const reference = JSON.parse(
           run('evaluate.py', [
             model,
-            ...[
-              '--length',
-              `${length}`,
-              '--stride',
-              `${stride}`,
-              '--text',
-              text,
-              '--labels',
-              files['piqaLabels'] as string,
-            ],
+            '--length',
+            `${length}`,
+            '--stride',
+            `${stride}`,
+            '--text',
+            text,
+            '--labels',
+            files['piqaLabels'] as string,
             ...(subject === 'adapter' ? ['--adapter', adapter] : []),
             ...asked.flatMap((task) => ['--task', `${task}=${files[task] ?? ''}`]),
             ...(shots > 0
