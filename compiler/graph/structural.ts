@@ -7,6 +7,7 @@ import type { GraphBuilder } from './builder.ts'
 import { elementwiseOp } from './elementwise.ts'
 import type { Attributes, Declaration, Node, StructuralOp } from './node.ts'
 import { indexSource } from './ranges.ts'
+import { largestReduction } from './reductions.ts'
 import type { Range } from './ranges.ts'
 
 export interface Shape {
@@ -72,6 +73,7 @@ function reduction(inputs: readonly Node[], over: Axis): Shape {
   const x = operand(inputs, 0)
   float(x, 'the operand')
   onAxes(over, x, 'the operand')
+  need(over.size <= largestReduction, () => `'${over.name}' has ${over.size} places, more than ${largestReduction}`)
   return { axes: withoutAxes(x.axes, [over]), dtype: 'f32' }
 }
 

@@ -244,6 +244,31 @@ describe('heddle train refuses', () => {
     }
   })
 
+  it('recipes that end the program, or throw what has no text', async () => {
+    const dir = temporaryDirectory()
+    const files: [string, string, RegExp][] = [
+      ['exits.ts', 'process.exit(0)\nexport default 1\n', /^HD801 exits\.ts .*it calls process\.exit/],
+      ['mute.ts', 'throw { toString: 1 }\n', /^HD801 mute\.ts .*it threw something that has no text/],
+      ['nothing.ts', 'throw undefined\n', /^HD801 nothing\.ts .*: undefined/],
+    ]
+    for (const [name, text, expected] of files) {
+      fs.writeFileSync(path.join(dir, name), text)
+      assertRefused(await heddle(dir, 'plan', name), expected)
+    }
+  })
+
+  it('a dtype that is an object, and a vocabulary that is a folder', async () => {
+    const odd = tinyProject()
+    const header = Buffer.from('{"x":{"dtype":{"toString":1},"shape":[1],"data_offsets":[0,4]}}')
+    const size = Buffer.alloc(8)
+    size.writeUInt32LE(header.length)
+    fs.writeFileSync(path.join(odd, 'model/model.safetensors'), Buffer.concat([size, header, Buffer.alloc(4)]))
+    assertRefused(await heddle(odd, 'plan', 'lora.ts'), /^HD40\d model\/model\.safetensors .*toString/)
+    const folder = tinyProject()
+    fs.mkdirSync(path.join(folder, 'model/vocab.json'))
+    assertRefused(await heddle(folder, 'plan', 'lora.ts'), /^HD401 model\/vocab\.json this is not a file/)
+  })
+
   it('in JSON when asked', async () => {
     const dir = temporaryDirectory()
     const { code, stderr } = await heddle(dir, 'train', 'nowhere.ts', '--json')
