@@ -33,6 +33,7 @@ export {
   toFloat,
 } from './operations.ts'
 export type { Comparison, Elementwise } from './operations.ts'
+export { roundedAs } from './parameters.ts'
 export type { ParameterScope } from './parameters.ts'
 export type { LinearModule, TraceOptions } from './trace.ts'
 export { fullFineTuning, lora } from './adaptation.ts'

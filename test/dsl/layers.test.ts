@@ -36,7 +36,10 @@ import {
   sum,
   toFloat,
 } from '../../dsl/index.ts'
+import { causalLM, defineModel, embedding, float, roundedAs, tied } from '../../dsl/index.ts'
 import type { ParameterScope, RopeScaling, Tensor } from '../../dsl/index.ts'
+import type { DType } from '../../compiler/graph/axis.ts'
+import { narrowBf16, narrowF16, widenBf16, widenF16 } from '../../compiler/kernel/halves.ts'
 import { exponential, naturalLog } from '../../dsl/frequencies.ts'
 import { runPiece, sampleValues, tracePiece } from './tracing.ts'
 
@@ -372,6 +375,52 @@ describe('movement', () => {
   it('sums over a run-time length only what is there', () => {
     const piece = tracePiece(() => sum(rename(toFloat(iota(seq)), seq, key), key))
     assert.deepEqual([...runPiece(piece, {}, 5).data], [0 + 1 + 2 + 3 + 4])
+  })
+})
+
+describe('a constant in the type of the weights', () => {
+  const held = (dtype: DType, value: number): number => {
+    const options = { sequences: 1, length: 1, storedDType: () => dtype }
+    let rounded = Number.NaN
+    const model = defineModel('one', (_: undefined, p) => {
+      const [vocab, embed] = [axis('vocab', 3), axis('embed', 2)]
+      const words = p.param('words', [vocab, embed])
+      rounded = roundedAs(words, value)
+      const ids = (tokens: Tensor<'batch' | 'seq', 'i32'>) => embedding(words, tokens, vocab)
+      return causalLM({ vocabulary: vocab, embed: ids, blocks: (x) => x, norm: (x) => x, head: tied(words, embed) })
+    })
+    model.trace(undefined, options)
+    return rounded
+  }
+
+  it('is rounded as memory rounds it', () => {
+    const formats = { bf16: [narrowBf16, widenBf16], f16: [narrowF16, widenF16] } as const
+    fc.assert(
+      fc.property(
+        fc.constantFrom('bf16', 'f16'),
+        fc.double({ min: -60000, max: 60000, noNaN: true }),
+        (name, value) => {
+          // Below what f16 holds with all its bits the language refuses.
+          fc.pre(value === 0 || Math.abs(value) > 2 ** -13)
+          const [narrow, widen] = formats[name]
+          assert.equal(held(name, value), widen(narrow(Math.fround(value))))
+          assert.equal(held('f32', value), Math.fround(value))
+        },
+      ),
+    )
+    // Half way between two bf16: to the even one.
+    assert.deepEqual([held('bf16', 257), held('bf16', 259)], [256, 260])
+  })
+
+  it('is refused beyond what the format holds', () => {
+    for (const value of [65520, 1e9, 1e-6, Infinity, Number.NaN]) {
+      assert.throws(() => held('f16', value), /roundedAs: .* cannot be held in f16/)
+    }
+  })
+
+  it('belongs to a parameter', () => {
+    const build = () => tracePiece((p) => mul(p.param('x', [axis('a', 2)]), roundedAs(float(2), 3)))
+    assert.throws(build, /roundedAs: a parameter was expected/)
   })
 })
 
