@@ -51,22 +51,26 @@ export function modelSource(source: string, folder: string): string {
  * HD108) or does not fit the model (HD803 to HD806), and whatever the model's own file gets wrong (HD1xx)
  */
 export async function prepareModel(loaded: LoadedRecipe, resolving: ResolveOptions = {}): Promise<PreparedModel> {
-  const { model, batch } = loaded.recipe
+  const { model, batch, adapt } = loaded.recipe
   const source = modelSource(model.source, loaded.folder)
   const resolved = await resolveModel(source, resolving)
   const isDirectory = resolved.source === 'directory'
   return {
-    ...readModel(model.definition, resolved.dir, batch),
+    ...readModel(model.definition, resolved.dir, batch, adapt.kind === 'full' ? 'trained' : 'frozen'),
     baseName: isDirectory ? path.resolve(resolved.dir) : source,
     note: resolved.note,
   }
 }
 
-/** Reads a model directory as a graph. Errors as for `prepareModel`. */
+/**
+ * Reads a model directory as a graph. Weights that are trained are held in float32; frozen ones stay as they are stored,
+ * and so do constants that a model keeps in the type of its weights. Errors as for `prepareModel`.
+ */
 export function readModel(
   definition: Recipe['model']['definition'],
   dir: string,
   size: { readonly sequences: number; readonly length: number },
+  weights: 'frozen' | 'trained' = 'frozen',
 ): Pick<PreparedModel, 'checkpoint' | 'binding' | 'traced' | 'vocabulary'> {
   const checkpoint = openCheckpoint(dir)
   const configFile = path.join(dir, 'config.json')
@@ -75,7 +79,10 @@ export function readModel(
   const traced = definition.trace(config, {
     sequences: size.sequences,
     length: size.length,
-    storedDType: (name) => binding.storedDType(name),
+    storedDType: (name) => {
+      const stored = binding.storedDType(name)
+      return weights === 'trained' ? 'f32' : stored
+    },
     names: valueNamer(),
   })
   binding.check(traced.graph)

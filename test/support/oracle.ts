@@ -75,7 +75,8 @@ export interface OracleOptimizer {
 export interface OracleCase {
   /** `gpt2-small/full`, … */
   readonly name: string
-  readonly family: 'gpt2' | 'qwen2'
+  /** `model_type` of its configuration. */
+  readonly family: string
   readonly size: 'small' | 'odd'
   readonly mode: 'full' | 'lora'
   /** A Hugging Face model directory. */
@@ -103,8 +104,11 @@ export interface OracleCase {
    */
   readonly gradients: ReadonlyMap<string, OracleGradient>
   readonly curve: OracleCurve
-  /** transformers' float32 rotary frequencies, which entered the oracle as they are; empty for GPT-2. */
-  readonly ropeInverseFrequencies: readonly number[]
+  /**
+   * transformers' float32 rotary frequencies, which entered the oracle as they are: one list for each kind of layer, in
+   * the order in which layers first use them; none for GPT-2.
+   */
+  readonly ropeInverseFrequencies: readonly (readonly number[])[]
 }
 
 interface Manifest {
@@ -117,12 +121,14 @@ interface Manifest {
       readonly family: OracleCase['family']
       readonly size: OracleCase['size']
       readonly targets: readonly string[]
-      readonly ropeInverseFrequencies?: readonly number[]
+      readonly ropeInverseFrequencies?: readonly (readonly number[])[]
     }
   >
 }
 
 type Expected = Pick<OracleCase, 'loss' | 'tokenLosses' | 'microBatches' | 'logits' | 'gradientNorm' | 'curve'> & {
+  /** In mode `lora`, where the base under the adapter is not quite the model of mode `full`. */
+  readonly baseLogits?: LogitFingerprint
   readonly gradients: Record<
     string,
     { readonly shape: readonly number[]; readonly norm: number; readonly sampled: boolean }
@@ -173,7 +179,7 @@ function readCase(manifest: Manifest, name: string, mode: OracleCase['mode']): O
     tokenLosses: expected.tokenLosses,
     microBatches: expected.microBatches,
     logits: expected.logits,
-    baseLogits: base.logits,
+    baseLogits: expected.baseLogits ?? base.logits,
     gradientNorm: expected.gradientNorm,
     gradients: readGradients(join(directory, mode, 'gradients.safetensors'), expected, manifest.gradientSamples),
     curve: expected.curve,

@@ -64,7 +64,8 @@ export function compileCase(
   const traced = definition.trace(definition.readConfig(config, 'config.json'), {
     sequences: batch.tokens.length,
     length: lengthOf(oracle),
-    storedDType: (name) => storage[entryOf(name).dtype] ?? 'f32',
+    // What is trained is held in float32, whatever the file has.
+    storedDType: (name) => (oracle.lora ? (storage[entryOf(name).dtype] ?? 'f32') : 'f32'),
   })
   const compiled = compile(traced.graph, traced.provenance, {
     name: 'oracle',
