@@ -10,6 +10,7 @@ import type { AnyAxis, AnyPredicate, NameOf, Off, On, OnBoth, Tensor } from './c
 import { rotaryTable } from './frequencies.ts'
 import type { RopeScaling } from './frequencies.ts'
 import { positive } from './layers.ts'
+import { positionsAlong, sameText } from './positions.ts'
 import { operation, shapeOf } from './trace.ts'
 import type { Operation } from './trace.ts'
 
@@ -57,7 +58,7 @@ export function rope<A extends string, O extends AnyAxis, P extends AnyAxis>(
     const pair = op.trace.innerAxis(`${name}_pair`, size / 2)
     const [cosine, sine] = op.outsideLayers(() => {
       const table = b.table(pair, frequencies)
-      const angle = b.map('mul', b.map('toFloat', b.iota(at)), table)
+      const angle = b.map('mul', b.map('toFloat', positionsAlong(op, at)), table)
       const turns = [b.map('cos', angle), b.map('sin', angle)] as const
       if (amplitude === 1) return turns
       return [b.map('mul', turns[0], op.number(amplitude)), b.map('mul', turns[1], op.number(amplitude))] as const
@@ -85,7 +86,7 @@ function checkedScaling(op: Operation, scaling: RopeScaling | undefined): RopeSc
   return scaling
 }
 
-/** A predicate over positions: where it holds, a query sees a key. Made for the keys' axis of the attention it is in. */
+/** A predicate over places in the row: where it holds, a query sees a key. Made for the keys' axis of the attention it is in. */
 export interface Mask {
   /** How messages call it. */
   readonly name: string
@@ -182,9 +183,11 @@ export function attend<A extends string, B extends string, C extends string, O e
 }
 
 function maskScores(op: Operation, scores: Node, keys: GraphAxis, mask: Mask | AnyPredicate | undefined): Node {
-  if (mask === undefined) return scores
+  const within = sameText(op, scores, keys)
+  if (mask === undefined) return within ? op.builder.map('select', within, scores, op.number(maskedScore)) : scores
   const isMask = 'predicate' in mask
-  const predicate = isMask ? mask.predicate(op, keys) : op.node(mask, 'the mask', 'bool')
+  const stated = isMask ? mask.predicate(op, keys) : op.node(mask, 'the mask', 'bool')
+  const predicate = within ? op.outsideLayers(() => op.builder.map('and', stated, within)) : stated
   const wrong = predicate.axes.find((axis) => !scores.axes.includes(axis))
   if (wrong) {
     const called = isMask ? `the ${mask.name} mask` : 'the mask'
