@@ -85,7 +85,7 @@ export function readModel(
     },
     names: valueNamer(),
   })
-  binding.check(traced.graph)
+  binding.check(traced.graph, weights)
   return { checkpoint, binding, traced, vocabulary: vocabularyOf(traced) }
 }
 

@@ -15,9 +15,18 @@ import { fromStored } from '../../compiler/graph/tensor.ts'
 import type { Tensor } from '../../compiler/graph/tensor.ts'
 import { verifyGraph } from '../../compiler/graph/verify.ts'
 import type { TracedModel } from '../../dsl/index.ts'
-import { modelFor } from '../../models/index.ts'
-import { oracleCases, readOracleSafetensors } from '../support/oracle.ts'
+import { rotaryTable } from '../../dsl/frequencies.ts'
+import { modelFor, readLlamaConfig } from '../../models/index.ts'
+import { float32Steps, oracleCases, oracleRotaries, readOracleSafetensors } from '../support/oracle.ts'
 import type { OracleCase, OracleTensor } from '../support/oracle.ts'
+
+/**
+ * torch computes powers eight at a time to one unit in the last place, and inverts them; rounding the exponent elsewhere
+ * than transformers does would be off by up to four.
+ */
+const mostSteps = 2
+
+const decoder = { vocab_size: 3, hidden_size: 2, intermediate_size: 1, num_hidden_layers: 1, num_attention_heads: 1 }
 
 function traceCase(oracle: OracleCase, length: number): TracedModel {
   const file = join(oracle.modelDirectory, 'config.json')
@@ -131,14 +140,24 @@ for (const oracle of oracleCases().filter(({ mode }) => mode === 'full')) {
         tables.map((table) => table.length),
         wanted.map((table) => table.length),
       )
-      const bits = (values: readonly number[]) => new Int32Array(Float32Array.from(values).buffer)
       for (const [kind, table] of tables.entries()) {
-        const [ours, theirs] = [bits(table), bits(wanted[kind] ?? [])]
-        const steps = [...ours].map((one, place) => Math.abs(one - (theirs[place] ?? Number.NaN)))
-        // torch computes powers eight at a time to one unit in the last place, and inverts them; rounding the exponent
-        // elsewhere than transformers does would be off by up to four.
-        assert.ok(Math.max(...steps) <= 2, `off by ${steps.join(', ')} float32 steps`)
+        const steps = float32Steps(table, wanted[kind] ?? [])
+        assert.ok(Math.max(...steps) <= mostSteps, `off by ${steps.join(', ')} float32 steps`)
       }
     })
   })
 }
+
+describe('rotary parameters of published models', () => {
+  for (const { width, parameters, inverseFrequencies, attentionScaling } of oracleRotaries()) {
+    it(`mean what transformers makes of them: ${JSON.stringify(parameters)}`, () => {
+      const json = { ...decoder, head_dim: width, rope_parameters: parameters, max_position_embeddings: 131_072 }
+      const { theta, scaling } = readLlamaConfig(json, 'config.json').rotary
+      const { frequencies, amplitude } = rotaryTable(theta, width, scaling)
+      const steps = float32Steps(frequencies, inverseFrequencies)
+      assert.equal(steps.length, width / 2)
+      assert.ok(Math.max(...steps) <= mostSteps, `off by ${steps.join(', ')} float32 steps`)
+      assert.ok(Math.abs(amplitude - attentionScaling) <= 1e-15 * attentionScaling, `${amplitude}`)
+    })
+  }
+})

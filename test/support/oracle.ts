@@ -111,10 +111,20 @@ export interface OracleCase {
   readonly ropeInverseFrequencies: readonly (readonly number[])[]
 }
 
+/** Rotary parameters as a configuration states them, and what transformers makes of them. */
+export interface OracleRotary {
+  /** Of a head: twice as many as frequencies. */
+  readonly width: number
+  readonly parameters: Record<string, unknown>
+  readonly inverseFrequencies: readonly number[]
+  readonly attentionScaling: number
+}
+
 interface Manifest {
   readonly adamw: OracleOptimizer
   readonly lora: { readonly rank: number; readonly alpha: number }
   readonly gradientSamples: number
+  readonly rotary: readonly OracleRotary[]
   readonly families: Record<
     string,
     {
@@ -122,6 +132,8 @@ interface Manifest {
       readonly size: OracleCase['size']
       readonly targets: readonly string[]
       readonly ropeInverseFrequencies?: readonly (readonly number[])[]
+      /** False for an architecture that `models/` lacks. */
+      readonly shipped?: boolean
     }
   >
 }
@@ -139,13 +151,23 @@ function readJson<T>(path: string): T {
   return JSON.parse(readFileSync(path, 'utf8')) as T
 }
 
-/** Every case, `full` and `lora` of each family; reads a few megabytes. */
+/** Rotary parameters of published models, scaled in every way. */
+export function oracleRotaries(): readonly OracleRotary[] {
+  return readJson<Manifest>(join(oracleDirectory, 'manifest.json')).rotary
+}
+
+/** How many float32 steps each of some positive numbers is away from another. */
+export function float32Steps(ours: readonly number[], theirs: readonly number[]): number[] {
+  const bits = (values: readonly number[]) => new Int32Array(Float32Array.from(values).buffer)
+  const other = bits(theirs)
+  return [...bits(ours)].map((one, place) => Math.abs(one - (other[place] ?? Number.NaN)))
+}
+
+/** Every case, `full` and `lora` of each family whose architecture is shipped; reads a few megabytes. */
 export function oracleCases(): readonly OracleCase[] {
   const manifest = readJson<Manifest>(join(oracleDirectory, 'manifest.json'))
-  return Object.keys(manifest.families).flatMap((family) => [
-    readCase(manifest, family, 'full'),
-    readCase(manifest, family, 'lora'),
-  ])
+  const shipped = Object.entries(manifest.families).flatMap(([name, one]) => (one.shipped === false ? [] : [name]))
+  return shipped.flatMap((family) => [readCase(manifest, family, 'full'), readCase(manifest, family, 'lora')])
 }
 
 /** One case by its name, `qwen2-odd/lora`. */

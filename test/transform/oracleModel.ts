@@ -15,7 +15,7 @@ import { evaluation } from '../../compiler/transform/evaluation.ts'
 import { differentiate } from '../../compiler/transform/differentiate.ts'
 import { lora, trainable } from '../../compiler/transform/adapt.ts'
 import type { Pass } from '../../compiler/transform/pass.ts'
-import type { TracedModel } from '../../dsl/model.ts'
+import type { ModelDefinition, TracedModel } from '../../dsl/model.ts'
 import { modelFor } from '../../models/index.ts'
 import { readOracleSafetensors } from '../support/oracle.ts'
 import type { OracleBatch, OracleCase } from '../support/oracle.ts'
@@ -29,9 +29,14 @@ export interface TracedCase {
   readonly stored: ReadonlyMap<string, Float32Array>
 }
 
-export function traceCase(oracle: OracleCase, sequences = oracle.batch.lengths.length): TracedCase {
+/** `definition` is the architecture, where `models/` has none for the case. */
+export function traceCase(
+  oracle: OracleCase,
+  sequences = oracle.batch.lengths.length,
+  definition?: ModelDefinition<unknown>,
+): TracedCase {
   const config = JSON.parse(readFileSync(join(oracle.modelDirectory, 'config.json'), 'utf8')) as unknown
-  const model = modelFor(config, 'config.json')
+  const model = definition ?? modelFor(config, 'config.json')
   const length = oracle.batch.tokens[0]?.length ?? 0
   const files = readdirSync(oracle.modelDirectory).filter((name) => name.endsWith('.safetensors'))
   const tensors = new Map(files.flatMap((file) => [...readOracleSafetensors(join(oracle.modelDirectory, file))]))

@@ -61,6 +61,13 @@ def smollm3(theta, **shape):
     )
 
 
+def olmo2(theta, **shape):
+    parameters = {"rope_type": "default", "rope_theta": theta}
+    return transformers.Olmo2Config(
+        rope_parameters=parameters, bos_token_id=0, eos_token_id=0, pad_token_id=0, **shape
+    )
+
+
 def gemma3(full, sliding, **shape):
     parameters = {"full_attention": full, "sliding_attention": sliding}
     return transformers.Gemma3TextConfig(
@@ -223,6 +230,28 @@ FAMILIES = {
         gradient_limit=1024,
         lengths=[23, 19],
         masked=[[(0, 5)], [(7, 9)]],
+    ),
+    # An architecture that Heddle does not ship: a test adds it.
+    "olmo2-small": dict(
+        config=lambda: olmo2(
+            50_000.0,
+            num_hidden_layers=2,
+            hidden_size=40,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            intermediate_size=61,
+            vocab_size=211,
+            max_position_embeddings=64,
+            tie_word_embeddings=False,
+        ),
+        dtype=torch.bfloat16,
+        shards=False,
+        targets=DECODER_TARGETS,
+        length=23,
+        gradient_limit=1024,
+        lengths=[23, 19],
+        masked=[[(0, 5)], [(7, 9)]],
+        shipped=False,
     ),
     # Sequences far longer than the window.
     "gemma3-small": dict(
@@ -409,6 +438,8 @@ def make_family(family, options, out):
     base = oracle.load_model(model_directory) if config.model_type == "gemma3_text" else None
     expect(lambda: oracle.load_adapted(model_directory, adapter_directory), batch, limit, out / "lora", base)
     description = {"family": config.model_type, "size": family.rpartition("-")[2], "targets": options["targets"]}
+    if not options.get("shipped", True):
+        description["shipped"] = False
     tables = rotary_tables(config)
     if tables:
         description["ropeInverseFrequencies"] = tables
@@ -423,6 +454,7 @@ def rotary_tables(config):
         "qwen2": transformers.models.qwen2.modeling_qwen2.Qwen2RotaryEmbedding,
         "qwen3": transformers.models.qwen3.modeling_qwen3.Qwen3RotaryEmbedding,
         "llama": transformers.models.llama.modeling_llama.LlamaRotaryEmbedding,
+        "olmo2": transformers.models.olmo2.modeling_olmo2.Olmo2RotaryEmbedding,
         "smollm3": transformers.models.smollm3.modeling_smollm3.SmolLM3RotaryEmbedding,
         "gemma3_text": transformers.models.gemma3.modeling_gemma3.Gemma3RotaryEmbedding,
     }[config.model_type](config)
@@ -430,6 +462,36 @@ def rotary_tables(config):
         kinds = dict.fromkeys(config.layer_types)
         return [getattr(rotary, f"{kind}_inv_freq").double().tolist() for kind in kinds]
     return [rotary.inv_freq.double().tolist()]
+
+
+def rotary_examples():
+    """Rotary parameters as published models have them, and what transformers computes from them."""
+    llama3 = dict(rope_type="llama3", low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=8192)
+    yarn = dict(rope_type="yarn", original_max_position_embeddings=32768)
+    given = [
+        (64, dict(rope_type="default", rope_theta=10_000.0)),
+        (256, dict(rope_type="linear", rope_theta=1_000_000.0, factor=8.0)),
+        (64, dict(llama3, rope_theta=500_000.0, factor=32.0)),
+        (128, dict(llama3, rope_theta=500_000.0, factor=8.0)),
+        (128, dict(yarn, rope_theta=1_000_000.0, factor=4.0)),
+        (64, dict(yarn, rope_theta=10_000.0, factor=3.0, beta_fast=20.0, beta_slow=2.0, truncate=False)),
+        (64, dict(yarn, rope_theta=10_000.0, factor=3.0, attention_factor=1.25)),
+    ]
+    examples = []
+    for width, parameters in given:
+        config = transformers.LlamaConfig(
+            rope_parameters=dict(parameters), head_dim=width, max_position_embeddings=131072
+        )
+        rotary = transformers.models.llama.modeling_llama.LlamaRotaryEmbedding(config)
+        examples.append(
+            {
+                "width": width,
+                "parameters": parameters,
+                "inverseFrequencies": rotary.inv_freq.double().tolist(),
+                "attentionScaling": rotary.attention_scaling,
+            }
+        )
+    return examples
 
 
 def main():
@@ -462,6 +524,7 @@ def main():
             "lora": {"rank": RANK, "alpha": ALPHA},
             "gradientSamples": oracle.GRADIENT_SAMPLES,
             "families": families,
+            "rotary": rotary_examples(),
         }
         oracle.write_json(fresh / "manifest.json", manifest)
         for file in fresh.rglob("*"):
