@@ -46,6 +46,15 @@ export type {
   RateSchedule,
 } from './optimizer.ts'
 export { completions, nextToken, text } from './records.ts'
-export type { CompletionOptions, CompletionRecords, NextToken, Records, TextRecords } from './records.ts'
+export type {
+  CompletionOptions,
+  CompletionRecords,
+  NextToken,
+  PromptColumns,
+  Records,
+  TextColumns,
+  TextOptions,
+  TextRecords,
+} from './records.ts'
 export { isRecipe, recipe } from './recipe.ts'
 export type { Batch, BatchWithStepsOrEpochs, Checkpoints, Recipe, RecipeOptions } from './recipe.ts'

@@ -3,40 +3,108 @@
 import { callPlace } from './place.ts'
 import { frozen, GivenValues } from './validation.ts'
 
-/** JSONL records of a prompt and its completion. */
+/** JSON lines or CSV rows of a prompt and its completion. */
 export interface CompletionRecords {
   readonly kind: 'completions'
   /** As written in the recipe; relative to the recipe's file. */
   readonly path: string
   /** Whether the prompt's tokens count in the loss too. */
   readonly loss: 'completion' | 'all'
+  /** Names of the columns or keys, where they are not `prompt` and `completion`. */
+  readonly columns?: PromptColumns
 }
 
-/** JSONL records of plain text, all of which counts. */
+/** Plain text, or JSON lines or CSV rows of it, all of which counts. */
 export interface TextRecords {
   readonly kind: 'text'
   /** As written in the recipe; relative to the recipe's file. */
   readonly path: string
+  /** How a `.txt` file is divided: by blank lines, or not at all. */
+  readonly documents: 'paragraphs' | 'file'
+  /** What becomes of a document beyond the batch's length: its end is lost, or it goes on in further examples. */
+  readonly long: 'cut' | 'split'
+  /** Name of the column or key, where it is not `text`. */
+  readonly columns?: TextColumns
 }
 
 export type Records = CompletionRecords | TextRecords
 
+export interface PromptColumns {
+  readonly prompt?: string
+  readonly completion?: string
+}
+
+export interface TextColumns {
+  readonly text?: string
+}
+
 export interface CompletionOptions {
   readonly loss: 'completion' | 'all'
+  readonly columns?: PromptColumns
 }
 
-/** Records `{"prompt": …, "completion": …}`, one a line. @throws UserError HD301, HD302, HD304 */
+export interface TextOptions {
+  /** 'paragraphs' unless stated. */
+  readonly documents?: 'paragraphs' | 'file'
+  /** 'cut' unless stated, 'split' for a file that is one document. */
+  readonly long?: 'cut' | 'split'
+  readonly columns?: TextColumns
+}
+
+/** What `recipe` accepts as its data, for its messages. */
+export const recordKinds = ['completions', 'text'] as const satisfies readonly Records['kind'][]
+export const recordCalls = 'completions(…) or text(…)'
+
+/**
+ * Records of a prompt and its completion: lines of `{"prompt": …, "completion": …}` (`.jsonl`) or CSV rows (`.csv`,
+ * `.tsv`) under a header. @throws UserError HD301, HD302, HD304
+ */
 export function completions(path: string, options: CompletionOptions): CompletionRecords {
   const place = callPlace()
-  const file = new GivenValues({ path }, 'completions', ['path'], place).text('path', 'the path of a JSONL file')
-  const given = new GivenValues(options, 'completions', ['loss'], place)
-  return frozen({ kind: 'completions', path: file, loss: given.choice('loss', ['completion', 'all']) })
+  const file = pathOf(path, 'completions', place)
+  const given = new GivenValues(options, 'completions', ['loss', 'columns'], place)
+  return frozen({
+    kind: 'completions',
+    path: file,
+    loss: given.choice('loss', ['completion', 'all']),
+    ...columnsOf(given, ['prompt', 'completion'], place),
+  })
 }
 
-/** Records `{"text": …}`, one a line. @throws UserError HD302 */
-export function text(path: string): TextRecords {
-  const given = new GivenValues({ path }, 'text', ['path'], callPlace())
-  return frozen({ kind: 'text', path: given.text('path', 'the path of a JSONL file') })
+/**
+ * Text to learn as a whole: documents of a `.txt` file, lines of `{"text": …}` (`.jsonl`) or CSV rows under a header.
+ * @throws UserError HD301, HD302, HD304
+ */
+export function text(path: string, options: TextOptions = {}): TextRecords {
+  const place = callPlace()
+  const file = pathOf(path, 'text', place)
+  const given = new GivenValues(options, 'text', ['documents', 'long', 'columns'], place)
+  const documents = given.choice('documents', ['paragraphs', 'file'], 'paragraphs')
+  return frozen({
+    kind: 'text',
+    path: file,
+    documents,
+    long: given.choice('long', ['cut', 'split'], documents === 'file' ? 'split' : 'cut'),
+    ...columnsOf(given, ['text'], place),
+  })
+}
+
+type CallPlace = ReturnType<typeof callPlace>
+
+function pathOf(path: string, call: string, place: CallPlace): string {
+  return new GivenValues({ path }, call, ['path'], place).text('path', 'the path of a .jsonl, .csv or .txt file')
+}
+
+function columnsOf<Name extends string>(
+  given: GivenValues,
+  names: readonly Name[],
+  place: CallPlace,
+): { readonly columns?: { readonly [N in Name]?: string } } {
+  if (!given.has('columns')) return {}
+  const columns = new GivenValues(given.value('columns'), 'columns', names, place)
+  const chosen = names.filter((name) => columns.has(name))
+  const named = chosen.map((name) => [name, columns.text(name, 'the name of a column')] as const)
+  return { columns: Object.fromEntries(named) as { readonly [N in Name]?: string } }
 }
 
 /** Predict each token from those before it. */

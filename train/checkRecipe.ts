@@ -5,10 +5,10 @@ import { UserError } from '../compiler/diagnostic.ts'
 import { checkFile } from '../compiler/frontend/check.ts'
 import { trainingPasses } from '../compiler/pipeline.ts'
 import { runPasses } from '../compiler/transform/runner.ts'
-import { streamRecords } from '../data/records.ts'
+import { noRecords, streamRecords } from '../data/records.ts'
 import { adaptationOf, optimizerOf } from './compileRecipe.ts'
 import { loadRecipe } from './loadRecipe.ts'
-import { prepareModel } from './prepare.ts'
+import { layoutOf, prepareModel } from './prepare.ts'
 
 export interface CheckReport {
   readonly problems: readonly UserError[]
@@ -53,8 +53,8 @@ export async function checkRecipe(file: string): Promise<CheckReport> {
     await attempt(() => {
       const records = path.resolve(folder, recipe.data.path)
       let count = 0
-      for (const _record of streamRecords(records)) count++
-      if (count === 0) throw new UserError('HD507', 'the file holds no record', { place: { file: records } })
+      for (const _record of streamRecords(records, layoutOf(recipe.data))) count++
+      if (count === 0) throw noRecords(records)
     })
   })
   return { problems, notes }

@@ -5,9 +5,12 @@ import path from 'node:path'
 import { UserError } from '../compiler/diagnostic.ts'
 import { valueNamer } from '../compiler/frontend/names.ts'
 import type { LinearModule, Recipe, TracedModel } from '../dsl/index.ts'
-import { batches, buildExamples } from '../data/batches.ts'
-import type { Batches, Examples } from '../data/batches.ts'
+import { batches } from '../data/batches.ts'
+import type { Batches } from '../data/batches.ts'
+import { buildExamples, refuseWithoutExamples } from '../data/examples.ts'
+import type { Examples } from '../data/examples.ts'
 import { readRecords } from '../data/records.ts'
+import type { RecordLayout } from '../data/records.ts'
 import { openCheckpoint } from '../formats/checkpoint.ts'
 import type { Checkpoint } from '../formats/checkpoint.ts'
 import { resolveModel } from '../formats/hub.ts'
@@ -114,6 +117,16 @@ export function endOfText(tokenizer: Tokenizer, { config }: Checkpoint): number 
     : undefined
 }
 
+/** What a recipe's data says about its file. */
+export function layoutOf(data: Recipe['data']): RecordLayout {
+  const { kind, columns } = data
+  return {
+    kind,
+    ...(columns === undefined ? {} : { columns }),
+    ...(kind === 'text' ? { documents: data.documents } : {}),
+  }
+}
+
 /**
  * Reads and encodes the recipe's records. `steps` replaces the recipe's own length of the run.
  *
@@ -123,19 +136,15 @@ export function prepareData(loaded: LoadedRecipe, model: PreparedModel, steps?: 
   const { data, batch, seed } = loaded.recipe
   const tokenizer = tokenizerOf(model)
   const file = path.resolve(loaded.folder, data.path)
-  const records = readRecords(file)
-  const kind = records.findIndex((record) => 'text' in record !== (data.kind === 'text'))
-  if (kind >= 0) {
-    const wanted =
-      data.kind === 'text'
-        ? 'text(…) reads records with a "text"'
-        : 'completions(…) reads records with a "prompt" and a "completion"'
-    throw new UserError('HD809', `record ${kind + 1} is of the other kind; ${wanted}`, { place: { file } })
-  }
+  const records = readRecords(file, layoutOf(data))
   const eosId = endOfText(tokenizer, model.checkpoint)
   const encoding = { encode: (text: string) => tokenizer.encode(text), ...(eosId === undefined ? {} : { eosId }) }
-  const loss = data.kind === 'text' ? 'all' : data.loss
-  const examples = buildExamples(records, encoding, { loss, length: batch.length, file })
+  const examples = buildExamples(records, encoding, {
+    loss: data.kind === 'text' ? 'all' : data.loss,
+    length: batch.length,
+    ...(data.kind === 'text' ? { long: data.long } : {}),
+  })
+  refuseWithoutExamples(examples, file, batch.length)
   const perStep = batch.sequences * batch.accumulate
   const epochs = batch.epochs ?? 0
   const wanted = steps ?? batch.steps ?? Math.ceil((epochs * examples.examples.length) / perStep)

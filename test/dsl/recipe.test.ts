@@ -44,6 +44,19 @@ describe('recipe', () => {
     assert.ok(frozen(made))
   })
 
+  it('takes each kind of records', () => {
+    const path = 'r.csv'
+    assert.deepEqual(text(path), { kind: 'text', path, documents: 'paragraphs', long: 'cut' })
+    assert.deepEqual(text(path, { documents: 'file' }), { kind: 'text', path, documents: 'file', long: 'split' })
+    assert.equal(text(path, { documents: 'file', long: 'cut' }).long, 'cut')
+    assert.deepEqual(completions(path, { loss: 'all', columns: { prompt: 'question' } }), {
+      kind: 'completions',
+      path,
+      loss: 'all',
+      columns: { prompt: 'question' },
+    })
+  })
+
   it('takes each kind of its parts', () => {
     const made = recipe({
       ...good(),
@@ -102,6 +115,9 @@ const mistakes: Record<string, () => unknown> = {
   'a loss nobody computes': () => h.completions('r.jsonl', { loss: 'assistant' }),
   'records without a path': () => h.completions('', { loss: 'all' }),
   'text without a path': () => h.text(),
+  'documents by the page': () => h.text('r.txt', { documents: 'pages' }),
+  'a column of no name': () => h.completions('r.csv', { loss: 'all', columns: { prompt: '' } }),
+  'a column that nobody reads': () => h.text('r.csv', { columns: { prompt: 'question' } }),
   'a rate that is a number': () => h.adamW({ rate: 1e-4 }),
   'a rate of zero': () => h.constant(0),
   'a warm-up of one and a half': () => h.cosine({ peak: 1e-4, warmup: 1.5 }),
