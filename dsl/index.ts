@@ -45,8 +45,11 @@ export type {
   DecayOptions,
   RateSchedule,
 } from './optimizer.ts'
-export { completions, nextToken, text } from './records.ts'
+export { chat, completions, nextToken, text } from './records.ts'
 export type {
+  ChatColumns,
+  ChatOptions,
+  ChatRecords,
   CompletionOptions,
   CompletionRecords,
   NextToken,

@@ -27,11 +27,34 @@ export interface TextRecords {
   readonly columns?: TextColumns
 }
 
-export type Records = CompletionRecords | TextRecords
+/** Conversations, written out by the checkpoint's own chat template. */
+export interface ChatRecords {
+  readonly kind: 'chat'
+  /** As written in the recipe; relative to the recipe's file. */
+  readonly path: string
+  /** What counts: every answer of the assistant, its last one, or every token. */
+  readonly loss: 'assistant' | 'completion' | 'all'
+  /** Whether a conversation is one example, or one for each of its answers. */
+  readonly turns: 'together' | 'apart'
+  /** Which of the checkpoint's templates. */
+  readonly template: string
+  /** What the template is given besides the conversation: `enable_thinking`, say. */
+  readonly variables?: { readonly [name: string]: string | number | boolean }
+  /** What a template that asks for today's date is told; the day of the run unless stated. */
+  readonly date?: string
+  /** Names of the columns or keys, where they are not `messages` or `prompt` and `completion`. */
+  readonly columns?: ChatColumns
+}
+
+export type Records = CompletionRecords | TextRecords | ChatRecords
 
 export interface PromptColumns {
   readonly prompt?: string
   readonly completion?: string
+}
+
+export interface ChatColumns extends PromptColumns {
+  readonly messages?: string
 }
 
 export interface TextColumns {
@@ -51,9 +74,21 @@ export interface TextOptions {
   readonly columns?: TextColumns
 }
 
+export interface ChatOptions {
+  readonly loss: 'assistant' | 'completion' | 'all'
+  /** 'together' unless stated. */
+  readonly turns?: 'together' | 'apart'
+  /** 'default' unless stated. */
+  readonly template?: string
+  readonly variables?: { readonly [name: string]: string | number | boolean }
+  /** As `2026-03-07`. */
+  readonly date?: string
+  readonly columns?: ChatColumns
+}
+
 /** What `recipe` accepts as its data, for its messages. */
-export const recordKinds = ['completions', 'text'] as const satisfies readonly Records['kind'][]
-export const recordCalls = 'completions(…) or text(…)'
+export const recordKinds = ['completions', 'text', 'chat'] as const satisfies readonly Records['kind'][]
+export const recordCalls = 'completions(…), text(…) or chat(…)'
 
 /**
  * Records of a prompt and its completion: lines of `{"prompt": …, "completion": …}` (`.jsonl`) or CSV rows (`.csv`,
@@ -87,6 +122,51 @@ export function text(path: string, options: TextOptions = {}): TextRecords {
     long: given.choice('long', ['cut', 'split'], documents === 'file' ? 'split' : 'cut'),
     ...columnsOf(given, ['text'], place),
   })
+}
+
+/**
+ * Conversations: lines of `{"messages": [{"role": …, "content": …}, …]}`, or prompts with completions as a question and its
+ * answer. The checkpoint's chat template writes them out. @throws UserError HD301, HD302, HD304
+ */
+export function chat(path: string, options: ChatOptions): ChatRecords {
+  const place = callPlace()
+  const file = pathOf(path, 'chat', place)
+  const names = ['loss', 'turns', 'template', 'variables', 'date', 'columns']
+  const given = new GivenValues(options, 'chat', names, place)
+  return frozen({
+    kind: 'chat',
+    path: file,
+    loss: given.choice('loss', ['assistant', 'completion', 'all']),
+    turns: given.choice('turns', ['together', 'apart'], 'together'),
+    template: given.has('template')
+      ? given.text('template', "the name of one of the checkpoint's templates")
+      : 'default',
+    ...variablesOf(given),
+    ...dateOf(given),
+    ...columnsOf(given, ['messages', 'prompt', 'completion'], place),
+  })
+}
+
+function variablesOf(given: GivenValues): Pick<ChatRecords, 'variables'> {
+  const value = given.value('variables')
+  if (value === undefined) return {}
+  const expected = 'an object of texts, numbers and truth values'
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return given.fail('variables', expected)
+  const variables: Record<string, string | number | boolean> = {}
+  for (const [name, one] of Object.entries(value as Record<string, unknown>)) {
+    if (typeof one !== 'string' && typeof one !== 'number' && typeof one !== 'boolean')
+      given.fail('variables', expected)
+    variables[name] = one
+  }
+  return { variables }
+}
+
+function dateOf(given: GivenValues): Pick<ChatRecords, 'date'> {
+  if (!given.has('date')) return {}
+  const expected = "a day, as '2026-03-07'"
+  const date = given.text('date', expected)
+  const isDay = /^\d{4}-\d{2}-\d{2}$/.test(date) && new Date(`${date}T00:00:00Z`).toJSON()?.startsWith(date)
+  return isDay ? { date } : given.fail('date', expected)
 }
 
 type CallPlace = ReturnType<typeof callPlace>

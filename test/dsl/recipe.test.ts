@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { fileURLToPath } from 'node:url'
 import { UserError } from '../../compiler/diagnostic.ts'
 import * as heddle from '../../dsl/index.ts'
-import { adamW, completions, constant, cosine, fullFineTuning, isRecipe, linearDecay } from '../../dsl/index.ts'
+import { adamW, chat, completions, constant, cosine, fullFineTuning, isRecipe, linearDecay } from '../../dsl/index.ts'
 import { lora, recipe, text } from '../../dsl/index.ts'
 import { gpt2, qwen2 } from '../../models/index.ts'
 import { golden } from '../support/golden.ts'
@@ -54,6 +54,15 @@ describe('recipe', () => {
       path,
       loss: 'all',
       columns: { prompt: 'question' },
+    })
+    const plain = { kind: 'chat', path, loss: 'assistant', turns: 'together', template: 'default' }
+    assert.deepEqual(chat(path, { loss: 'assistant' }), plain)
+    const all = { template: 'rag', variables: { enable_thinking: false }, date: '2024-02-29' } as const
+    assert.deepEqual(chat(path, { loss: 'assistant', turns: 'apart', columns: { messages: 'turns' }, ...all }), {
+      ...plain,
+      ...all,
+      turns: 'apart',
+      columns: { messages: 'turns' },
     })
   })
 
@@ -116,6 +125,11 @@ const mistakes: Record<string, () => unknown> = {
   'records without a path': () => h.completions('', { loss: 'all' }),
   'text without a path': () => h.text(),
   'documents by the page': () => h.text('r.txt', { documents: 'pages' }),
+  'a conversation without a loss': () => h.chat('r.jsonl'),
+  'a conversation with nothing that counts': () => h.chat('r.jsonl', { loss: 'user' }),
+  'a day that is none': () => h.chat('r.jsonl', { loss: 'all', date: '2026-02-30' }),
+  'a variable that is a list': () => h.chat('r.jsonl', { loss: 'all', variables: { tools: [] } }),
+  'a template that is none': () => h.chat('r.jsonl', { loss: 'all', template: 7 }),
   'a column of no name': () => h.completions('r.csv', { loss: 'all', columns: { prompt: '' } }),
   'a column that nobody reads': () => h.text('r.csv', { columns: { prompt: 'question' } }),
   'a rate that is a number': () => h.adamW({ rate: 1e-4 }),
