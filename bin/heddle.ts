@@ -16,6 +16,10 @@ function positiveInteger(text: string): number {
   throw new InvalidArgumentError('It is a positive integer.')
 }
 
+function count(text: string): number {
+  return text === '0' ? 0 : positiveInteger(text)
+}
+
 function threadCount(text: string): number {
   const value = positiveInteger(text)
   if (value <= 64) return value
@@ -61,6 +65,14 @@ export async function main(operands: readonly string[]): Promise<number> {
     .argument('<recipe>', 'a TypeScript file that exports a recipe')
     .addOption(json())
     .action(action(async () => (await import('./commands/check.ts')).check))
+
+  program
+    .command('data')
+    .description('show what a recipe trains on: examples token by token, lengths, what is learnt, what is cut')
+    .argument('<recipe>', 'a TypeScript file that exports a recipe')
+    .addOption(new Option('--examples <n>', 'how many examples to show').argParser(count).default(3))
+    .addOption(json())
+    .action(action(async () => (await import('./commands/data.ts')).data))
 
   program
     .command('plan')
