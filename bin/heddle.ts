@@ -67,6 +67,14 @@ export async function main(operands: readonly string[]): Promise<number> {
     .action(action(async () => (await import('./commands/check.ts')).check))
 
   program
+    .command('data')
+    .description('show what a recipe trains on: examples token by token, lengths, what is learnt, what is cut')
+    .argument('<recipe>', 'a TypeScript file that exports a recipe')
+    .addOption(new Option('--examples <n>', 'how many examples to show').argParser(count).default(3))
+    .addOption(json())
+    .action(action(async () => (await import('./commands/data.ts')).data))
+
+  program
     .command('plan')
     .description('compile up to the memory plan: does it fit, and what takes how much')
     .argument('<recipe>', 'a TypeScript file that exports a recipe')

@@ -47,7 +47,19 @@ export type {
   DecayOptions,
   RateSchedule,
 } from './optimizer.ts'
-export { completions, nextToken, text } from './records.ts'
-export type { CompletionOptions, CompletionRecords, NextToken, Records, TextRecords } from './records.ts'
+export { chat, completions, nextToken, text } from './records.ts'
+export type {
+  ChatColumns,
+  ChatOptions,
+  ChatRecords,
+  CompletionOptions,
+  CompletionRecords,
+  NextToken,
+  PromptColumns,
+  Records,
+  TextColumns,
+  TextOptions,
+  TextRecords,
+} from './records.ts'
 export { isRecipe, recipe } from './recipe.ts'
 export type { Batch, BatchWithStepsOrEpochs, Checkpoints, Recipe, RecipeOptions } from './recipe.ts'

@@ -5,9 +5,10 @@ import path from 'node:path'
 import { UserError } from '../compiler/diagnostic.ts'
 import { valueNamer } from '../compiler/frontend/names.ts'
 import type { LinearModule, Recipe, TracedModel } from '../dsl/index.ts'
-import { batches, buildExamples } from '../data/batches.ts'
-import type { Batches, Examples } from '../data/batches.ts'
-import { readRecords } from '../data/records.ts'
+import { batches } from '../data/batches.ts'
+import type { Batches } from '../data/batches.ts'
+import { refuseWithoutExamples } from '../data/examples.ts'
+import type { Examples } from '../data/examples.ts'
 import { openCheckpoint } from '../formats/checkpoint.ts'
 import type { Checkpoint } from '../formats/checkpoint.ts'
 import { resolveModel } from '../formats/hub.ts'
@@ -16,6 +17,7 @@ import { loadTokenizer } from '../formats/tokenizer.ts'
 import type { Tokenizer } from '../formats/tokenizer.ts'
 import { CheckpointBinding } from './bindCheckpoint.ts'
 import type { LoadedRecipe } from './loadRecipe.ts'
+import { readExamples } from './recipeData.ts'
 
 /** A model with its checkpoint, read as a graph for batches of one size. */
 export interface PreparedModel {
@@ -34,6 +36,8 @@ export interface PreparedData {
   readonly tokenizer: Tokenizer
   readonly examples: Examples
   readonly batches: Batches
+  /** What the user should know about the records. */
+  readonly notes: readonly string[]
   /** Optimizer steps of the whole run. */
   readonly steps: number
 }
@@ -124,25 +128,13 @@ export function endOfText(tokenizer: Tokenizer, { config }: Checkpoint): number 
 /**
  * Reads and encodes the recipe's records. `steps` replaces the recipe's own length of the run.
  *
- * @throws UserError HD430, HD431, HD807, HD808 for the tokenizer, HD50x and HD51x for the records
+ * @throws UserError HD43x, HD807, HD808 for the tokenizer, HD50x, HD51x and HD53x for the records
  */
 export function prepareData(loaded: LoadedRecipe, model: PreparedModel, steps?: number): PreparedData {
-  const { data, batch, seed } = loaded.recipe
+  const { batch, seed } = loaded.recipe
   const tokenizer = tokenizerOf(model)
-  const file = path.resolve(loaded.folder, data.path)
-  const records = readRecords(file)
-  const kind = records.findIndex((record) => 'text' in record !== (data.kind === 'text'))
-  if (kind >= 0) {
-    const wanted =
-      data.kind === 'text'
-        ? 'text(…) reads records with a "text"'
-        : 'completions(…) reads records with a "prompt" and a "completion"'
-    throw new UserError('HD809', `record ${kind + 1} is of the other kind; ${wanted}`, { place: { file } })
-  }
-  const eosId = endOfText(tokenizer, model.checkpoint)
-  const encoding = { encode: (text: string) => tokenizer.encode(text), ...(eosId === undefined ? {} : { eosId }) }
-  const loss = data.kind === 'text' ? 'all' : data.loss
-  const examples = buildExamples(records, encoding, { loss, length: batch.length, file })
+  const { examples, file, notes } = readExamples(loaded, tokenizer, endOfText(tokenizer, model.checkpoint))
+  refuseWithoutExamples(examples, file, batch.length)
   const perStep = batch.sequences * batch.accumulate
   const epochs = batch.epochs ?? 0
   const wanted = steps ?? batch.steps ?? Math.ceil((epochs * examples.examples.length) / perStep)
@@ -155,7 +147,7 @@ export function prepareData(loaded: LoadedRecipe, model: PreparedModel, steps?: 
     seed,
     until: wholeEpochs ? { epochs } : { steps: wanted },
   })
-  return { tokenizer, examples, batches: made, steps: made.steps }
+  return { tokenizer, examples, batches: made, notes, steps: made.steps }
 }
 
 /** The modules that a recipe's adapters are on, by PEFT's rule: the whole path, or its end behind a dot. */

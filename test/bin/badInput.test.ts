@@ -110,7 +110,27 @@ const cases: readonly Case[] = [
   {
     name: 'records of the other kind',
     spoil: (dir) => fs.appendFileSync(path.join(dir, 'records.jsonl'), '{"text": "pulse"}\n'),
-    expected: /^HD809 records\.jsonl record 8 /,
+    expected:
+      /^HD506 records\.jsonl:8 the record has no "prompt"; completions\(…\) reads \{"prompt": "…", "completion": "…"\}$/m,
+  },
+  {
+    name: 'a record with nothing to learn',
+    spoil: (dir) => fs.appendFileSync(path.join(dir, 'records.jsonl'), '{"prompt": "a", "completion": ""}\n'),
+    expected: /^HD510 records\.jsonl:8 the record holds nothing to learn; /m,
+  },
+  {
+    name: 'half-written records',
+    spoil: (dir) => {
+      const file = path.join(dir, 'records.jsonl')
+      fs.truncateSync(file, fs.statSync(file).size - 9)
+    },
+    expected:
+      /^HD505 records\.jsonl:7 the last line is not JSON and has no line end; the file was not written to its end$/m,
+  },
+  {
+    name: 'a format that is not read',
+    spoil: (dir) => writeRecipe(dir, 'lora.ts', { data: "text('records.parquet')" }),
+    expected: /^HD508 records\.parquet the name of the file does not say what it holds; it ends in one of \.jsonl, /m,
   },
   {
     name: 'no records',

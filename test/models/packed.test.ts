@@ -79,7 +79,7 @@ function lossOf(config: object, sequences: number, packed: boolean, batch: Batch
   for (const { name, stored } of traced.graph.declarations.values()) {
     const axes = sortAxes(stored.flat())
     const count = axes.reduce((product, axis) => product * axis.size, 1)
-    const phase = [...name].reduce((sum, character) => sum + character.charCodeAt(0), 0)
+    const phase = Array.from(name).reduce((sum, character) => sum + character.charCodeAt(0), 0)
     const made = Float64Array.from({ length: count }, (_, i) => Math.sin(i * 1.7 + phase) * 0.6)
     values.set(
       name,
