@@ -6,7 +6,7 @@ import { UserError } from '../compiler/diagnostic.ts'
 import { valueNamer } from '../compiler/frontend/names.ts'
 import type { LinearModule, Recipe, TracedModel } from '../dsl/index.ts'
 import { batches, buildExamples } from '../data/batches.ts'
-import type { Batches, Examples } from '../data/batches.ts'
+import type { Batches, BatchState, Example, Examples } from '../data/batches.ts'
 import { readRecords } from '../data/records.ts'
 import { openCheckpoint } from '../formats/checkpoint.ts'
 import type { Checkpoint } from '../formats/checkpoint.ts'
@@ -15,6 +15,7 @@ import type { ResolveOptions } from '../formats/hub.ts'
 import { loadTokenizer } from '../formats/tokenizer.ts'
 import type { Tokenizer } from '../formats/tokenizer.ts'
 import { CheckpointBinding } from './bindCheckpoint.ts'
+import { holdOut } from './heldOut.ts'
 import type { LoadedRecipe } from './loadRecipe.ts'
 
 /** A model with its checkpoint, read as a graph for batches of one size. */
@@ -34,6 +35,10 @@ export interface PreparedData {
   readonly tokenizer: Tokenizer
   readonly examples: Examples
   readonly batches: Batches
+  /** The same batches from where another run was. UserError HD513 for a state of other records. */
+  readonly batchesFrom: (state: BatchState) => Batches
+  /** What the recipe's `evaluate` measures; empty without it. */
+  readonly heldOut: readonly Example[]
   /** Optimizer steps of the whole run. */
   readonly steps: number
 }
@@ -120,9 +125,42 @@ export function endOfText(tokenizer: Tokenizer, { config }: Checkpoint): number 
  * @throws UserError HD430, HD431, HD807, HD808 for the tokenizer, HD50x and HD51x for the records
  */
 export function prepareData(loaded: LoadedRecipe, model: PreparedModel, steps?: number): PreparedData {
-  const { data, batch, seed } = loaded.recipe
+  const { data, batch, seed, evaluate } = loaded.recipe
   const tokenizer = tokenizerOf(model)
-  const file = path.resolve(loaded.folder, data.path)
+  const all = readExamples(loaded, model, tokenizer, data.path)
+  const { examples, heldOut } =
+    evaluate?.data === undefined
+      ? holdOut(all, evaluate?.share ?? 0, seed, path.resolve(loaded.folder, data.path))
+      : { examples: all, heldOut: readExamples(loaded, model, tokenizer, evaluate.data).examples }
+  const perStep = batch.sequences * batch.accumulate
+  const epochs = batch.epochs ?? 0
+  const wanted = steps ?? batch.steps ?? Math.ceil((epochs * examples.examples.length) / perStep)
+  const wholeEpochs = steps === undefined && batch.steps === undefined && Number.isInteger(epochs)
+  const batchesFrom = (from?: BatchState): Batches =>
+    batches(
+      {
+        examples: examples.examples,
+        sequences: batch.sequences,
+        length: batch.length,
+        accumulate: batch.accumulate,
+        seed,
+        until: wholeEpochs ? { epochs } : { steps: wanted },
+      },
+      from,
+    )
+  const made = batchesFrom()
+  return { tokenizer, examples, batches: made, batchesFrom, heldOut, steps: made.steps }
+}
+
+/** The examples of one of the recipe's files. Errors as for `prepareData`. */
+function readExamples(
+  { recipe, folder }: LoadedRecipe,
+  model: PreparedModel,
+  tokenizer: Tokenizer,
+  source: string,
+): Examples {
+  const { data, batch } = recipe
+  const file = path.resolve(folder, source)
   const records = readRecords(file)
   const kind = records.findIndex((record) => 'text' in record !== (data.kind === 'text'))
   if (kind >= 0) {
@@ -135,20 +173,7 @@ export function prepareData(loaded: LoadedRecipe, model: PreparedModel, steps?: 
   const eosId = endOfText(tokenizer, model.checkpoint)
   const encoding = { encode: (text: string) => tokenizer.encode(text), ...(eosId === undefined ? {} : { eosId }) }
   const loss = data.kind === 'text' ? 'all' : data.loss
-  const examples = buildExamples(records, encoding, { loss, length: batch.length, file })
-  const perStep = batch.sequences * batch.accumulate
-  const epochs = batch.epochs ?? 0
-  const wanted = steps ?? batch.steps ?? Math.ceil((epochs * examples.examples.length) / perStep)
-  const wholeEpochs = steps === undefined && batch.steps === undefined && Number.isInteger(epochs)
-  const made = batches({
-    examples: examples.examples,
-    sequences: batch.sequences,
-    length: batch.length,
-    accumulate: batch.accumulate,
-    seed,
-    until: wholeEpochs ? { epochs } : { steps: wanted },
-  })
-  return { tokenizer, examples, batches: made, steps: made.steps }
+  return buildExamples(records, encoding, { loss, length: batch.length, file })
 }
 
 /** The modules that a recipe's adapters are on, by PEFT's rule: the whole path, or its end behind a dot. */

@@ -15,6 +15,11 @@ import { float32Tensor } from '../formats/safetensors.ts'
 import { adaptedModules } from './prepare.ts'
 import type { PreparedModel } from './prepare.ts'
 
+/** Where a recipe's result stands in `out`. */
+export function resultDirectory(out: string, { adapt }: Recipe): string {
+  return path.join(out, adapt.kind === 'full' ? 'model' : 'adapter')
+}
+
 /**
  * Writes `adapter/` or `model/` in `out` and returns its path.
  *
@@ -23,19 +28,20 @@ import type { PreparedModel } from './prepare.ts'
 export async function saveTrained(
   out: string,
   recipe: Recipe,
-  model: PreparedModel,
+  model: Pick<PreparedModel, 'checkpoint' | 'traced' | 'baseName'>,
   program: Program,
   session: Session,
   options: WriteOptions = {},
 ): Promise<string> {
+  const dir = resultDirectory(out, recipe)
   return recipe.adapt.kind === 'full'
-    ? saveModel(path.join(out, 'model'), model, program, session, options)
-    : saveLora(path.join(out, 'adapter'), recipe, model, program, session, options)
+    ? saveModel(dir, model, program, session, options)
+    : saveLora(dir, recipe, model, program, session, options)
 }
 
 async function saveModel(
   dir: string,
-  { checkpoint }: PreparedModel,
+  { checkpoint }: Pick<PreparedModel, 'checkpoint'>,
   program: Program,
   session: Session,
   options: WriteOptions,
@@ -52,7 +58,7 @@ async function saveModel(
 async function saveLora(
   dir: string,
   recipe: Recipe,
-  { traced, baseName }: PreparedModel,
+  { traced, baseName }: Pick<PreparedModel, 'traced' | 'baseName'>,
   program: Program,
   session: Session,
   options: WriteOptions,
