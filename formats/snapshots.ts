@@ -141,7 +141,14 @@ export class SnapshotDirectory {
       .filter((name) => !kept.has(name) && (PART_NAME.test(name) || MANIFEST_NAME.test(name)))
     // A manifest goes before its parts, so that what can be seen stays whole.
     others.sort((left, right) => Number(MANIFEST_NAME.test(right)) - Number(MANIFEST_NAME.test(left)))
-    for (const name of others) this.#operations.remove(path.join(this.dir, name))
+    for (const name of others) {
+      const file = path.join(this.dir, name)
+      try {
+        this.#operations.remove(file)
+      } catch (error) {
+        throw this.#failure(file, error)
+      }
+    }
   }
 
   /** What a failed write did not touch; anything but a failed write is passed on. */

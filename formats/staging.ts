@@ -94,10 +94,16 @@ export class StagedFiles {
     }
   }
 
-  /** Takes away what has no name yet. */
+  /** Takes away what has no name yet; what cannot be taken away now is left to `removeLeftovers`. */
   discard(): void {
     this.#close()
-    for (const { temporary } of this.#staged) fs.rmSync(temporary, { force: true })
+    for (const { temporary } of this.#staged) {
+      try {
+        this.#operations.remove(temporary)
+      } catch {
+        continue
+      }
+    }
   }
 
   #close(): void {

@@ -35,7 +35,7 @@ export interface LoopObserver {
 }
 
 export interface LoopSettings {
-  readonly recipe: Recipe
+  readonly recipe: Pick<Recipe, 'adapt' | 'batch' | 'seed' | 'save' | 'evaluate'>
   readonly model: Pick<PreparedModel, 'checkpoint' | 'traced' | 'baseName'>
   readonly data: Pick<PreparedData, 'batches' | 'batchesFrom' | 'heldOut' | 'steps'>
   readonly identity: RunIdentity

@@ -4,7 +4,7 @@
 import path from 'node:path'
 import { UserError } from '../compiler/diagnostic.ts'
 import { valueNamer } from '../compiler/frontend/names.ts'
-import type { LinearModule, Recipe, TracedModel } from '../dsl/index.ts'
+import type { Recipe, TracedModel } from '../dsl/index.ts'
 import { batches, buildExamples } from '../data/batches.ts'
 import type { Batches, BatchState, Example, Examples } from '../data/batches.ts'
 import { readRecords } from '../data/records.ts'
@@ -174,13 +174,4 @@ function readExamples(
   const encoding = { encode: (text: string) => tokenizer.encode(text), ...(eosId === undefined ? {} : { eosId }) }
   const loss = data.kind === 'text' ? 'all' : data.loss
   return buildExamples(records, encoding, { loss, length: batch.length, file })
-}
-
-/** The modules that a recipe's adapters are on, by PEFT's rule: the whole path, or its end behind a dot. */
-export function adaptedModules(recipe: Recipe, { modules }: TracedModel): LinearModule[] {
-  const { adapt } = recipe
-  if (adapt.kind !== 'lora') return []
-  return modules.filter(({ path: module }) =>
-    adapt.targets.some((target) => module === target || module.endsWith(`.${target}`)),
-  )
 }

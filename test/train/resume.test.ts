@@ -9,8 +9,8 @@ import { loadRecipe } from '../../train/loadRecipe.ts'
 import { runTraining } from '../../train/run.ts'
 import type { RunOptions } from '../../train/run.ts'
 import { tinyProject, writeRecipe } from '../bin/support.ts'
-import { hashOfResult, metricsOf, preparedRun } from '../support/preparedRun.ts'
-import type { PreparedRun } from '../support/preparedRun.ts'
+import { hashOfResult, metricsOf, prepareRun, trainPrepared } from '../support/preparedRun.ts'
+import type { PreparedRun, TryOptions } from '../support/preparedRun.ts'
 
 const dropout = "lora({ rank: 3, alpha: 6, dropout: 0.2, targets: ['c_attn', 'c_proj', 'c_fc'] })"
 /** Seven records: steps of four cross from one pass to the next, and the last one is short. */
@@ -25,22 +25,23 @@ for (const [name, adapt] of [
     this.timeout(300_000)
     let dir = ''
     let run: PreparedRun
+    const train = (out: string, options: TryOptions = {}) => trainPrepared(run, out, options)
     const straight = (): string => path.join(dir, 'straight')
 
     before(async () => {
       dir = tinyProject()
       writeRecipe(dir, 'recipe.ts', { adapt, batch: epochs, optimizer: falling, save: '{ every: 2 }' })
-      run = await preparedRun(path.join(dir, 'recipe.ts'), 'wasm')
-      assert.equal((await run.train(straight(), { threads: 1 })).steps, 6)
+      run = await prepareRun(path.join(dir, 'recipe.ts'), 'wasm')
+      assert.equal((await train(straight(), { threads: 1 })).steps, 6)
     })
 
     for (let stopAfter = 1; stopAfter <= 6; stopAfter++) {
       it(`ends the same when stopped after step ${stopAfter} of 6 and resumed`, async () => {
         const out = path.join(dir, `stopped-${stopAfter}`)
-        const first = await run.train(out, { stopAfter, threads: 2 })
+        const first = await train(out, { stopAfter, threads: 2 })
         assert.deepEqual([first.outcome, first.steps], [stopAfter === 6 ? 'finished' : 'stopped', stopAfter])
         if (stopAfter < 6) assert.notEqual(hashOfResult(out), hashOfResult(straight()))
-        const second = await run.train(out, { resume: true, threads: 1 + (stopAfter % 3) })
+        const second = await train(out, { resume: true, threads: 1 + (stopAfter % 3) })
         assert.deepEqual([second.outcome, second.steps, second.figures.length], ['finished', 6, 6])
         assert.equal(hashOfResult(out), hashOfResult(straight()))
         assert.deepEqual(metricsOf(out), metricsOf(straight()))
@@ -49,28 +50,28 @@ for (const [name, adapt] of [
 
     it('ends the same when stopped after every single step', async () => {
       const out = path.join(dir, 'often')
-      for (let step = 1; step < 6; step++) await run.train(out, { resume: true, stopAfter: step })
-      await run.train(out, { resume: true })
+      for (let step = 1; step < 6; step++) await train(out, { resume: true, stopAfter: step })
+      await train(out, { resume: true })
       assert.equal(hashOfResult(out), hashOfResult(straight()))
       assert.deepEqual(metricsOf(out), metricsOf(straight()))
     })
 
     it('cuts off what the figures hold beyond the state, half a line included', async () => {
       const out = path.join(dir, 'torn')
-      await run.train(out, { stopAfter: 2 })
+      await train(out, { stopAfter: 2 })
       const line = fs.readFileSync(path.join(out, 'metrics.jsonl'), 'utf8').split('\n')[1] ?? ''
       fs.appendFileSync(
         path.join(out, 'metrics.jsonl'),
         `${line.replace('"step":2', '"step":3')}\n${line.slice(0, 20)}`,
       )
-      await run.train(out, { resume: true })
+      await train(out, { resume: true })
       assert.deepEqual(metricsOf(out), metricsOf(straight()))
     })
 
     it('keeps two states and nothing else', async () => {
       const out = path.join(dir, 'kept')
       const states: number[] = []
-      await run.train(out, { observer: { stateSaved: (step) => states.push(step) } })
+      await train(out, { observer: { stateSaved: (step) => states.push(step) } })
       assert.deepEqual(states, [2, 4, 6])
       assert.deepEqual(fs.readdirSync(path.join(out, 'state')).sort(), [
         'step-4.json',
