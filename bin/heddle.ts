@@ -101,6 +101,7 @@ export async function main(operands: readonly string[]): Promise<number> {
     .addOption(threads())
     .option('--out <directory>', 'where results go; runs/NAME unless the recipe or this says so')
     .addOption(new Option('--steps <n>', "optimizer steps, instead of the recipe's").argParser(positiveInteger))
+    .option('--resume', 'go on from the state that was saved last; begin where there is none')
     .addOption(optimise())
     .addOption(json())
     .action(action(async () => (await import('./commands/train.ts')).train))

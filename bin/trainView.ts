@@ -3,7 +3,7 @@
 
 import { SingleBar } from 'cli-progress'
 import { lossCurveText } from '../train/lossCurve.ts'
-import type { RunObserver, RunResult } from '../train/run.ts'
+import type { OpenedRun, PreparedRun, RunObserver, RunResult } from '../train/run.ts'
 import type { StepFigures } from '../train/trainer.ts'
 import type { Interruption } from './interruption.ts'
 import { clock, exitCodes, mebibytes, shownPath } from './output.ts'
@@ -18,6 +18,7 @@ export class TrainView implements RunObserver {
   readonly #interruption: Interruption
   readonly #bar: SingleBar | undefined
   #isDrawn = false
+  #steps = 0
   #seconds = 0
   #tokens = 0
   #saidAt = -Infinity
@@ -46,11 +47,12 @@ export class TrainView implements RunObserver {
     this.#output.event('note', { message: sentence })
   }
 
-  prepared(about: { model: string; examples: number; truncated: number; dropped: number; steps: number }): void {
-    const { examples, truncated, dropped, steps } = about
+  prepared(about: PreparedRun): void {
+    const { examples, heldOut, truncated, dropped, steps } = about
     const cut = truncated > 0 ? `, ${truncated} cut to the batch length` : ''
     const left = dropped > 0 ? `, ${dropped} left out as nothing to learn remained` : ''
-    this.#output.say(`${shownPath(about.model)}: ${examples} examples${cut}${left}, ${steps} steps`)
+    const held = heldOut > 0 ? `, ${heldOut} held out` : ''
+    this.#output.say(`${shownPath(about.model)}: ${examples} examples${cut}${left}${held}, ${steps} steps`)
     this.#output.event('prepared', about)
   }
 
@@ -67,8 +69,9 @@ export class TrainView implements RunObserver {
     this.#output.event('compiling', { toolchain })
   }
 
-  opened(about: { toolchain: string; threads: number }): void {
+  opened(about: OpenedRun): void {
     this.#interruption.stepsBegin()
+    if (about.step > 0) this.#output.say(`resuming after step ${about.step}`)
     this.#output.say(
       `training on ${about.threads} ${about.threads === 1 ? 'thread' : 'threads'}; Ctrl-C saves and stops`,
     )
@@ -76,13 +79,14 @@ export class TrainView implements RunObserver {
   }
 
   step(figures: StepFigures, total: number): void {
+    this.#steps++
     this.#seconds += figures.seconds
     this.#tokens += figures.tokens
     const shown = {
       loss: figures.loss.toFixed(4),
       rate: Math.round(this.#tokens / this.#seconds).toLocaleString('en'),
       peak: mebibytes(figures.peak_bytes),
-      left: clock((this.#seconds / figures.step) * (total - figures.step)),
+      left: clock((this.#seconds / this.#steps) * (total - figures.step)),
     }
     this.#output.event('step', figures)
     if (this.#bar) {
@@ -106,7 +110,7 @@ export class TrainView implements RunObserver {
 
 /** Prints the end of a run and returns the exit code. */
 export function tellResult(result: RunResult, output: Output): number {
-  const { outcome, figures, total, saved, metrics, curve } = result
+  const { outcome, figures, steps, total, saved, metrics, curve } = result
   const paths = [saved, metrics, curve].flatMap((file) => (file === undefined ? [] : [shownPath(file)]))
   const first = figures[0]
   const last = figures.at(-1)
@@ -116,7 +120,7 @@ export function tellResult(result: RunResult, output: Output): number {
   }
   output.event('end', {
     outcome,
-    steps: figures.length,
+    steps,
     total,
     saved: saved ?? null,
     metrics: metrics ?? null,
@@ -126,7 +130,7 @@ export function tellResult(result: RunResult, output: Output): number {
   const sentence =
     saved === undefined
       ? 'stopped before the first step; nothing was saved'
-      : `stopped after step ${figures.length} of ${total}; what was trained is in ${shownPath(saved)}`
+      : `stopped after step ${steps} of ${total}; what was trained is in ${shownPath(saved)}`
   process.stderr.write(`${sentence}\n`)
   return exitCodes.interrupted
 }

@@ -63,3 +63,4 @@ export type {
 } from './records.ts'
 export { isRecipe, recipe } from './recipe.ts'
 export type { Batch, BatchWithStepsOrEpochs, Checkpoints, Recipe, RecipeOptions } from './recipe.ts'
+export type { Evaluation, EvaluationOfFileOrShare, Saving } from './watching.ts'

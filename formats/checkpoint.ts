@@ -157,7 +157,7 @@ export function saveCheckpoint(dir: string, checkpoint: NewCheckpoint, options: 
   const { dtype: _stored, ...config } = checkpoint.config
   const files: NewFile[] = [
     safetensorsFile(weights, tensors, { format: 'pt' }),
-    jsonFile(path.join(dir, 'config.json'), { ...config, torch_dtype: 'float32' }),
+    { ...jsonFile(path.join(dir, 'config.json'), { ...config, torch_dtype: 'float32' }), completes: true },
   ]
   if (checkpoint.generationConfig) {
     files.push(jsonFile(path.join(dir, 'generation_config.json'), checkpoint.generationConfig))

@@ -4,11 +4,11 @@
 import path from 'node:path'
 import { UserError } from '../compiler/diagnostic.ts'
 import { valueNamer } from '../compiler/frontend/names.ts'
-import type { LinearModule, Recipe, TracedModel } from '../dsl/index.ts'
+import type { Recipe, TracedModel } from '../dsl/index.ts'
 import { batches } from '../data/batches.ts'
-import type { Batches } from '../data/batches.ts'
+import type { Batches, BatchState } from '../data/batches.ts'
 import { refuseWithoutExamples } from '../data/examples.ts'
-import type { Examples } from '../data/examples.ts'
+import type { Example, Examples } from '../data/examples.ts'
 import { openCheckpoint } from '../formats/checkpoint.ts'
 import type { Checkpoint } from '../formats/checkpoint.ts'
 import { resolveModel } from '../formats/hub.ts'
@@ -16,6 +16,7 @@ import type { ResolveOptions } from '../formats/hub.ts'
 import { loadTokenizer } from '../formats/tokenizer.ts'
 import type { Tokenizer } from '../formats/tokenizer.ts'
 import { CheckpointBinding } from './bindCheckpoint.ts'
+import { holdOut } from './heldOut.ts'
 import type { LoadedRecipe } from './loadRecipe.ts'
 import { readExamples } from './recipeData.ts'
 
@@ -38,6 +39,10 @@ export interface PreparedData {
   readonly batches: Batches
   /** What the user should know about the records. */
   readonly notes: readonly string[]
+  /** The same batches from where another run was. UserError HD513 for a state of other records. */
+  readonly batchesFrom: (state: BatchState) => Batches
+  /** What the recipe's `evaluate` measures; empty without it. */
+  readonly heldOut: readonly Example[]
   /** Optimizer steps of the whole run. */
   readonly steps: number
 }
@@ -131,30 +136,31 @@ export function endOfText(tokenizer: Tokenizer, { config }: Checkpoint): number 
  * @throws UserError HD43x, HD807, HD808 for the tokenizer, HD50x, HD51x and HD53x for the records
  */
 export function prepareData(loaded: LoadedRecipe, model: PreparedModel, steps?: number): PreparedData {
-  const { batch, seed } = loaded.recipe
+  const { batch, seed, evaluate } = loaded.recipe
   const tokenizer = tokenizerOf(model)
-  const { examples, file, notes } = readExamples(loaded, tokenizer, endOfText(tokenizer, model.checkpoint))
+  const eosId = endOfText(tokenizer, model.checkpoint)
+  const { examples: all, file, notes } = readExamples(loaded, tokenizer, eosId)
+  const { examples, heldOut } =
+    evaluate?.data === undefined
+      ? holdOut(all, evaluate?.share ?? 0, seed, file)
+      : { examples: all, heldOut: readExamples(loaded, tokenizer, eosId, evaluate.data).examples.examples }
   refuseWithoutExamples(examples, file, batch.length)
   const perStep = batch.sequences * batch.accumulate
   const epochs = batch.epochs ?? 0
   const wanted = steps ?? batch.steps ?? Math.ceil((epochs * examples.examples.length) / perStep)
   const wholeEpochs = steps === undefined && batch.steps === undefined && Number.isInteger(epochs)
-  const made = batches({
-    examples: examples.examples,
-    sequences: batch.sequences,
-    length: batch.length,
-    accumulate: batch.accumulate,
-    seed,
-    until: wholeEpochs ? { epochs } : { steps: wanted },
-  })
-  return { tokenizer, examples, batches: made, notes, steps: made.steps }
-}
-
-/** The modules that a recipe's adapters are on, by PEFT's rule: the whole path, or its end behind a dot. */
-export function adaptedModules(recipe: Recipe, { modules }: TracedModel): LinearModule[] {
-  const { adapt } = recipe
-  if (adapt.kind !== 'lora') return []
-  return modules.filter(({ path: module }) =>
-    adapt.targets.some((target) => module === target || module.endsWith(`.${target}`)),
-  )
+  const batchesFrom = (from?: BatchState): Batches =>
+    batches(
+      {
+        examples: examples.examples,
+        sequences: batch.sequences,
+        length: batch.length,
+        accumulate: batch.accumulate,
+        seed,
+        until: wholeEpochs ? { epochs } : { steps: wanted },
+      },
+      from,
+    )
+  const made = batchesFrom()
+  return { tokenizer, examples, batches: made, batchesFrom, heldOut, notes, steps: made.steps }
 }

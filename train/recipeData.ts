@@ -21,9 +21,9 @@ export interface RecipeExamples {
   readonly notes: readonly string[]
 }
 
-/** Absolute path of a recipe's records. */
-export function recordsFile({ recipe, folder }: LoadedRecipe): string {
-  return path.resolve(folder, recipe.data.path)
+/** Absolute path of a recipe's records, or of others that lie beside the recipe. */
+export function recordsFile({ recipe, folder }: LoadedRecipe, source: string = recipe.data.path): string {
+  return path.resolve(folder, source)
 }
 
 /** What a recipe's data says about its file. */
@@ -70,14 +70,20 @@ export function dateNote({ date }: ChatRecords, template: ChatTemplate): readonl
 }
 
 /**
- * Reads and encodes a recipe's records. `eosId` ends every example that no template ends.
+ * Reads and encodes a recipe's records, or the like ones of another file. `eosId` ends every example that no template
+ * ends.
  *
  * @throws UserError HD431, HD432 for the tokenizer, HD50x, HD51x and HD53x for the records; a record without anything to
  * learn is not refused here
  */
-export function readExamples(loaded: LoadedRecipe, tokenizer: Tokenizer, eosId: number | undefined): RecipeExamples {
+export function readExamples(
+  loaded: LoadedRecipe,
+  tokenizer: Tokenizer,
+  eosId: number | undefined,
+  source?: string,
+): RecipeExamples {
   const { data, batch } = loaded.recipe
-  const file = recordsFile(loaded)
+  const file = recordsFile(loaded, source)
   const plain: TextEncoding = {
     encode: (text) => tokenizer.encode(text),
     ...(eosId === undefined ? {} : { eosId }),

@@ -153,7 +153,7 @@ describe('metrics.jsonl', () => {
     const dir = temporaryDirectory()
     for (const loss of [2, 3]) {
       const file = new MetricsFile(dir)
-      file.append({ ...figures, loss })
+      file.step({ ...figures, loss })
       file.close()
     }
     assert.match(fs.readFileSync(path.join(dir, 'metrics.jsonl'), 'utf8'), /"loss":3/)
@@ -161,9 +161,9 @@ describe('metrics.jsonl', () => {
   })
 
   itOnFullDisk('says that the disk is full', () => {
-    const file = new MetricsFile(temporaryDirectory(), () => fs.openSync(fullDisk, 'w'))
+    const file = new MetricsFile(temporaryDirectory(), { open: () => fs.openSync(fullDisk, 'w') })
     assert.throws(
-      () => file.append(figures),
+      () => file.step(figures),
       (error) => error instanceof UserError && /^HD405 .*metrics\.jsonl the disk is full, /.test(error.sentence),
     )
     file.close()

@@ -81,7 +81,10 @@ describe('recipe', () => {
       device: 'phone',
       seed: 7,
       out: 'adapter',
+      save: { every: 5 },
+      evaluate: { share: 0.25, every: 10, patience: 2 },
     })
+    assert.deepEqual([made.save, made.evaluate], [{ every: 5 }, { share: 0.25, every: 10, patience: 2 }])
     assert.deepEqual(made.optimizer.rate, { kind: 'linear', peak: 1e-3, warmup: 3, floor: 1e-5 })
     assert.deepEqual(made.batch, { sequences: 2, length: 77, accumulate: 3, steps: 30 })
     assert.deepEqual([made.device, made.seed, made.out, made.checkpoints], ['phone', 7, 'adapter', 'none'])
@@ -113,6 +116,14 @@ const mistakes: Record<string, () => unknown> = {
   'checkpoints by halves': () => h.recipe({ ...good(), checkpoints: 'some' }),
   'a negative seed': () => h.recipe({ ...good(), seed: -1 }),
   'an output that is no path': () => h.recipe({ ...good(), out: 3 }),
+  'saving without a number': () => h.recipe({ ...good(), save: {} }),
+  'saving by the minute': () => h.recipe({ ...good(), save: { minutes: 5 } }),
+  'held-out records from nowhere': () => h.recipe({ ...good(), evaluate: { every: 10 } }),
+  'held-out records from two places': () =>
+    h.recipe({ ...good(), evaluate: { data: 'heldout.jsonl', share: 0.1, every: 10 } }),
+  'everything held out': () => h.recipe({ ...good(), evaluate: { share: 1, every: 10 } }),
+  'an evaluation that never is': () => h.recipe({ ...good(), evaluate: { share: 0.1 } }),
+  'no patience at all': () => h.recipe({ ...good(), evaluate: { share: 0.1, every: 10, patience: 0 } }),
   'a rank of nothing': () => h.lora({ rank: 0, alpha: 1, targets: ['q_proj'] }),
   'a rank that is endless': () => h.lora({ rank: Infinity, alpha: 1, targets: ['q_proj'] }),
   'no targets': () => h.lora({ rank: 1, alpha: 1, targets: [] }),
