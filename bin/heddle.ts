@@ -16,6 +16,10 @@ function positiveInteger(text: string): number {
   throw new InvalidArgumentError('It is a positive integer.')
 }
 
+function count(text: string): number {
+  return text === '0' ? 0 : positiveInteger(text)
+}
+
 function threadCount(text: string): number {
   const value = positiveInteger(text)
   if (value <= 64) return value
@@ -63,6 +67,14 @@ export async function main(operands: readonly string[]): Promise<number> {
     .action(action(async () => (await import('./commands/check.ts')).check))
 
   program
+    .command('data')
+    .description('show what a recipe trains on: examples token by token, lengths, what is learnt, what is cut')
+    .argument('<recipe>', 'a TypeScript file that exports a recipe')
+    .addOption(new Option('--examples <n>', 'how many examples to show').argParser(count).default(3))
+    .addOption(json())
+    .action(action(async () => (await import('./commands/data.ts')).data))
+
+  program
     .command('plan')
     .description('compile up to the memory plan: does it fit, and what takes how much')
     .argument('<recipe>', 'a TypeScript file that exports a recipe')
@@ -106,6 +118,38 @@ export async function main(operands: readonly string[]): Promise<number> {
     .addOption(optimise())
     .addOption(json())
     .action(action(async () => (await import('./commands/generate.ts')).generate))
+
+  program
+    .command('eval')
+    .description('perplexity of texts and accuracy on benchmarks, without and with an adapter')
+    .argument('<model-or-recipe>', 'a model directory, a Hugging Face id, or a recipe file')
+    .option(
+      '--task <name=file...>',
+      'a benchmark in its published file: mmlu, arc_easy, arc_challenge, hellaswag, piqa, qnli',
+    )
+    .option('--labels <file>', "PIQA's answers")
+    .option('--text <file...>', 'a text whose perplexity is wanted')
+    .option('--adapter <directory>', 'a LoRA adapter in the layout of PEFT, compared with the model alone')
+    .addOption(new Option('--shots <n>', 'worked examples before each question').argParser(count).default(0))
+    .option('--examples <name=file...>', 'where the worked examples of a benchmark come from')
+    .addOption(new Option('--limit <n>', 'only the first questions of each file').argParser(positiveInteger))
+    .addOption(new Option('--length <n>', 'tokens of a window; at most 1,024 unless stated').argParser(positiveInteger))
+    .addOption(
+      new Option('--stride <n>', 'tokens between windows; half a window unless stated').argParser(positiveInteger),
+    )
+    .addOption(toolchain())
+    .addOption(threads())
+    .addOption(optimise())
+    .addOption(json())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ heddle eval ./model --text wiki.test.raw --stride 512
+  $ heddle eval recipe.ts --adapter runs/recipe/adapter --task arc_easy=ARC-Easy-Test.jsonl
+  $ heddle eval ./model --task mmlu=anatomy_test.csv --shots 5 --examples mmlu=anatomy_dev.csv --json`,
+    )
+    .action(action(async () => (await import('./commands/eval.ts')).evaluate))
 
   program
     .command('demo')

@@ -68,7 +68,7 @@ export function reportError(error: unknown, isJson: boolean): number {
 
 /** A sentence stays a line, whatever a file's name or content put into it. */
 function oneLine(text: string): string {
-  return text.replace(/[\p{Cc}\u2028\u2029]+/gu, ' ')
+  return text.replace(/[\p{Cc}\p{Bidi_Control}\u2028\u2029]+/gu, ' ')
 }
 
 /** Bytes in MiB, one decimal. */

@@ -89,7 +89,8 @@ export function partsOf(model: LanguageModel): BuiltParts | undefined {
 
 /**
  * Declares what every call of a language model is given: `tokens`, `targets` (i32) and `weights` (f32) over batch and
- * seq, `position` (i32, over batch: where `predict` reads) and the scalar `seed` of dropout.
+ * seq, `position` (i32, over batch: where `predict` reads) and the scalar `seed` of dropout; `segments` and `positions`
+ * (i32 over batch and seq) where rows hold several texts.
  */
 export function declareInputs(op: Operation): void {
   const sequences = op.axis(batch)
@@ -101,12 +102,16 @@ export function declareInputs(op: Operation): void {
   declare('weights', 'f32', [sequences, positions])
   declare('position', 'i32', [sequences])
   declare('seed', 'i32', [])
+  if (op.trace.options.packed !== true) return
+  declare('segments', 'i32', [sequences, positions])
+  declare('positions', 'i32', [sequences, positions])
 }
 
 /**
- * Defines `loss`, with outputs `loss` = Σ weights · (logSumExp(logits) − logits[target]) in nats and `weight` = Σ weights,
- * and `predict`, with output `logits` (batch, vocabulary) at `position` of each sequence. The
- * sums run over seq, then batch, and are not divided, so that micro-batches add up first.
+ * Defines three functions. `loss` has outputs `loss` = Σ weights · (logSumExp(logits) − logits[target]) in nats and
+ * `weight` = Σ weights; the sums run over seq, then batch, and are not divided, so that micro-batches add up first. `score`
+ * has the sums over seq alone (`losses`, over batch) and `predict` the `logits` (batch, vocabulary) at `position` of each
+ * sequence, both without dropout.
  */
 export function defineFunctions(op: Operation, parts: BuiltParts): void {
   const b = op.builder
@@ -118,19 +123,30 @@ export function defineFunctions(op: Operation, parts: BuiltParts): void {
   const hidden = () => parts.norm(parts.blocks(parts.embed(tokens)))
 
   const states = hidden()
-  const logits = logitsOf(op, parts, states, [sequences, positions, vocabulary])
-  const weights = b.read('weights')
-  const weighted = b.map('mul', weights, surprise(b, logits, b.read('targets'), vocabulary))
-  const loss = b.sum(b.sum(weighted, positions), sequences)
-  const weight = b.sum(b.sum(weights, positions), sequences)
+  const losses = b.sum(weightedSurprise(op, parts, states), positions)
+  const weight = b.sum(b.sum(b.read('weights'), positions), sequences)
+  const loss = b.sum(losses, sequences)
   b.define({ name: 'loss', outputs: [output(op, 'loss', loss), output(op, 'weight', weight)], writes: [] })
 
   // Prediction has no dropout: only a model that drew random numbers has to be read again without.
   trace.nextPass()
-  const settled = op.node(trace.streams > 0 ? hidden() : states, 'the normalised states', 'f32')
-  const last = op.wrap<string, 'f32'>(b.gather(settled, b.read('position'), positions))
+  const isSettled = trace.streams === 0
+  const settled = isSettled ? states : hidden()
+  const scores = isSettled ? losses : b.sum(weightedSurprise(op, parts, settled), positions)
+  b.define({ name: 'score', outputs: [output(op, 'losses', scores)], writes: [] })
+  const last = op.wrap<string, 'f32'>(
+    b.gather(op.node(settled, 'the normalised states', 'f32'), b.read('position'), positions),
+  )
   const next = logitsOf(op, parts, last, [sequences, vocabulary])
   b.define({ name: 'predict', outputs: [output(op, 'logits', next)], writes: [] })
+}
+
+/** weights · surprise of every target, over batch and seq. */
+function weightedSurprise(op: Operation, parts: BuiltParts, states: AnyTensor): Node {
+  const b = op.builder
+  const vocabulary = op.axis(parts.vocabulary)
+  const logits = logitsOf(op, parts, states, [op.axis(batch), op.axis(seq), vocabulary])
+  return b.map('mul', b.read('weights'), surprise(b, logits, b.read('targets'), vocabulary))
 }
 
 function logitsOf(op: Operation, parts: BuiltParts, states: AnyTensor, axes: readonly GraphAxis[]): Node {

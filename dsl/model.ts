@@ -1,7 +1,7 @@
 // A model is a function from its configuration to a language model; here it is run, once per trace, and what it built
 // becomes a graph with the functions `loss` and `predict`. Knows no architecture.
 
-import { UserError } from '../compiler/diagnostic.ts'
+import { InternalError, UserError } from '../compiler/diagnostic.ts'
 import type { Place } from '../compiler/diagnostic.ts'
 import type { Graph, Provenance } from '../compiler/graph/node.ts'
 import { bindWellKnown } from './axes.ts'
@@ -10,7 +10,7 @@ import { declareInputs, defineFunctions, partsOf } from './languageModel.ts'
 import type { LanguageModel } from './languageModel.ts'
 import { parameterScope } from './parameters.ts'
 import type { ParameterScope } from './parameters.ts'
-import { callPlace, plainPlace } from './place.ts'
+import { callPlace, plainPlace, thrownAt, thrownInside } from './place.ts'
 import { beginOperation, Operation, Trace, within } from './trace.ts'
 import type { LinearModule, TraceOptions } from './trace.ts'
 
@@ -50,20 +50,25 @@ export interface ModelOptions<Config, Targets extends string> {
   readonly targets?: readonly Targets[]
 }
 
+/** What tells one layer from the next: its element of the list, or its number where only a count was given. */
+export type Each<L> = L extends readonly (infer E)[] ? E : number
+
 /**
- * The same layer `count` times, parameters under `prefix.0`, `prefix.1`, … of the checkpoint.
+ * A stack of layers, parameters under `prefix.0`, `prefix.1`, … of the checkpoint. `layers` is how many there are, or a
+ * list with an element for each, by which layers may differ: `build` gets the layer's number, or its element.
  *
- * @throws UserError HD109 inside another layer, HD103 when the result lies on other axes than x
+ * @throws UserError HD109 inside another layer, HD104 without a layer, HD103 when the result lies on other axes than x
  */
-export function layer<A extends string>(
-  count: number,
+export function layer<A extends string, const L extends number | readonly unknown[]>(
+  layers: L,
   prefix: string,
-  build: (x: Tensor<A>, p: ParameterScope) => Tensor<A>,
+  build: (x: Tensor<A>, p: ParameterScope, each: Each<L>) => Tensor<A>,
 ): (x: Tensor<A>) => Tensor<A> {
   const place = callPlace()
   return (x) => {
     const op = beginOperation('layer', place)
     const { trace, builder } = op
+    const count = typeof layers === 'number' ? layers : layers.length
     if (builder.layer !== undefined) op.fail('HD109', `'${prefix}' stands inside another repeated layer`)
     if (!Number.isSafeInteger(count) || count < 1) op.fail('HD104', `'${prefix}' is repeated ${count} times`)
     const axes = op.node(x, 'x', 'f32').axes
@@ -72,7 +77,8 @@ export function layer<A extends string>(
       for (let index = 0; index < count; index++) {
         builder.layer = index
         trace.scope = `${prefix}.${index}`
-        value = build(value, parameterScope(trace.scope))
+        const each = (typeof layers === 'number' ? index : layers[index]) as Each<L>
+        value = build(value, parameterScope(trace.scope), each)
         const result = op.node(value, `the result of '${prefix}'`, 'f32')
         op.on(axes, result, `the result of '${prefix}'`)
         op.on(result.axes, op.node(x, 'x'), 'the input of the layer')
@@ -136,10 +142,26 @@ function traceModel(
     bindWellKnown(trace)
     const op = new Operation(name, trace, place)
     declareInputs(op)
-    const parts = partsOf(build(parameterScope('')))
+    const parts = partsOf(ownErrors(name, () => build(parameterScope(''))))
     if (!parts) return op.fail('HD109', 'the function of a model returns causalLM(…)')
-    op.guard(() => defineFunctions(op, parts))
+    ownErrors(name, () => op.guard(() => defineFunctions(op, parts)))
     const { builder, provenance, modules, streams } = trace
     return { graph: builder.finish(), provenance, modules, streams }
   })
+}
+
+/** Runs the researcher's functions; what they themselves throw is told with the line it came from. */
+function ownErrors<Result>(name: string, run: () => Result): Result {
+  try {
+    return run()
+  } catch (error) {
+    if (error instanceof UserError || error instanceof InternalError) throw error
+    if (error instanceof Error && thrownInside(error)) throw error
+    const place = thrownAt(error)
+    const message = error instanceof Error ? error.message : String(error)
+    throw new UserError('HD112', `${name}: the model's own code threw: ${message.slice(0, 300)}`, {
+      ...(place ? { place } : {}),
+      cause: error,
+    })
+  }
 }

@@ -55,6 +55,12 @@ export function thrownInside(error: Error): boolean {
   return thrower !== undefined && isOurs(thrower.file)
 }
 
+/** Where an error of the researcher's own arose: the innermost frame that is not the language's. */
+export function thrownAt(error: unknown): Place | undefined {
+  const place = firstOutside(error instanceof Error ? (error.stack ?? '') : '')
+  return place.line === undefined ? undefined : place
+}
+
 function firstOutside(stack: string): Place {
   for (const frame of framesOf(stack)) if (!isOurs(frame.file)) return frame
   return { file: 'an unknown file' }

@@ -7,6 +7,7 @@ import type { TargetsOf } from './checks.ts'
 import type { ModelReference } from './model.ts'
 import type { AdamWOptimizer } from './optimizer.ts'
 import { callPlace } from './place.ts'
+import { recordCalls, recordKinds } from './records.ts'
 import type { NextToken, Records } from './records.ts'
 import { frozen, GivenValues } from './validation.ts'
 import { evaluationOf, savingOf } from './watching.ts'
@@ -112,7 +113,7 @@ export function recipe<Target extends string, Chosen extends string>(options: Re
   const made = frozen({
     model: modelReference(given),
     adapt: adaptation(given, place),
-    data: given.made<Records>('data', ['completions', 'text'], 'completions(…) or text(…)'),
+    data: given.made<Records>('data', recordKinds, recordCalls),
     objective: given.has('objective')
       ? given.made<NextToken>('objective', ['nextToken'], 'nextToken()')
       : frozen({ kind: 'nextToken' as const }),

@@ -19,10 +19,15 @@ export function quote(text: string): string {
   return printable(JSON.stringify(short))
 }
 
-/** Text with every control character and line end spelled out as its code. */
+/** A value of a file's JSON, made safe to print; a value that is no text prints as JSON. */
+export function quoteValue(value: unknown): string {
+  return quote(typeof value === 'string' ? value : (JSON.stringify(value) ?? 'undefined'))
+}
+
+/** Text with every character that steers a terminal or turns the direction of writing spelled out as its code. */
 function printable(text: string): string {
   return text.replace(
-    /[\p{Cc}\u2028\u2029]/gu,
+    /[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
 }

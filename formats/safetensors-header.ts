@@ -4,7 +4,7 @@
 
 import { InternalError, UserError } from '../compiler/diagnostic.ts'
 import type { Place } from '../compiler/diagnostic.ts'
-import { quote } from './files.ts'
+import { quote, quoteValue } from './files.ts'
 import { isObject, parseJsonObject } from './json.ts'
 
 /** Bits per element. The order is the one in which the reference writer lays data out, from last to first. */
@@ -156,7 +156,7 @@ function readEntry(name: string, value: unknown, file: string, dataStart: number
   if (!isObject(value)) throw wrongEntry(name, file, 'its entry is not an object')
   const { dtype, shape, data_offsets: offsets } = value
   if (typeof dtype !== 'string' || !Object.hasOwn(DTYPE_BITS, dtype)) {
-    throw wrongEntry(name, file, `its dtype ${quote(String(dtype))} is not known`)
+    throw wrongEntry(name, file, `its dtype ${quoteValue(dtype)} is not known`)
   }
   if (!Array.isArray(shape) || !shape.every(isCount)) throw wrongEntry(name, file, 'its shape is not a list of sizes')
   if (shape.length > MAX_RANK) throw wrongEntry(name, file, `it has ${shape.length} dimensions, more than ${MAX_RANK}`)

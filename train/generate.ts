@@ -1,20 +1,15 @@
 // From a model on the disk or a recipe to a text that grows token by token. Prints nothing.
 
-import fs from 'node:fs'
-import path from 'node:path'
 import { chooseToolChain } from '../backends/neon/toolchain/index.ts'
 import type { ToolChainPreference } from '../backends/neon/toolchain/index.ts'
 import { UserError } from '../compiler/diagnostic.ts'
-import { openCheckpoint } from '../formats/checkpoint.ts'
-import { resolveModel } from '../formats/hub.ts'
 import type { ResolveOptions } from '../formats/hub.ts'
 import { openAdapter } from '../formats/peft.ts'
 import type { Tokenizer } from '../formats/tokenizer.ts'
-import { modelFor } from '../models/index.ts'
-import { loadRecipe } from './loadRecipe.ts'
+import { openModel } from './openModel.ts'
 import { openPrediction } from './openPrediction.ts'
 import { continuePrompt } from './predict.ts'
-import { endOfText, modelSource, readModel, tokenizerOf } from './prepare.ts'
+import { endOfText, readModel } from './prepare.ts'
 import { deviceOf } from './run.ts'
 
 export interface GenerateOptions {
@@ -37,7 +32,6 @@ export interface GeneratedPart {
 
 /** Programs are compiled for a few lengths only, so that another prompt finds its program in the cache. */
 const SHORTEST_PROGRAM = 64
-const sourceFile = /\.m?[jt]s$/
 
 /**
  * Continues a prompt with a model (a directory or a Hugging Face id) or with a recipe's model.
@@ -48,18 +42,12 @@ export async function* generateText(
   modelOrRecipe: string,
   options: GenerateOptions,
 ): AsyncGenerator<GeneratedPart, void, undefined> {
-  const isRecipe =
-    sourceFile.test(modelOrRecipe) && !fs.statSync(modelOrRecipe, { throwIfNoEntry: false })?.isDirectory()
-  const loaded = isRecipe ? await loadRecipe(modelOrRecipe) : undefined
-  const source = loaded ? modelSource(loaded.recipe.model.source, loaded.folder) : modelOrRecipe
-  const { dir } = await resolveModel(source, options.resolving)
-  const checkpoint = openCheckpoint(dir)
-  const definition = loaded?.recipe.model.definition ?? modelFor(checkpoint.config, path.join(dir, 'config.json'))
-  // Once as short as can be, to know the vocabulary and with it the prompt's length.
-  const { vocabulary } = readModel(definition, dir, { sequences: 1, length: 1 })
-  const tokenizer = tokenizerOf({ checkpoint, vocabulary })
+  const { definition, dir, checkpoint, tokenizer, vocabulary, positions } = await openModel(
+    modelOrRecipe,
+    options.resolving,
+  )
   const prompt = tokenizer.encode(options.prompt)
-  const length = programLength(prompt.length, options.tokens, positionsOf(checkpoint.config))
+  const length = programLength(prompt.length, options.tokens, positions)
   const model = readModel(definition, dir, { sequences: 1, length })
   const adapter = options.adapter === undefined ? undefined : openAdapter(options.adapter)
   const chain = await chooseToolChain(options.toolchain)
@@ -79,12 +67,6 @@ export async function* generateText(
   } finally {
     await session.close()
   }
-}
-
-/** Positions that the model was made for, where its configuration says so. */
-function positionsOf(config: Readonly<Record<string, unknown>>): number {
-  const stated = config['n_positions'] ?? config['max_position_embeddings']
-  return typeof stated === 'number' ? stated : Infinity
 }
 
 function programLength(prompt: number, tokens: number, positions: number): number {

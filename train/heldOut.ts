@@ -3,7 +3,8 @@
 
 import { UserError } from '../compiler/diagnostic.ts'
 import { padTogether } from '../data/batches.ts'
-import type { Example, Examples, MicroBatch } from '../data/batches.ts'
+import type { MicroBatch } from '../data/batches.ts'
+import type { Example, Examples } from '../data/examples.ts'
 import { Random } from '../data/random.ts'
 
 /** Keeps the choice apart from the order of an epoch, which draws from the same seed. */

@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto'
 import { UserError } from '../compiler/diagnostic.ts'
 import { printGraph } from '../compiler/graph/print.ts'
-import type { Example } from '../data/batches.ts'
+import type { Example } from '../data/examples.ts'
 import type { Recipe } from '../dsl/index.ts'
 import type { Checkpoint } from '../formats/checkpoint.ts'
 import { readFully, withFile } from '../formats/files.ts'

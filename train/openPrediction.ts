@@ -1,4 +1,5 @@
-// A session that only predicts: the model, with an adapter's values when one is given, and none of what training needs.
+// A session that only predicts or scores: the model, with an adapter's values when one is given, and none of what training
+// needs.
 // Knows the compiler, the driver and adapters; no text.
 
 import { openSession } from '../backends/neon/driver/index.ts'
@@ -27,21 +28,23 @@ export interface PredictionOptions {
   readonly device: DeviceProfile
   readonly threads: number
   readonly adapter?: Adapter
+  /** What the session is for: `predict` unless stated. */
+  readonly fn?: 'predict' | 'score'
   readonly optimise: 'full' | 'light'
 }
 
-/** The program of `predict` alone. UserError HD302 when the adapter is on a module that the model lacks. */
+/** The program of one function alone. UserError HD302 when the adapter is on a module that the model lacks. */
 export function compilePrediction(
   traced: TracedModel,
   name: string,
-  { device, threads, adapter }: Omit<PredictionOptions, 'chain' | 'optimise'>,
+  { device, threads, adapter, fn = 'predict' }: Omit<PredictionOptions, 'chain' | 'optimise'>,
 ): Program {
   const { provenance, modules } = traced
-  const graph = { ...traced.graph, functions: traced.graph.functions.filter((fn) => fn.name === 'predict') }
+  const graph = { ...traced.graph, functions: traced.graph.functions.filter(({ name: called }) => called === fn) }
   const adapting = adapter ? [lora({ ...adapterOptions(adapter), modules })] : []
   const passes = runPasses(graph, [...adapting, simplify(), separateWrites()], { provenance })
-  const functions = passes.graph.functions.map((fn) =>
-    scheduleFunction(passes.graph, fn, scheduleProfile(device, threads)),
+  const functions = passes.graph.functions.map((each) =>
+    scheduleFunction(passes.graph, each, scheduleProfile(device, threads)),
   )
   return planProgram(name, passes.graph, functions, provenance).program
 }
@@ -62,7 +65,7 @@ function adapterOptions({ settings, modules }: Adapter): {
 }
 
 /**
- * Opens a session for `predict`.
+ * Opens a session for `predict` or `score`.
  *
  * @throws UserError HD302 or HD813 for an adapter that does not fit the model, HD40x for its file
  */

@@ -5,9 +5,10 @@ import path from 'node:path'
 import { UserError } from '../compiler/diagnostic.ts'
 import { valueNamer } from '../compiler/frontend/names.ts'
 import type { Recipe, TracedModel } from '../dsl/index.ts'
-import { batches, buildExamples } from '../data/batches.ts'
-import type { Batches, BatchState, Example, Examples } from '../data/batches.ts'
-import { readRecords } from '../data/records.ts'
+import { batches } from '../data/batches.ts'
+import type { Batches, BatchState } from '../data/batches.ts'
+import { refuseWithoutExamples } from '../data/examples.ts'
+import type { Example, Examples } from '../data/examples.ts'
 import { openCheckpoint } from '../formats/checkpoint.ts'
 import type { Checkpoint } from '../formats/checkpoint.ts'
 import { resolveModel } from '../formats/hub.ts'
@@ -17,6 +18,7 @@ import type { Tokenizer } from '../formats/tokenizer.ts'
 import { CheckpointBinding } from './bindCheckpoint.ts'
 import { holdOut } from './heldOut.ts'
 import type { LoadedRecipe } from './loadRecipe.ts'
+import { readExamples } from './recipeData.ts'
 
 /** A model with its checkpoint, read as a graph for batches of one size. */
 export interface PreparedModel {
@@ -35,6 +37,8 @@ export interface PreparedData {
   readonly tokenizer: Tokenizer
   readonly examples: Examples
   readonly batches: Batches
+  /** What the user should know about the records. */
+  readonly notes: readonly string[]
   /** The same batches from where another run was. UserError HD513 for a state of other records. */
   readonly batchesFrom: (state: BatchState) => Batches
   /** What the recipe's `evaluate` measures; empty without it. */
@@ -56,22 +60,26 @@ export function modelSource(source: string, folder: string): string {
  * HD108) or does not fit the model (HD803 to HD806), and whatever the model's own file gets wrong (HD1xx)
  */
 export async function prepareModel(loaded: LoadedRecipe, resolving: ResolveOptions = {}): Promise<PreparedModel> {
-  const { model, batch } = loaded.recipe
+  const { model, batch, adapt } = loaded.recipe
   const source = modelSource(model.source, loaded.folder)
   const resolved = await resolveModel(source, resolving)
   const isDirectory = resolved.source === 'directory'
   return {
-    ...readModel(model.definition, resolved.dir, batch),
+    ...readModel(model.definition, resolved.dir, batch, adapt.kind === 'full' ? 'trained' : 'frozen'),
     baseName: isDirectory ? path.resolve(resolved.dir) : source,
     note: resolved.note,
   }
 }
 
-/** Reads a model directory as a graph. Errors as for `prepareModel`. */
+/**
+ * Reads a model directory as a graph. Weights that are trained are held in float32; frozen ones stay as they are stored,
+ * and so do constants that a model keeps in the type of its weights. Errors as for `prepareModel`.
+ */
 export function readModel(
   definition: Recipe['model']['definition'],
   dir: string,
   size: { readonly sequences: number; readonly length: number },
+  weights: 'frozen' | 'trained' = 'frozen',
 ): Pick<PreparedModel, 'checkpoint' | 'binding' | 'traced' | 'vocabulary'> {
   const checkpoint = openCheckpoint(dir)
   const configFile = path.join(dir, 'config.json')
@@ -80,10 +88,13 @@ export function readModel(
   const traced = definition.trace(config, {
     sequences: size.sequences,
     length: size.length,
-    storedDType: (name) => binding.storedDType(name),
+    storedDType: (name) => {
+      const stored = binding.storedDType(name)
+      return weights === 'trained' ? 'f32' : stored
+    },
     names: valueNamer(),
   })
-  binding.check(traced.graph)
+  binding.check(traced.graph, weights)
   return { checkpoint, binding, traced, vocabulary: vocabularyOf(traced) }
 }
 
@@ -122,16 +133,18 @@ export function endOfText(tokenizer: Tokenizer, { config }: Checkpoint): number 
 /**
  * Reads and encodes the recipe's records. `steps` replaces the recipe's own length of the run.
  *
- * @throws UserError HD430, HD431, HD807, HD808 for the tokenizer, HD50x and HD51x for the records
+ * @throws UserError HD43x, HD807, HD808 for the tokenizer, HD50x, HD51x and HD53x for the records
  */
 export function prepareData(loaded: LoadedRecipe, model: PreparedModel, steps?: number): PreparedData {
-  const { data, batch, seed, evaluate } = loaded.recipe
+  const { batch, seed, evaluate } = loaded.recipe
   const tokenizer = tokenizerOf(model)
-  const all = readExamples(loaded, model, tokenizer, data.path)
+  const eosId = endOfText(tokenizer, model.checkpoint)
+  const { examples: all, file, notes } = readExamples(loaded, tokenizer, eosId)
   const { examples, heldOut } =
     evaluate?.data === undefined
-      ? holdOut(all, evaluate?.share ?? 0, seed, path.resolve(loaded.folder, data.path))
-      : { examples: all, heldOut: readExamples(loaded, model, tokenizer, evaluate.data).examples }
+      ? holdOut(all, evaluate?.share ?? 0, seed, file)
+      : { examples: all, heldOut: readExamples(loaded, tokenizer, eosId, evaluate.data).examples.examples }
+  refuseWithoutExamples(examples, file, batch.length)
   const perStep = batch.sequences * batch.accumulate
   const epochs = batch.epochs ?? 0
   const wanted = steps ?? batch.steps ?? Math.ceil((epochs * examples.examples.length) / perStep)
@@ -149,29 +162,5 @@ export function prepareData(loaded: LoadedRecipe, model: PreparedModel, steps?: 
       from,
     )
   const made = batchesFrom()
-  return { tokenizer, examples, batches: made, batchesFrom, heldOut, steps: made.steps }
-}
-
-/** The examples of one of the recipe's files. Errors as for `prepareData`. */
-function readExamples(
-  { recipe, folder }: LoadedRecipe,
-  model: PreparedModel,
-  tokenizer: Tokenizer,
-  source: string,
-): Examples {
-  const { data, batch } = recipe
-  const file = path.resolve(folder, source)
-  const records = readRecords(file)
-  const kind = records.findIndex((record) => 'text' in record !== (data.kind === 'text'))
-  if (kind >= 0) {
-    const wanted =
-      data.kind === 'text'
-        ? 'text(…) reads records with a "text"'
-        : 'completions(…) reads records with a "prompt" and a "completion"'
-    throw new UserError('HD809', `record ${kind + 1} is of the other kind; ${wanted}`, { place: { file } })
-  }
-  const eosId = endOfText(tokenizer, model.checkpoint)
-  const encoding = { encode: (text: string) => tokenizer.encode(text), ...(eosId === undefined ? {} : { eosId }) }
-  const loss = data.kind === 'text' ? 'all' : data.loss
-  return buildExamples(records, encoding, { loss, length: batch.length, file })
+  return { tokenizer, examples, batches: made, batchesFrom, heldOut, notes, steps: made.steps }
 }

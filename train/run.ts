@@ -119,6 +119,7 @@ export async function runTraining(
   const model = await prepareModel(loaded, options.resolving)
   if (model.note !== undefined) observer.note?.(model.note)
   const data = prepareData(loaded, model, options.steps)
+  for (const note of data.notes) observer.note?.(note)
   const { truncated, dropped, examples } = data.examples
   observer.prepared?.({
     model: model.baseName,

@@ -5,6 +5,7 @@ import { dirname, sep } from 'node:path'
 import type ts from 'typescript'
 import { UserError } from '../diagnostic.ts'
 import type { Place } from '../diagnostic.ts'
+import { keyProblems, propertyAt, unknownKey } from './keys.ts'
 import { packageRoot, programOf, sourceFile } from './program.ts'
 
 /** One thing the type checker found. */
@@ -15,12 +16,13 @@ export interface TypeProblem {
   readonly code: string
 }
 
+const notAssignable = /^Type '(?<given>.+)' is not assignable to type '(?<wanted>.+)'$/
 const missingProperty = /^Property '[^']*' is missing/
 /** A sentence that a parameter type of the language carries. */
 const carried = /"\(Error\) ((?:[^"\\]|\\.)*)"/
 /** A sentence whose names the checker has not inferred, because of another mistake in the same call. */
 const uninferred = /`\(Error\) /
-const unknownKey = /^Object literal may only specify known properties, (?:and|but) '(?<key>[^']+)' does not exist/
+const unknownKeyText = /^Object literal may only specify known properties, (?:and|but) '(?<key>[^']+)' does not exist/
 const meant = /Did you mean to write '(?<near>[^']+)'/
 
 /**
@@ -36,13 +38,22 @@ export function checkFile(path: string): TypeProblem[] {
 /** The problems of a program in files that are not this package's or an installed package's. */
 export function problemsOf(program: ts.Program, isChecked: (file: string) => boolean = isResearchers): TypeProblem[] {
   const files = program.getSourceFiles().filter((file) => !file.isDeclarationFile && isChecked(file.fileName))
-  const found = files.flatMap((file) => [
-    ...program.getSyntacticDiagnostics(file),
-    ...program.getSemanticDiagnostics(file),
-  ])
-  const all = [...program.getOptionsDiagnostics(), ...found].map(problemOf)
+  const syntax = files.flatMap((file) => program.getSyntacticDiagnostics(file).slice(0, 1))
+  // What cannot be parsed has no types, and what a parser guesses misleads.
+  const found = syntax.length > 0 ? syntax : files.flatMap((file) => program.getSemanticDiagnostics(file))
+  const checker = program.getTypeChecker()
+  const all = [...program.getOptionsDiagnostics(), ...found].flatMap((one) => problemsOfOne(one, checker))
   const own = all.filter(({ sentence }) => !uninferred.test(sentence))
-  return own.length > 0 ? own : all
+  return distinct(own.length > 0 ? own : all)
+}
+
+/** One mistake may be told several times, by each argument that it keeps from being inferred. */
+function distinct(problems: readonly TypeProblem[]): TypeProblem[] {
+  const seen = new Set<string>()
+  return problems.filter(({ place: { file, line, column }, sentence }) => {
+    const key = `${file}:${line ?? ''}:${column ?? ''} ${sentence}`
+    return seen.size < seen.add(key).size
+  })
 }
 
 /** The first problem as an error for the command line, with how many more there are. */
@@ -53,12 +64,29 @@ export function firstProblem(problems: readonly TypeProblem[]): UserError | unde
   return new UserError('HD111', `${first.sentence}${more}`, { place: first.place })
 }
 
-function problemOf(diagnostic: ts.Diagnostic): TypeProblem {
-  return {
-    place: placeOf(diagnostic),
-    sentence: sentenceOf(diagnostic.messageText),
-    code: `TS${diagnostic.code}`,
+function problemsOfOne(diagnostic: ts.Diagnostic, checker: ts.TypeChecker): TypeProblem[] {
+  const { file, start = 0 } = diagnostic
+  const code = `TS${diagnostic.code}`
+  const sentence = sentenceOf(diagnostic.messageText)
+  const isOfKeys = uninferred.test(sentence) || unknownKeyText.test(linesOf(diagnostic.messageText)[0] ?? '')
+  const keys = file && isOfKeys ? keyProblems(checker, file, start) : []
+  if (keys.length === 0) {
+    const key = file && propertyAt(file, start)
+    return [{ place: placeOf(diagnostic), sentence: aboutProperty(sentence, key), code }]
   }
+  return keys.map((key) => ({ place: placeOf({ file, start: key.start }), sentence: key.sentence, code }))
+}
+
+/** `Type 'string' is not assignable to type 'number'` at a key, in the key's words. */
+function aboutProperty(sentence: string, key: string | undefined): string {
+  const { given, wanted } = notAssignable.exec(sentence)?.groups ?? {}
+  if (key === undefined || given === undefined || wanted === undefined) return sentence
+  return `'${key}' is of type ${shortened(given)}, not ${shortened(wanted)}`
+}
+
+/** A type as a person reads it: a long one is not read. */
+function shortened(type: string): string {
+  return type.length > 60 ? `${type.slice(0, 57)}…` : type
 }
 
 /** What the language says, where it says something; otherwise the first line of the checker's chain. */
@@ -71,11 +99,8 @@ export function sentenceOf(message: string | ts.DiagnosticMessageChain): string 
   // "Argument of type … is not assignable" hides which property is missing on the next line.
   const missing = lines.map((line) => missingProperty.exec(line)?.[0]).find((line) => line !== undefined)
   const line = missing ?? lines[0] ?? ''
-  const key = unknownKey.exec(line)?.groups?.['key']
-  if (key !== undefined) {
-    const near = meant.exec(line)?.groups?.['near']
-    return `there is no key '${key}' here${near === undefined ? '' : `; did you mean '${near}'?`}`
-  }
+  const key = unknownKeyText.exec(line)?.groups?.['key']
+  if (key !== undefined) return unknownKey(key, meant.exec(line)?.groups?.['near'])
   return line.endsWith('.') ? line.slice(0, -1) : line
 }
 
@@ -84,7 +109,7 @@ function linesOf(message: string | ts.DiagnosticMessageChain): string[] {
   return [message.messageText, ...(message.next ?? []).flatMap(linesOf)]
 }
 
-function placeOf({ file, start }: ts.Diagnostic): Place {
+function placeOf({ file, start }: Pick<ts.Diagnostic, 'file' | 'start'>): Place {
   if (!file) return { file: 'the compiler options' }
   const { line, character } = file.getLineAndCharacterOfPosition(start ?? 0)
   return { file: file.fileName, line: line + 1, column: character + 1 }

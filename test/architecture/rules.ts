@@ -34,6 +34,12 @@ export const layers: readonly Layer[] = [
   { path: 'formats/', mayImport: [diagnostic], usesNode: true },
   { path: 'data/', mayImport: [diagnostic], usesNode: true },
   { path: 'backends/neon/', mayImport: [diagnostic, ...graphTypes, kernel, plan], usesNode: true },
+  // It turns a file into a table and C++; how files are read is formats' business.
+  {
+    path: 'backends/tokenizer/',
+    mayImport: [diagnostic, 'formats/files.ts', 'formats/json.ts'],
+    usesNode: true,
+  },
   // A shader's limits are the numbers that its schedule was made for.
   {
     path: 'backends/wgsl/',
@@ -42,12 +48,13 @@ export const layers: readonly Layer[] = [
   },
   { path: 'devices/', mayImport: [diagnostic, ...profiles, 'backends/neon/isa/'], usesNode: true },
   { path: 'train/', mayImport: all, usesNode: true },
+  { path: 'evaluate/', mayImport: [...all, 'train/'], usesNode: true },
   // An application is a user of the whole, but not of the command line that starts it.
   { path: 'apps/', mayImport: [...all, 'train/'], usesNode: true },
-  { path: 'bin/', mayImport: [...all, 'train/', 'apps/'], usesNode: true },
-  { path: 'bench/', mayImport: [...all, 'train/', 'bin/', 'apps/', 'test/support/'], usesNode: true },
-  { path: 'tools/', mayImport: [...all, 'train/', 'bin/', 'apps/', 'bench/', 'test/'], usesNode: true },
-  { path: 'test/', mayImport: [...all, 'train/', 'bin/', 'apps/', 'bench/', 'tools/'], usesNode: true },
+  { path: 'bin/', mayImport: [...all, 'train/', 'evaluate/', 'apps/'], usesNode: true },
+  { path: 'bench/', mayImport: [...all, 'train/', 'evaluate/', 'bin/', 'apps/', 'test/support/'], usesNode: true },
+  { path: 'tools/', mayImport: [...all, 'train/', 'evaluate/', 'bin/', 'apps/', 'bench/', 'test/'], usesNode: true },
+  { path: 'test/', mayImport: [...all, 'train/', 'evaluate/', 'bin/', 'apps/', 'bench/', 'tools/'], usesNode: true },
 ]
 
 /** The layer a file belongs to. */

@@ -56,6 +56,13 @@ const slips: Record<string, (setting: Setting) => unknown> = {
   'no axis at all': ({ x }) => h.sum(x, 'embed'),
   'no tensor at all': ({ embed }) => h.sum([1, 2], embed),
   'a wrong axis': ({ x, mlp }) => h.sum(x, mlp),
+  'rows that a table does not have': ({ p, row, embed }) => {
+    const place = h.axis('place', 4)
+    return h.embedding(p.param('places', [place, embed]), h.iota(row), place)
+  },
+  'an error of the author': () => {
+    throw new Error('my own')
+  },
   'the same axis twice': ({ x, embed }) => h.sum(x, [embed, embed]),
   'a contraction over what one lacks': ({ p, x, embed, mlp }) => h.dot(x, p.param('w', [mlp, embed]), mlp),
   'a left operand that would widen': ({ p, x, mlp }) => h.add(x, p.param('y', [mlp])),
@@ -116,7 +123,7 @@ describe('errors while a model is built', () => {
       const start = lineOf(title)
       const line = error.place?.line ?? 0
       assert.ok(line >= start && line <= start + 3, `line ${line}, not about ${start}`)
-      assert.match(error.code, /^HD10\d$/)
+      assert.match(error.code, /^HD1\d\d$/)
       assert.doesNotMatch(error.message, /\n|undefined is|\bat /)
       const sentence = error.mend === undefined ? error.message : `${error.message}; ${error.mend}`
       printed.push(`${title}\n  ${error.code} ${sentence}\n`)

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { fileURLToPath } from 'node:url'
 import { UserError } from '../../compiler/diagnostic.ts'
 import * as heddle from '../../dsl/index.ts'
-import { adamW, completions, constant, cosine, fullFineTuning, isRecipe, linearDecay } from '../../dsl/index.ts'
+import { adamW, chat, completions, constant, cosine, fullFineTuning, isRecipe, linearDecay } from '../../dsl/index.ts'
 import { lora, recipe, text } from '../../dsl/index.ts'
 import { gpt2, qwen2 } from '../../models/index.ts'
 import { golden } from '../support/golden.ts'
@@ -42,6 +42,28 @@ describe('recipe', () => {
     const frozen = (value: unknown): boolean =>
       typeof value !== 'object' || value === null || (Object.isFrozen(value) && Object.values(value).every(frozen))
     assert.ok(frozen(made))
+  })
+
+  it('takes each kind of records', () => {
+    const path = 'r.csv'
+    assert.deepEqual(text(path), { kind: 'text', path, documents: 'paragraphs', long: 'cut' })
+    assert.deepEqual(text(path, { documents: 'file' }), { kind: 'text', path, documents: 'file', long: 'split' })
+    assert.equal(text(path, { documents: 'file', long: 'cut' }).long, 'cut')
+    assert.deepEqual(completions(path, { loss: 'all', columns: { prompt: 'question' } }), {
+      kind: 'completions',
+      path,
+      loss: 'all',
+      columns: { prompt: 'question' },
+    })
+    const plain = { kind: 'chat', path, loss: 'assistant', turns: 'together', template: 'default' }
+    assert.deepEqual(chat(path, { loss: 'assistant' }), plain)
+    const all = { template: 'rag', variables: { enable_thinking: false }, date: '2024-02-29' } as const
+    assert.deepEqual(chat(path, { loss: 'assistant', turns: 'apart', columns: { messages: 'turns' }, ...all }), {
+      ...plain,
+      ...all,
+      turns: 'apart',
+      columns: { messages: 'turns' },
+    })
   })
 
   it('takes each kind of its parts', () => {
@@ -113,6 +135,14 @@ const mistakes: Record<string, () => unknown> = {
   'a loss nobody computes': () => h.completions('r.jsonl', { loss: 'assistant' }),
   'records without a path': () => h.completions('', { loss: 'all' }),
   'text without a path': () => h.text(),
+  'documents by the page': () => h.text('r.txt', { documents: 'pages' }),
+  'a conversation without a loss': () => h.chat('r.jsonl'),
+  'a conversation with nothing that counts': () => h.chat('r.jsonl', { loss: 'user' }),
+  'a day that is none': () => h.chat('r.jsonl', { loss: 'all', date: '2026-02-30' }),
+  'a variable that is a list': () => h.chat('r.jsonl', { loss: 'all', variables: { tools: [] } }),
+  'a template that is none': () => h.chat('r.jsonl', { loss: 'all', template: 7 }),
+  'a column of no name': () => h.completions('r.csv', { loss: 'all', columns: { prompt: '' } }),
+  'a column that nobody reads': () => h.text('r.csv', { columns: { prompt: 'question' } }),
   'a rate that is a number': () => h.adamW({ rate: 1e-4 }),
   'a rate of zero': () => h.constant(0),
   'a warm-up of one and a half': () => h.cosine({ peak: 1e-4, warmup: 1.5 }),

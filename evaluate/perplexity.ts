@@ -1,0 +1,59 @@
+// Perplexity of a long text by windows that overlap: every token but the first is predicted once, from at least
+// `window − stride` tokens before it where the text has them. Knows tokens only.
+
+import type { Session } from '../backends/neon/driver/index.ts'
+import { UserError } from '../compiler/diagnostic.ts'
+import { logLikelihoods } from './score.ts'
+import type { Scored, ScoreSize } from './score.ts'
+
+export interface Perplexity {
+  /** exp of the mean of −log p in nats. */
+  readonly perplexity: number
+  /** Σ −log p. */
+  readonly loss: number
+  /** Tokens that were predicted. */
+  readonly tokens: number
+}
+
+/**
+ * Windows of at most `length + 1` tokens that begin every `stride` tokens; in each, the tokens that no window before it
+ * predicted. A window's last token is only predicted, never read.
+ */
+export function windows(tokens: readonly number[], length: number, stride: number): Scored[] {
+  if (tokens.length < 2) throw new UserError('HD604', `the text has ${tokens.length} tokens; nothing can be predicted`)
+  if (stride < 1 || stride > length) {
+    throw new UserError('HD605', `the stride is ${stride}`, { mend: `give one from 1 to the window's ${length}` })
+  }
+  const made: Scored[] = []
+  // Tokens before this one have been predicted, or are the first.
+  let next = 1
+  for (let start = 0; next < tokens.length; start += stride) {
+    const end = Math.min(start + length + 1, tokens.length)
+    made.push({ tokens: tokens.slice(start, end), from: next - start })
+    next = end
+  }
+  return made
+}
+
+/** Perplexity of a text. `onProgress` is told how many of all tokens have been predicted. Errors as for `logLikelihoods`. */
+export async function perplexityOf(
+  session: Session,
+  tokens: readonly number[],
+  size: ScoreSize,
+  stride: number,
+  onProgress: (predicted: number, all: number) => void = () => {},
+): Promise<Perplexity> {
+  const parts = windows(tokens, size.length, stride)
+  const all = tokens.length - 1
+  // Sums of one window each, added in the text's order: the same number whatever the order of the calls.
+  const losses = new Float64Array(parts.length)
+  let predicted = 0
+  for await (const { index, logLikelihood } of logLikelihoods(session, parts, size)) {
+    losses[index] = -logLikelihood
+    const { tokens: window, from } = parts[index] as Scored
+    predicted += window.length - from
+    onProgress(predicted, all)
+  }
+  const loss = losses.reduce((sum, one) => sum + one, 0)
+  return { perplexity: Math.exp(loss / all), loss, tokens: all }
+}
