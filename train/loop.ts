@@ -43,7 +43,7 @@ export interface LoopSettings {
   /** Its values are those of `from`, or the first ones. */
   readonly session: Session
   readonly out: string
-  /** Of the picture. */
+  /** What the picture calls the run. */
   readonly title: string
   /** Where states go. */
   readonly states: RunStates
@@ -154,7 +154,14 @@ class Loop {
     if (outcome !== 'stopped') await this.#settings.finished?.()
     const saved = await saveTrained(out, recipe, model, program, session, files)
     const curve = path.join(out, 'loss.svg')
-    if (figures.length > 0) writeFiles([{ path: curve, chunks: [Buffer.from(lossCurveSvg(figures, title))] }], files)
+    if (figures.length > 0) {
+      const points = heldOut.map(({ step: after, heldout_loss }) => ({ step: after, loss: heldout_loss }))
+      const svg = lossCurveSvg(figures, `${title}: loss over ${step} steps`, {
+        points,
+        ...(best ? { best: best.step } : {}),
+      })
+      writeFiles([{ path: curve, chunks: [Buffer.from(svg)] }], files)
+    }
     return { ...result, saved, best, metrics: this.#metrics?.path, curve: figures.length > 0 ? curve : undefined }
   }
 

@@ -44,7 +44,7 @@ export async function train(recipePath: string, options: TrainOptions): Promise<
       },
       view,
     ).finally(() => view.end())
-    return tellResult(result, output)
+    return tellResult(result, output, interruption.exitCode)
   } finally {
     interruption.end()
   }

@@ -123,6 +123,22 @@ describe('the loss curve', () => {
     )
   })
 
+  it('shows what was held out beside it, marks the best, and has a legend only then', () => {
+    const heldOut = points.filter(({ step }) => step % 250 === 0).map(({ step, loss }) => ({ step, loss: loss + 7 }))
+    const svg = lossCurveSvg(points, 't', { points: heldOut, best: 1500 })
+    const drawn = /<polyline class="heldout" points="([^"]+)"/.exec(svg)?.[1]?.split(' ') ?? []
+    assert.equal(drawn.length, 20)
+    for (const point of drawn) {
+      const [x = NaN, y = NaN] = point.split(',').map(Number)
+      assert.ok(x >= 64 && x <= 704 && y >= 40 && y <= 352, point)
+    }
+    const [bestX, bestY] = (drawn[5] as string).split(',')
+    assert.ok(svg.includes(`<circle class="best" cx="${bestX}" cy="${bestY}" r="6"/>`))
+    assert.match(svg, /<text [^>]*>held out<\/text>/)
+    assert.match(svg, /<text [^>]*>best: 8\.1\d* after step 1500<\/text>/)
+    assert.doesNotMatch(lossCurveSvg(points, 't'), /<[^>]+"heldout"|held out/)
+  })
+
   it('draws one point and equal points', () => {
     for (const few of [
       [{ step: 1, loss: 3 }],

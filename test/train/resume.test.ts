@@ -11,6 +11,7 @@ import type { RunOptions } from '../../train/run.ts'
 import { tinyProject, writeRecipe } from '../bin/support.ts'
 import { hashOfResult, metricsOf, prepareRun, trainPrepared } from '../support/preparedRun.ts'
 import type { PreparedRun, TryOptions } from '../support/preparedRun.ts'
+import { systemError, tracedFiles } from '../support/tracedFiles.ts'
 
 const dropout = "lora({ rank: 3, alpha: 6, dropout: 0.2, targets: ['c_attn', 'c_proj', 'c_fc'] })"
 /** Seven records: steps of four cross from one pass to the next, and the last one is short. */
@@ -66,6 +67,27 @@ for (const [name, adapt] of [
       )
       await train(out, { resume: true })
       assert.deepEqual(metricsOf(out), metricsOf(straight()))
+    })
+
+    it('says in one sentence when the disk is full, and goes on once it is not', async () => {
+      const { operations, trace } = tracedFiles()
+      await train(path.join(dir, 'traced'), { files: operations })
+      // Every kind of operation, in every part of the run.
+      const stride = Math.ceil(trace.length / 12) | 1
+      for (let at = 0; at < trace.length; at += stride) {
+        const out = path.join(dir, `full-${at}`)
+        const { operations: full } = tracedFiles(at, () => {
+          throw systemError('ENOSPC')
+        })
+        await assert.rejects(train(out, { files: full }), (error) => {
+          assert.ok(error instanceof UserError, trace[at])
+          assert.match(error.sentence, /^HD405 \S+ the disk is full, [^\n]+ (?:unchanged|yet)$/, trace[at])
+          return true
+        })
+        await train(out, { resume: true })
+        assert.equal(hashOfResult(out), hashOfResult(straight()), trace[at])
+        assert.deepEqual(metricsOf(out), metricsOf(straight()), trace[at])
+      }
     })
 
     it('keeps two states and nothing else', async () => {
