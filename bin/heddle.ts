@@ -107,6 +107,14 @@ export async function main(operands: readonly string[]): Promise<number> {
     .action(action(async () => (await import('./commands/generate.ts')).generate))
 
   program
+    .command('new')
+    .description('write the definition of an architecture nobody has written yet, as far as its config.json tells')
+    .argument('<config>', 'a config.json, or the directory it is in')
+    .option('--out <file>', 'where the definition goes; MODEL_TYPE.ts unless stated')
+    .addOption(json())
+    .action(action(async () => (await import('./commands/new.ts')).newModel))
+
+  program
     .command('demo')
     .description('fine-tune the bundled health model and show its answers before and after')
     .addOption(toolchain())
