@@ -10,8 +10,8 @@ import { Random } from '../data/random.ts'
 /** Keeps the choice apart from the order of an epoch, which draws from the same seed. */
 const STREAM = 0x68656c64
 
-export interface HeldOut {
-  readonly examples: Examples
+export interface HeldOut<All> {
+  readonly examples: All
   readonly heldOut: readonly Example[]
 }
 
@@ -21,7 +21,12 @@ export interface HeldOut {
  *
  * @throws UserError HD830 when nothing would be left to train on
  */
-export function holdOut(all: Examples, share: number, seed: number, file: string): HeldOut {
+export function holdOut<All extends Pick<Examples, 'examples'>>(
+  all: All,
+  share: number,
+  seed: number,
+  file: string,
+): HeldOut<All> {
   if (share === 0) return { examples: all, heldOut: [] }
   const { examples } = all
   const count = Math.max(1, Math.round(share * examples.length))
