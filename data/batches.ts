@@ -1,5 +1,5 @@
 // From examples to padded micro-batches of token numbers in a seeded order. Knows nothing of models or devices: a batch
-// is three arrays of sequences × length.
+// is a few arrays of sequences × length.
 
 import { UserError } from '../compiler/diagnostic.ts'
 import type { Example } from './examples.ts'
@@ -10,6 +10,10 @@ export interface MicroBatch {
   readonly tokens: Int32Array
   readonly targets: Int32Array
   readonly weights: Float32Array
+  /** Of packed examples: the number of each position's document in its row; padding is one more document. */
+  readonly segments?: Int32Array
+  /** Of packed examples: each position's index within its document. */
+  readonly positions?: Int32Array
   readonly sequences: number
   readonly length: number
 }
@@ -120,7 +124,27 @@ export function padTogether(examples: readonly Example[]): MicroBatch {
     targets.set(example.targets, row * length)
     weights.set(example.weights, row * length)
   })
-  return { tokens, targets, weights, sequences, length }
+  const isPacked = examples.some((example) => example.segments !== undefined)
+  return { tokens, targets, weights, ...(isPacked ? documentsOf(examples, length) : {}), sequences, length }
+}
+
+/** Documents of each row; an example that is not packed is one document. */
+function documentsOf(
+  examples: readonly Example[],
+  length: number,
+): { readonly segments: Int32Array; readonly positions: Int32Array } {
+  const segments = new Int32Array(examples.length * length)
+  const positions = new Int32Array(examples.length * length)
+  examples.forEach((example, row) => {
+    const used = example.tokens.length
+    const padding = (example.segments?.[used - 1] ?? 0) + 1
+    for (let position = 0; position < length; position++) {
+      const isPadding = position >= used
+      segments[row * length + position] = isPadding ? padding : (example.segments?.[position] ?? 0)
+      positions[row * length + position] = isPadding ? position - used : (example.positions?.[position] ?? position)
+    }
+  })
+  return { segments, positions }
 }
 
 function restoredCount(state: BatchState, examples: number, perStep: number, total: number): number {

@@ -20,6 +20,10 @@ export interface Example {
   readonly weights: Float32Array
   /** Where its record begins in the file, when that is known. */
   readonly line?: number
+  /** Where several documents share a row (`packing.ts`): the number of each position's document, from 0. */
+  readonly segments?: Int32Array
+  /** And its index within that document. */
+  readonly positions?: Int32Array
 }
 
 export interface ExampleOptions {

@@ -3,8 +3,14 @@
 import { callPlace } from './place.ts'
 import { frozen, GivenValues } from './validation.ts'
 
+/** How examples of different lengths come together in a batch; the same for every kind of records. */
+export interface Batching {
+  /** Whether short examples share a row, kept apart in attention, positions and loss. */
+  readonly pack: boolean
+}
+
 /** JSON lines or CSV rows of a prompt and its completion. */
-export interface CompletionRecords {
+export interface CompletionRecords extends Batching {
   readonly kind: 'completions'
   /** As written in the recipe; relative to the recipe's file. */
   readonly path: string
@@ -15,7 +21,7 @@ export interface CompletionRecords {
 }
 
 /** Plain text, or JSON lines or CSV rows of it, all of which counts. */
-export interface TextRecords {
+export interface TextRecords extends Batching {
   readonly kind: 'text'
   /** As written in the recipe; relative to the recipe's file. */
   readonly path: string
@@ -28,7 +34,7 @@ export interface TextRecords {
 }
 
 /** Conversations, written out by the checkpoint's own chat template. */
-export interface ChatRecords {
+export interface ChatRecords extends Batching {
   readonly kind: 'chat'
   /** As written in the recipe; relative to the recipe's file. */
   readonly path: string
@@ -61,12 +67,17 @@ export interface TextColumns {
   readonly text?: string
 }
 
-export interface CompletionOptions {
+export interface BatchingOptions {
+  /** false unless stated. */
+  readonly pack?: boolean
+}
+
+export interface CompletionOptions extends BatchingOptions {
   readonly loss: 'completion' | 'all'
   readonly columns?: PromptColumns
 }
 
-export interface TextOptions {
+export interface TextOptions extends BatchingOptions {
   /** 'paragraphs' unless stated. */
   readonly documents?: 'paragraphs' | 'file'
   /** 'cut' unless stated, 'split' for a file that is one document. */
@@ -74,7 +85,7 @@ export interface TextOptions {
   readonly columns?: TextColumns
 }
 
-export interface ChatOptions {
+export interface ChatOptions extends BatchingOptions {
   readonly loss: 'assistant' | 'completion' | 'all'
   /** 'together' unless stated. */
   readonly turns?: 'together' | 'apart'
@@ -97,11 +108,12 @@ export const recordCalls = 'completions(…), text(…) or chat(…)'
 export function completions(path: string, options: CompletionOptions): CompletionRecords {
   const place = callPlace()
   const file = pathOf(path, 'completions', place)
-  const given = new GivenValues(options, 'completions', ['loss', 'columns'], place)
+  const given = new GivenValues(options, 'completions', ['loss', 'columns', ...batchingKeys], place)
   return frozen({
     kind: 'completions',
     path: file,
     loss: given.choice('loss', ['completion', 'all']),
+    ...batchingOf(given),
     ...columnsOf(given, ['prompt', 'completion'], place),
   })
 }
@@ -113,13 +125,14 @@ export function completions(path: string, options: CompletionOptions): Completio
 export function text(path: string, options: TextOptions = {}): TextRecords {
   const place = callPlace()
   const file = pathOf(path, 'text', place)
-  const given = new GivenValues(options, 'text', ['documents', 'long', 'columns'], place)
+  const given = new GivenValues(options, 'text', ['documents', 'long', 'columns', ...batchingKeys], place)
   const documents = given.choice('documents', ['paragraphs', 'file'], 'paragraphs')
   return frozen({
     kind: 'text',
     path: file,
     documents,
     long: given.choice('long', ['cut', 'split'], documents === 'file' ? 'split' : 'cut'),
+    ...batchingOf(given),
     ...columnsOf(given, ['text'], place),
   })
 }
@@ -131,7 +144,7 @@ export function text(path: string, options: TextOptions = {}): TextRecords {
 export function chat(path: string, options: ChatOptions): ChatRecords {
   const place = callPlace()
   const file = pathOf(path, 'chat', place)
-  const names = ['loss', 'turns', 'template', 'variables', 'date', 'columns']
+  const names = ['loss', 'turns', 'template', 'variables', 'date', 'columns', ...batchingKeys]
   const given = new GivenValues(options, 'chat', names, place)
   return frozen({
     kind: 'chat',
@@ -143,8 +156,15 @@ export function chat(path: string, options: ChatOptions): ChatRecords {
       : 'default',
     ...variablesOf(given),
     ...dateOf(given),
+    ...batchingOf(given),
     ...columnsOf(given, ['messages', 'prompt', 'completion'], place),
   })
+}
+
+const batchingKeys = ['pack'] as const
+
+function batchingOf(given: GivenValues): Batching {
+  return { pack: given.flag('pack') }
 }
 
 function variablesOf(given: GivenValues): Pick<ChatRecords, 'variables'> {

@@ -23,7 +23,7 @@ const DIGESTS: Readonly<Record<string, string>> = {
 
 /** The identity of a run. Reads a little of every tensor of the checkpoint. Errors: HD401. */
 export function identityOf(recipe: Recipe, model: PreparedModel, data: PreparedData): RunIdentity {
-  const { adapt, optimizer, objective, batch, weights, seed } = recipe
+  const { adapt, optimizer, objective, batch, data: given, weights, seed } = recipe
   const { sequences, length, accumulate } = batch
   return {
     model: recipe.model.model,
@@ -31,6 +31,7 @@ export function identityOf(recipe: Recipe, model: PreparedModel, data: PreparedD
     ...flat('optimizer', optimizer),
     ...flat('objective', objective),
     ...flat('batch', { sequences, length, accumulate }),
+    ...flat('data', { pack: given.pack }),
     ...flat('weights', weights),
     seed,
     // A rate that falls is stretched over the whole run; with a constant one a run may be made longer.

@@ -9,6 +9,7 @@ import { batches } from '../data/batches.ts'
 import type { Batches, BatchState } from '../data/batches.ts'
 import { refuseWithoutExamples } from '../data/examples.ts'
 import type { Example, Examples } from '../data/examples.ts'
+import { packExamples, rowsApart } from '../data/packing.ts'
 import { openCheckpoint } from '../formats/checkpoint.ts'
 import type { Checkpoint } from '../formats/checkpoint.ts'
 import { resolveModel } from '../formats/hub.ts'
@@ -60,12 +61,13 @@ export function modelSource(source: string, folder: string): string {
  * HD108) or does not fit the model (HD803 to HD806), and whatever the model's own file gets wrong (HD1xx)
  */
 export async function prepareModel(loaded: LoadedRecipe, resolving: ResolveOptions = {}): Promise<PreparedModel> {
-  const { model, batch, adapt } = loaded.recipe
+  const { model, batch, data, adapt } = loaded.recipe
+  const size = { ...batch, packed: data.pack }
   const source = modelSource(model.source, loaded.folder)
   const resolved = await resolveModel(source, resolving)
   const isDirectory = resolved.source === 'directory'
   return {
-    ...readModel(model.definition, resolved.dir, batch, adapt.kind === 'full' ? 'trained' : 'frozen'),
+    ...readModel(model.definition, resolved.dir, size, adapt.kind === 'full' ? 'trained' : 'frozen'),
     baseName: isDirectory ? path.resolve(resolved.dir) : source,
     note: resolved.note,
   }
@@ -78,7 +80,7 @@ export async function prepareModel(loaded: LoadedRecipe, resolving: ResolveOptio
 export function readModel(
   definition: Recipe['model']['definition'],
   dir: string,
-  size: { readonly sequences: number; readonly length: number },
+  size: { readonly sequences: number; readonly length: number; readonly packed?: boolean },
   weights: 'frozen' | 'trained' = 'frozen',
 ): Pick<PreparedModel, 'checkpoint' | 'binding' | 'traced' | 'vocabulary'> {
   const checkpoint = openCheckpoint(dir)
@@ -88,6 +90,7 @@ export function readModel(
   const traced = definition.trace(config, {
     sequences: size.sequences,
     length: size.length,
+    packed: size.packed ?? false,
     storedDType: (name) => {
       const stored = binding.storedDType(name)
       return weights === 'trained' ? 'f32' : stored
@@ -136,7 +139,7 @@ export function endOfText(tokenizer: Tokenizer, { config }: Checkpoint): number 
  * @throws UserError HD43x, HD807, HD808 for the tokenizer, HD50x, HD51x and HD53x for the records
  */
 export function prepareData(loaded: LoadedRecipe, model: PreparedModel, steps?: number): PreparedData {
-  const { batch, seed, evaluate } = loaded.recipe
+  const { batch, data, seed, evaluate } = loaded.recipe
   const tokenizer = tokenizerOf(model)
   const eosId = endOfText(tokenizer, model.checkpoint)
   const { examples: all, file, notes } = readExamples(loaded, tokenizer, eosId)
@@ -145,14 +148,15 @@ export function prepareData(loaded: LoadedRecipe, model: PreparedModel, steps?: 
       ? holdOut(all, evaluate?.share ?? 0, seed, file)
       : { examples: all, heldOut: readExamples(loaded, tokenizer, eosId, evaluate.data).examples.examples }
   refuseWithoutExamples(examples, file, batch.length)
+  const rows = data.pack ? packExamples(examples.examples, { length: batch.length, seed }) : examples.examples
   const perStep = batch.sequences * batch.accumulate
   const epochs = batch.epochs ?? 0
-  const wanted = steps ?? batch.steps ?? Math.ceil((epochs * examples.examples.length) / perStep)
+  const wanted = steps ?? batch.steps ?? Math.ceil((epochs * rows.length) / perStep)
   const wholeEpochs = steps === undefined && batch.steps === undefined && Number.isInteger(epochs)
   const batchesFrom = (from?: BatchState): Batches =>
     batches(
       {
-        examples: examples.examples,
+        examples: rows,
         sequences: batch.sequences,
         length: batch.length,
         accumulate: batch.accumulate,
@@ -162,5 +166,7 @@ export function prepareData(loaded: LoadedRecipe, model: PreparedModel, steps?: 
       from,
     )
   const made = batchesFrom()
-  return { tokenizer, examples, batches: made, batchesFrom, heldOut, notes, steps: made.steps }
+  // A program that reads packed rows reads nothing else.
+  const measured = data.pack ? rowsApart(heldOut) : heldOut
+  return { tokenizer, examples, batches: made, batchesFrom, heldOut: measured, notes, steps: made.steps }
 }

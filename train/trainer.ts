@@ -96,6 +96,10 @@ export async function writeBatch(session: Session, batch: MicroBatch, seed: numb
   await session.write('tokens', batch.tokens, shape)
   await session.write('targets', batch.targets, shape)
   await session.write('weights', batch.weights, shape)
+  if (batch.segments && batch.positions) {
+    await session.write('segments', batch.segments, shape)
+    await session.write('positions', batch.positions, shape)
+  }
   await session.write('seed', Int32Array.of(seed))
 }
 

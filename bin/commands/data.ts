@@ -1,6 +1,8 @@
 // `heddle data`: what training would read, token by token, with figures and warnings.
 
 import { batches } from '../../data/batches.ts'
+import type { Example } from '../../data/examples.ts'
+import { packExamples } from '../../data/packing.ts'
 import { paddingShare, reportOf } from '../../data/report.ts'
 import type { DataReport } from '../../data/report.ts'
 import { shownPieces } from '../../data/shownTokens.ts'
@@ -63,19 +65,25 @@ function showExamples(
   }
 }
 
-/** How much of one pass's batches is padding, as the recipe has it. */
-function paddingOf(examples: RecipeExamples['examples']['examples'], { batch, seed }: Recipe): number {
+/** How much of one pass's batches is padding, by how the recipe might bring its examples together. */
+interface Padding {
+  readonly plain: number
+  readonly packed: number
+}
+
+function paddingOf(examples: readonly Example[], { batch, seed }: Recipe): Padding {
   const { sequences, length, accumulate } = batch
   const tokens = examples.reduce((sum, example) => sum + example.tokens.length, 0)
-  const steps = batches({ examples, sequences, length, accumulate, seed, until: { epochs: 1 } })
-  return paddingShare(steps, tokens)
+  const share = (rows: readonly Example[]): number =>
+    paddingShare(batches({ examples: rows, sequences, length, accumulate, seed, until: { epochs: 1 } }), tokens)
+  return { plain: share(examples), packed: share(packExamples(examples, { length, seed })) }
 }
 
 function showFigures(
   report: DataReport,
-  padding: number,
+  padding: Padding,
   { examples, file }: RecipeExamples,
-  { batch }: Recipe,
+  { batch, data: { pack } }: Recipe,
   output: Output,
   view: ViewOptions,
 ): void {
@@ -83,7 +91,11 @@ function showFigures(
   output.say(`${shownPath(file)}: ${number(report.examples)} examples, ${number(tokens)} positions`)
   output.say(`  learnt   ${number(learnt)} (${percent(learnt / tokens)})`)
   output.say(`  length   shortest ${shortest}, median ${median}, longest ${longest}; the batch takes ${batch.length}`)
-  output.say(`  padding  ${percent(padding)} of what is computed, ${batch.sequences} sequences at a time`)
+  const forms = [
+    `${percent(padding.plain)} of what is computed${pack ? ' without packing' : ''}`,
+    `${percent(padding.packed)} ${pack ? 'as they are packed' : 'with pack: true'}`,
+  ]
+  output.say(`  padding  ${forms.join(', ')}`)
   output.say('  positions of an example, and how many have as many')
   for (const line of histogramLines(report, view)) output.say(`  ${line}`)
   output.event('data', { ...report, padding, lines: examples.lines })

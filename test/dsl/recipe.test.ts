@@ -46,24 +46,29 @@ describe('recipe', () => {
 
   it('takes each kind of records', () => {
     const path = 'r.csv'
-    assert.deepEqual(text(path), { kind: 'text', path, documents: 'paragraphs', long: 'cut' })
-    assert.deepEqual(text(path, { documents: 'file' }), { kind: 'text', path, documents: 'file', long: 'split' })
+    assert.deepEqual(text(path), { kind: 'text', path, documents: 'paragraphs', long: 'cut', pack: false })
+    assert.equal(text(path, { documents: 'file' }).long, 'split')
     assert.equal(text(path, { documents: 'file', long: 'cut' }).long, 'cut')
     assert.deepEqual(completions(path, { loss: 'all', columns: { prompt: 'question' } }), {
       kind: 'completions',
       path,
       loss: 'all',
+      pack: false,
       columns: { prompt: 'question' },
     })
-    const plain = { kind: 'chat', path, loss: 'assistant', turns: 'together', template: 'default' }
+    const plain = { kind: 'chat', path, loss: 'assistant', turns: 'together', template: 'default', pack: false }
     assert.deepEqual(chat(path, { loss: 'assistant' }), plain)
     const all = { template: 'rag', variables: { enable_thinking: false }, date: '2024-02-29' } as const
-    assert.deepEqual(chat(path, { loss: 'assistant', turns: 'apart', columns: { messages: 'turns' }, ...all }), {
-      ...plain,
-      ...all,
-      turns: 'apart',
-      columns: { messages: 'turns' },
-    })
+    assert.deepEqual(
+      chat(path, { loss: 'assistant', turns: 'apart', pack: true, columns: { messages: 'turns' }, ...all }),
+      {
+        ...plain,
+        ...all,
+        turns: 'apart',
+        pack: true,
+        columns: { messages: 'turns' },
+      },
+    )
   })
 
   it('takes each kind of its parts', () => {
@@ -140,6 +145,7 @@ const mistakes: Record<string, () => unknown> = {
   'a conversation with nothing that counts': () => h.chat('r.jsonl', { loss: 'user' }),
   'a day that is none': () => h.chat('r.jsonl', { loss: 'all', date: '2026-02-30' }),
   'a variable that is a list': () => h.chat('r.jsonl', { loss: 'all', variables: { tools: [] } }),
+  'packing by a number': () => h.text('r.txt', { pack: 1 }),
   'a template that is none': () => h.chat('r.jsonl', { loss: 'all', template: 7 }),
   'a column of no name': () => h.completions('r.csv', { loss: 'all', columns: { prompt: '' } }),
   'a column that nobody reads': () => h.text('r.csv', { columns: { prompt: 'question' } }),
