@@ -274,7 +274,7 @@ describe('heddle train refuses', () => {
     })
     assertRefused(
       await heddle(dir, 'train', 'lora.ts', '--out', 'out', '--optimise', 'light'),
-      /^HD810 model\/model\.safetensors \(tensor "transformer\.h\.0\.mlp\.c_fc\.weight"\) step 1: the loss is not finite; .* is not finite$/,
+      /^HD810 model\/model\.safetensors \(tensor "transformer\.h\.0\.mlp\.c_fc\.weight"\) step 1: the loss is not finite; .* is not finite$/m,
     )
     assert.ok(!fs.existsSync(path.join(dir, 'out/adapter')))
   })
