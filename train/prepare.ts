@@ -140,11 +140,12 @@ export function prepareData(loaded: LoadedRecipe, model: PreparedModel, steps?: 
   const tokenizer = tokenizerOf(model)
   const eosId = endOfText(tokenizer, model.checkpoint)
   const { examples: all, file, notes } = readExamples(loaded, tokenizer, eosId)
-  const { examples, heldOut } =
-    evaluate?.data === undefined
-      ? holdOut(all, evaluate?.share ?? 0, seed, file)
-      : { examples: all, heldOut: readExamples(loaded, tokenizer, eosId, evaluate.data).examples.examples }
-  refuseWithoutExamples(examples, file, batch.length)
+  refuseWithoutExamples(all, file, batch.length)
+  const measured = evaluate?.data === undefined ? undefined : readExamples(loaded, tokenizer, eosId, evaluate.data)
+  if (measured) refuseWithoutExamples(measured.examples, measured.file, batch.length)
+  const { examples, heldOut } = measured
+    ? { examples: all, heldOut: measured.examples.examples }
+    : holdOut(all, evaluate?.share ?? 0, seed, file)
   const perStep = batch.sequences * batch.accumulate
   const epochs = batch.epochs ?? 0
   const wanted = steps ?? batch.steps ?? Math.ceil((epochs * examples.examples.length) / perStep)
