@@ -55,19 +55,23 @@ export async function checkRecipe(file: string): Promise<CheckReport> {
       })
       runPasses(graph, passes, { provenance })
     })
-    await attempt(() => {
-      const records = recordsFile(loaded)
-      const write =
-        model && recipe.data.kind === 'chat' ? conversationWriter(recipe.data, model, records, notes) : undefined
-      let count = 0
-      for (const record of streamRecords(records, layoutOf(recipe.data))) {
-        count++
-        write?.(record)
-      }
-      if (count === 0) throw noRecords(records)
-    })
+    const heldOut = recipe.evaluate?.data
+    const files = [recordsFile(loaded), ...(heldOut === undefined ? [] : [recordsFile(loaded, heldOut)])]
+    for (const records of files) {
+      await attempt(() => {
+        const write =
+          model && recipe.data.kind === 'chat' ? conversationWriter(recipe.data, model, records, notes) : undefined
+        let count = 0
+        for (const record of streamRecords(records, layoutOf(recipe.data))) {
+          count++
+          write?.(record)
+        }
+        if (count === 0) throw noRecords(records)
+      })
+    }
   })
-  return { problems, notes }
+  // Two files of one template have the same to note.
+  return { problems, notes: [...new Set(notes)] }
 }
 
 /** Writes a conversation out by the checkpoint's template, which refuses roles out of order. */

@@ -143,11 +143,12 @@ export function prepareData(loaded: LoadedRecipe, model: PreparedModel, steps?: 
   const tokenizer = tokenizerOf(model)
   const eosId = endOfText(tokenizer, model.checkpoint)
   const { examples: all, file, notes } = readExamples(loaded, tokenizer, eosId)
-  const { examples, heldOut } =
-    evaluate?.data === undefined
-      ? holdOut(all, evaluate?.share ?? 0, seed, file)
-      : { examples: all, heldOut: readExamples(loaded, tokenizer, eosId, evaluate.data).examples.examples }
-  refuseWithoutExamples(examples, file, batch.length)
+  refuseWithoutExamples(all, file, batch.length)
+  const evaluated = evaluate?.data === undefined ? undefined : readExamples(loaded, tokenizer, eosId, evaluate.data)
+  if (evaluated) refuseWithoutExamples(evaluated.examples, evaluated.file, batch.length)
+  const { examples, heldOut } = evaluated
+    ? { examples: all, heldOut: evaluated.examples.examples }
+    : holdOut(all, evaluate?.share ?? 0, seed, file)
   const rows = data.pack ? packExamples(examples.examples, { length: batch.length, seed }) : examples.examples
   const perStep = batch.sequences * batch.accumulate
   const epochs = batch.epochs ?? 0

@@ -103,6 +103,28 @@ const cases: readonly Case[] = [
     expected: /^HD808 model\/tokenizer\.json the tokenizer has ids up to \d+, the model embeds only 250$/m,
   },
   {
+    name: 'a bad line of held-out records',
+    spoil: (dir) => {
+      fs.writeFileSync(path.join(dir, 'heldout.jsonl'), '{"prompt": "a", "completion": "b"}\n{"prompt": "half a rec\n')
+      writeRecipe(dir, 'lora.ts', { evaluate: "{ data: 'heldout.jsonl', every: 2 }" })
+    },
+    expected: /^HD505 heldout\.jsonl:2 the line is not JSON$/m,
+  },
+  {
+    name: 'held-out records of which nothing is left',
+    spoil: (dir) => {
+      const record = { prompt: 'pulse '.repeat(40), completion: ' it is 1' }
+      fs.writeFileSync(path.join(dir, 'heldout.jsonl'), `${JSON.stringify(record)}\n`)
+      writeRecipe(dir, 'lora.ts', { evaluate: "{ data: 'heldout.jsonl', every: 2 }" })
+    },
+    expected: /^HD511 heldout\.jsonl no record has anything to learn within 24 tokens/m,
+  },
+  {
+    name: 'a share that leaves nothing to train on',
+    spoil: (dir) => writeRecipe(dir, 'lora.ts', { evaluate: '{ share: 0.95, every: 2 }' }),
+    expected: /^HD830 records\.jsonl evaluate\.share 0\.95 of 7 examples leaves none to train on$/m,
+  },
+  {
     name: 'a bad line of records',
     spoil: (dir) => fs.appendFileSync(path.join(dir, 'records.jsonl'), '{"prompt": "half a rec\n'),
     expected: /^HD505 records\.jsonl:8 the line is not JSON$/m,
@@ -359,6 +381,9 @@ describe('heddle check', () => {
     const dir = tinyProject()
     fs.appendFileSync(path.join(dir, 'records.jsonl'), '[]\n')
     assertRefused(await heddle(dir, 'check', 'lora.ts'), /^HD506 records\.jsonl:8 /)
+    writeRecipe(dir, 'watched.ts', { evaluate: "{ data: 'nowhere.jsonl', every: 2 }" })
+    fs.writeFileSync(path.join(dir, 'records.jsonl'), '{"prompt": "a", "completion": "b"}\n')
+    assertRefused(await heddle(dir, 'check', 'watched.ts'), /^HD501 nowhere\.jsonl /)
     const other = tinyProject()
     rewriteConfig(other, { n_embd: 22 })
     assertRefused(

@@ -89,8 +89,10 @@ describe('a run on a terminal', () => {
     const view = new TrainView(outputOf({}), new Interruption(), tty as unknown as NodeJS.WriteStream)
     const figures = { loss: 1.25, gradient_norm: 1, rate: 0.1, tokens: 500, seconds: 0.5, peak_bytes: 3 << 20 }
     for (const step of [1, 2, 3, 4]) view.step({ step, ...figures }, 4)
+    view.evaluated({ step: 4, heldout_loss: 2.5, best: true, seconds: 1 })
     view.end()
     const text = drawn.join('')
+    assert.match(text, /4\/4 {2}loss 1\.2500 {2}held out 2\.5000 \(best\) {2}1,000 tokens\/s/)
     assert.match(text, /4\/4 {2}loss 1\.2500 {2}1,000 tokens\/s {2}peak 3\.0 MiB {2}0:00 left/)
     assert.doesNotMatch(text, /step 1\/4/)
   })
@@ -99,9 +101,16 @@ describe('a run on a terminal', () => {
     const dir = temporaryDirectory()
     fs.rmSync(dir, { recursive: true })
     const project = tinyProject()
-    const { code, stdout } = await heddle(project, 'train', 'lora.ts', '--optimise', 'light', '--out', dir)
+    writeRecipe(project, 'watched.ts', { evaluate: '{ share: 0.3, every: 2 }' })
+    const { code, stdout } = await heddle(project, 'train', 'watched.ts', '--optimise', 'light', '--out', dir)
     assert.equal(code, 0)
-    assert.match(stdout, /^step 3\/3 {2}loss [\d.]+ {2}[\d,]+ tokens\/s {2}peak [\d.]+ MiB {2}0:00 left$/m)
+    assert.match(stdout, /: 5 examples, 2 held out, 3 steps$/m)
+    assert.match(stdout, /^step 2 {2}held-out loss \d\.\d{4}, the best so far$/m)
+    assert.match(stdout, /^what was saved is from after step [23], where the held-out loss was lowest: \d\.\d{4}$/m)
+    assert.match(
+      stdout,
+      /^step 3\/3 {2}loss [\d.]+ {2}held out [\d.]+ \(best\) {2}[\d,]+ tokens\/s {2}peak [\d.]+ MiB {2}0:00 left$/m,
+    )
     // oxlint-disable-next-line no-control-regex
     assert.doesNotMatch(stdout, /\r|\u001b\[\?25l/)
   })

@@ -10,7 +10,7 @@ import { float64 } from '../../compiler/graph/float64.ts'
 import { interpret } from '../../compiler/graph/interpret.ts'
 import { fromStored } from '../../compiler/graph/tensor.ts'
 import type { Tensor } from '../../compiler/graph/tensor.ts'
-import type { Example } from '../../data/examples.ts'
+import type { Example, Examples } from '../../data/examples.ts'
 import { readTensorF32 } from '../../formats/safetensors.ts'
 import { heldOutBatches, holdOut } from '../../train/heldOut.ts'
 import { Watch } from '../../train/watch.ts'
@@ -28,6 +28,13 @@ function example(id: number, length: number): Example {
   }
 }
 
+const allOf = (examples: readonly Example[]): Examples => ({
+  examples,
+  truncated: 0,
+  dropped: 0,
+  lines: { truncated: [], dropped: [], empty: [] },
+})
+
 const ids = (examples: readonly Example[]): number[] => examples.map(({ tokens }) => tokens[0] as number)
 
 describe('records that are held out', () => {
@@ -37,7 +44,7 @@ describe('records that are held out', () => {
     fc.assert(
       fc.property(sizes, fc.double({ min: 0.01, max: 0.5, noNaN: true }), fc.nat(), (lengths, share, seed) => {
         const examples = lengths.map((length, index) => example(index + 1, length))
-        const all = { examples, truncated: 0, dropped: 0 }
+        const all = allOf(examples)
         const { examples: kept, heldOut } = holdOut(all, share, seed, 'records.jsonl')
         assert.equal(heldOut.length, Math.max(1, Math.round(share * examples.length)))
         const [train, held] = [ids(kept.examples), ids(heldOut)]
@@ -53,14 +60,14 @@ describe('records that are held out', () => {
         assert.deepEqual(ids(holdOut(all, share, seed, 'records.jsonl').heldOut), held)
       }),
     )
-    const many = { examples: Array.from({ length: 200 }, (_, id) => example(id + 1, 3)), truncated: 0, dropped: 0 }
+    const many = allOf(Array.from({ length: 200 }, (_, id) => example(id + 1, 3)))
     assert.notDeepEqual(ids(holdOut(many, 0.2, 1, '').heldOut), ids(holdOut(many, 0.2, 2, '').heldOut))
   })
 
   it('leave something to train on, or are refused', () => {
-    const one = { examples: [example(1, 2)], truncated: 0, dropped: 0 }
+    const one = allOf([example(1, 2)])
     assert.throws(() => holdOut(one, 0.1, 0, 'r.jsonl'), /evaluate\.share 0\.1 of 1 example leaves none to train on/)
-    const three = { ...one, examples: [1, 2, 3].map((id) => example(id, 2)) }
+    const three = allOf([1, 2, 3].map((id) => example(id, 2)))
     assert.throws(() => holdOut(three, 0.9, 0, 'r.jsonl'), /leaves none/)
   })
 
