@@ -69,7 +69,7 @@ export async function demo(options: DemoOptions): Promise<number> {
       )
       output.event('example', example)
     }
-    return tellResult(result, output)
+    return tellResult(result, output, interruption.exitCode)
   } finally {
     interruption.end()
   }

@@ -9,7 +9,8 @@ if (major < 20 || (major === 20 && minor < 20)) {
 const { register } = await import('tsx/esm/api')
 register()
 const { main } = await import('./heddle.ts')
-const { reportError } = await import('./output.ts')
+const { outliveReaders, reportError } = await import('./output.ts')
+outliveReaders()
 // What a recipe leaves running may fail after its file has been evaluated.
 process.on('uncaughtException', (error) => process.exit(reportError(error, process.argv.includes('--json'))))
 process.exitCode = await main(process.argv.slice(2))

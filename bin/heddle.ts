@@ -67,6 +67,14 @@ export async function main(operands: readonly string[]): Promise<number> {
     .action(action(async () => (await import('./commands/check.ts')).check))
 
   program
+    .command('data')
+    .description('show what a recipe trains on: examples token by token, lengths, what is learnt, what is cut')
+    .argument('<recipe>', 'a TypeScript file that exports a recipe')
+    .addOption(new Option('--examples <n>', 'how many examples to show').argParser(count).default(3))
+    .addOption(json())
+    .action(action(async () => (await import('./commands/data.ts')).data))
+
+  program
     .command('plan')
     .description('compile up to the memory plan: does it fit, and what takes how much')
     .argument('<recipe>', 'a TypeScript file that exports a recipe')
@@ -93,6 +101,7 @@ export async function main(operands: readonly string[]): Promise<number> {
     .addOption(threads())
     .option('--out <directory>', 'where results go; runs/NAME unless the recipe or this says so')
     .addOption(new Option('--steps <n>', "optimizer steps, instead of the recipe's").argParser(positiveInteger))
+    .option('--resume', 'go on from the state that was saved last; begin where there is none')
     .addOption(optimise())
     .addOption(json())
     .action(action(async () => (await import('./commands/train.ts')).train))
@@ -103,6 +112,7 @@ export async function main(operands: readonly string[]): Promise<number> {
     .argument('<model-or-recipe>', 'a model directory, a Hugging Face id, or a recipe file')
     .requiredOption('--prompt <text>', 'the text to continue')
     .option('--adapter <directory>', 'a LoRA adapter in the layout of PEFT')
+    .option('--weights <directory>', 'a model directory read in place of the stated one, such as runs/NAME/model')
     .addOption(new Option('--tokens <n>', 'most tokens to add').argParser(positiveInteger).default(64))
     .addOption(toolchain())
     .addOption(threads())
@@ -121,6 +131,7 @@ export async function main(operands: readonly string[]): Promise<number> {
     .option('--labels <file>', "PIQA's answers")
     .option('--text <file...>', 'a text whose perplexity is wanted')
     .option('--adapter <directory>', 'a LoRA adapter in the layout of PEFT, compared with the model alone')
+    .option('--weights <directory>', 'a model directory read in place of the stated one, such as runs/NAME/model')
     .addOption(new Option('--shots <n>', 'worked examples before each question').argParser(count).default(0))
     .option('--examples <name=file...>', 'where the worked examples of a benchmark come from')
     .addOption(new Option('--limit <n>', 'only the first questions of each file').argParser(positiveInteger))
@@ -141,6 +152,12 @@ Examples:
   $ heddle eval ./model --task mmlu=anatomy_test.csv --shots 5 --examples mmlu=anatomy_dev.csv --json`,
     )
     .action(action(async () => (await import('./commands/eval.ts')).evaluate))
+    .command('new')
+    .description('write the definition of an architecture nobody has written yet, as far as its config.json tells')
+    .argument('<config>', 'a config.json, or the directory it is in')
+    .option('--out <file>', 'where the definition goes; MODEL_TYPE.ts unless stated')
+    .addOption(json())
+    .action(action(async () => (await import('./commands/new.ts')).newModel))
 
   program
     .command('demo')

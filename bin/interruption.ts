@@ -1,20 +1,22 @@
-// Ctrl-C: the first asks the run to finish its step and save, the second ends everything. Before there is anything to
-// save, the first one ends it.
+// Ctrl-C and its kin: the first signal asks the run to finish its step and save, the second ends everything. Before there
+// is anything to save, the first one ends it.
 
-import { exitCodes } from './output.ts'
+const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
 
 export class Interruption {
   readonly #stop = new AbortController()
   readonly #kill = new AbortController()
   #hasSteps = false
-  readonly #listener = (): void => this.#interrupt()
+  #savedStep = 0
+  /** As a shell counts it: 128 and the signal's number. */
+  #exitCode: number = SIGNALS.SIGINT
+  readonly #listener = (signal: keyof typeof SIGNALS): void => this.#interrupt(signal)
 
   constructor() {
-    process.on('SIGINT', this.#listener)
-    process.on('SIGTERM', this.#listener)
+    for (const signal of Object.keys(SIGNALS)) process.on(signal, this.#listener)
   }
 
-  /** Aborted by the first Ctrl-C. */
+  /** Aborted by the first signal. */
   get stop(): AbortSignal {
     return this.#stop.signal
   }
@@ -24,27 +26,40 @@ export class Interruption {
     return this.#kill.signal
   }
 
+  /** What a run that was stopped ends with: 130 after Ctrl-C, 143 after SIGTERM, 129 when the terminal was closed. */
+  get exitCode(): number {
+    return this.#exitCode
+  }
+
   /** From now on there is something to save. */
   stepsBegin(): void {
     this.#hasSteps = true
   }
 
-  end(): void {
-    process.off('SIGINT', this.#listener)
-    process.off('SIGTERM', this.#listener)
+  /** The state after a step is on the disk. */
+  saved(step: number): void {
+    this.#savedStep = step
   }
 
-  #interrupt(): void {
+  end(): void {
+    for (const signal of Object.keys(SIGNALS)) process.off(signal, this.#listener)
+  }
+
+  #interrupt(signal: keyof typeof SIGNALS): void {
+    this.#exitCode = SIGNALS[signal]
     if (this.#hasSteps && !this.#stop.signal.aborted) {
       process.stderr.write('\nfinishing this step, then saving; once more to stop without saving\n')
       this.#stop.abort()
       return
     }
-    const sentence = this.#hasSteps
-      ? 'stopped; this run saved nothing'
-      : 'stopped before the first step; nothing was saved'
-    process.stderr.write(`\n${sentence}\n`)
+    process.stderr.write(`\n${this.#sentence()}\n`)
     this.#kill.abort(new Error('stopped'))
-    process.exit(exitCodes.interrupted)
+    process.exit(this.#exitCode)
+  }
+
+  #sentence(): string {
+    if (!this.#hasSteps) return 'stopped before the first step; nothing was saved'
+    if (this.#savedStep === 0) return 'stopped; this run saved nothing'
+    return `stopped without saving; --resume goes on after step ${this.#savedStep}`
   }
 }

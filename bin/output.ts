@@ -68,7 +68,7 @@ export function reportError(error: unknown, isJson: boolean): number {
 
 /** A sentence stays a line, whatever a file's name or content put into it. */
 function oneLine(text: string): string {
-  return text.replace(/[\p{Cc}\u2028\u2029]+/gu, ' ')
+  return text.replace(/[\p{Cc}\p{Bidi_Control}\u2028\u2029]+/gu, ' ')
 }
 
 /** Bytes in MiB, one decimal. */
@@ -83,4 +83,19 @@ export function clock(seconds: number): string {
   const hours = Math.floor(whole / 3600)
   const minutes = Math.floor((whole % 3600) / 60)
   return hours > 0 ? `${hours}:${pad(minutes)}:${pad(whole % 60)}` : `${minutes}:${pad(whole % 60)}`
+}
+
+/** Of a stream whose reader has gone: a closed pipe, a terminal that was closed. */
+const GONE: ReadonlySet<string> = new Set(['EPIPE', 'EIO', 'ERR_STREAM_DESTROYED'])
+
+/**
+ * From now on words that nobody reads any more are lost in silence: a run of hours must not end because `| head` did.
+ * Other errors of the streams are thrown.
+ */
+export function outliveReaders(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (!GONE.has(error.code ?? '')) throw error
+    })
+  }
 }

@@ -3,8 +3,9 @@
 
 import { SingleBar } from 'cli-progress'
 import { lossCurveText } from '../train/lossCurve.ts'
-import type { RunObserver, RunResult } from '../train/run.ts'
+import type { OpenedRun, PreparedRun, RunObserver, RunResult } from '../train/run.ts'
 import type { StepFigures } from '../train/trainer.ts'
+import type { HeldOutFigures } from '../train/watch.ts'
 import type { Interruption } from './interruption.ts'
 import { clock, exitCodes, mebibytes, shownPath } from './output.ts'
 import type { Output } from './output.ts'
@@ -18,9 +19,12 @@ export class TrainView implements RunObserver {
   readonly #interruption: Interruption
   readonly #bar: SingleBar | undefined
   #isDrawn = false
+  #steps = 0
   #seconds = 0
   #tokens = 0
   #saidAt = -Infinity
+  /** What the last evaluation showed, behind the training loss. */
+  #heldOut = ''
 
   constructor(output: Output, interruption: Interruption, terminal: NodeJS.WriteStream = process.stdout) {
     this.#output = output
@@ -28,7 +32,7 @@ export class TrainView implements RunObserver {
     const isTerminal = terminal.isTTY && !output.isJson
     this.#bar = isTerminal
       ? new SingleBar({
-          format: '{bar} {value}/{total}  loss {loss}  {rate} tokens/s  peak {peak} MiB  {left} left',
+          format: '{bar} {value}/{total}  loss {loss}{heldOut}  {rate} tokens/s  peak {peak} MiB  {left} left',
           barsize: 24,
           barCompleteChar: '█',
           barIncompleteChar: '░',
@@ -46,11 +50,12 @@ export class TrainView implements RunObserver {
     this.#output.event('note', { message: sentence })
   }
 
-  prepared(about: { model: string; examples: number; truncated: number; dropped: number; steps: number }): void {
-    const { examples, truncated, dropped, steps } = about
+  prepared(about: PreparedRun): void {
+    const { examples, heldOut, truncated, dropped, steps } = about
     const cut = truncated > 0 ? `, ${truncated} cut to the batch length` : ''
     const left = dropped > 0 ? `, ${dropped} left out as nothing to learn remained` : ''
-    this.#output.say(`${shownPath(about.model)}: ${examples} examples${cut}${left}, ${steps} steps`)
+    const held = heldOut > 0 ? `, ${heldOut} held out` : ''
+    this.#output.say(`${shownPath(about.model)}: ${examples} examples${cut}${left}${held}, ${steps} steps`)
     this.#output.event('prepared', about)
   }
 
@@ -67,8 +72,9 @@ export class TrainView implements RunObserver {
     this.#output.event('compiling', { toolchain })
   }
 
-  opened(about: { toolchain: string; threads: number }): void {
+  opened(about: OpenedRun): void {
     this.#interruption.stepsBegin()
+    if (about.step > 0) this.#output.say(`resuming after step ${about.step}`)
     this.#output.say(
       `training on ${about.threads} ${about.threads === 1 ? 'thread' : 'threads'}; Ctrl-C saves and stops`,
     )
@@ -76,13 +82,15 @@ export class TrainView implements RunObserver {
   }
 
   step(figures: StepFigures, total: number): void {
+    this.#steps++
     this.#seconds += figures.seconds
     this.#tokens += figures.tokens
     const shown = {
       loss: figures.loss.toFixed(4),
+      heldOut: this.#heldOut,
       rate: Math.round(this.#tokens / this.#seconds).toLocaleString('en'),
       peak: mebibytes(figures.peak_bytes),
-      left: clock((this.#seconds / figures.step) * (total - figures.step)),
+      left: clock((this.#seconds / this.#steps) * (total - figures.step)),
     }
     this.#output.event('step', figures)
     if (this.#bar) {
@@ -92,9 +100,22 @@ export class TrainView implements RunObserver {
     } else if (figures.step === total || performance.now() - this.#saidAt >= LINE_MILLISECONDS) {
       this.#saidAt = performance.now()
       this.#output.say(
-        `step ${figures.step}/${total}  loss ${shown.loss}  ${shown.rate} tokens/s  peak ${shown.peak} MiB  ${shown.left} left`,
+        `step ${figures.step}/${total}  loss ${shown.loss}${this.#heldOut}  ${shown.rate} tokens/s  peak ${shown.peak} MiB  ${shown.left} left`,
       )
     }
+  }
+
+  evaluated(figures: HeldOutFigures): void {
+    const { step, heldout_loss: loss, best } = figures
+    this.#heldOut = `  held out ${loss.toFixed(4)}${best ? ' (best)' : ''}`
+    this.#output.event('evaluated', figures)
+    if (this.#bar) this.#bar.update({ heldOut: this.#heldOut })
+    else this.#output.say(`step ${step}  held-out loss ${loss.toFixed(4)}${best ? ', the best so far' : ''}`)
+  }
+
+  stateSaved(step: number): void {
+    this.#interruption.saved(step)
+    this.#output.event('state', { step })
   }
 
   /** Gives the terminal back, however the run ended. */
@@ -104,29 +125,37 @@ export class TrainView implements RunObserver {
   }
 }
 
-/** Prints the end of a run and returns the exit code. */
-export function tellResult(result: RunResult, output: Output): number {
-  const { outcome, figures, total, saved, metrics, curve } = result
+/** Prints the end of a run and returns the exit code; `interrupted` is that of a run which was stopped. */
+export function tellResult(result: RunResult, output: Output, interrupted: number = exitCodes.interrupted): number {
+  const { outcome, figures, steps, total, saved, best, metrics, curve } = result
   const paths = [saved, metrics, curve].flatMap((file) => (file === undefined ? [] : [shownPath(file)]))
   const first = figures[0]
   const last = figures.at(-1)
+  if (outcome === 'early') {
+    output.say(`stopped early after step ${steps} of ${total}: the held-out loss did not improve any more`)
+  }
   if (first && last) {
     output.say(`\n${lossCurveText(figures, Math.min(100, process.stdout.columns ?? 80))}\n`)
     output.say(`loss ${first.loss.toFixed(4)} → ${last.loss.toFixed(4)}; saved ${paths.join(', ')}`)
   }
+  if (best)
+    output.say(
+      `what was saved is from after step ${best.step}, where the held-out loss was lowest: ${best.loss.toFixed(4)}`,
+    )
   output.event('end', {
     outcome,
-    steps: figures.length,
+    steps,
     total,
     saved: saved ?? null,
+    best: best ?? null,
     metrics: metrics ?? null,
     curve: curve ?? null,
   })
-  if (outcome === 'finished') return exitCodes.ok
+  if (outcome !== 'stopped') return exitCodes.ok
   const sentence =
     saved === undefined
       ? 'stopped before the first step; nothing was saved'
-      : `stopped after step ${figures.length} of ${total}; what was trained is in ${shownPath(saved)}`
+      : `stopped after step ${steps} of ${total}; what was trained is in ${shownPath(saved)}, and --resume goes on`
   process.stderr.write(`${sentence}\n`)
-  return exitCodes.interrupted
+  return interrupted
 }

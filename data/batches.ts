@@ -1,98 +1,21 @@
-// From records to padded micro-batches of token numbers in a seeded order. Knows nothing of models or devices: a batch
-// is three arrays of sequences × length.
+// From examples to padded micro-batches of token numbers in a seeded order. Knows nothing of models or devices: a batch
+// is a few arrays of sequences × length.
 
 import { UserError } from '../compiler/diagnostic.ts'
+import type { Example } from './examples.ts'
 import { Random } from './random.ts'
-import type { TrainingRecord } from './records.ts'
-
-/** What this file needs of a tokenizer; `encode` adds no special tokens. */
-export interface TextEncoding {
-  encode(text: string): ArrayLike<number>
-  /** Appended to every example when there is one, and learnt as its last target. */
-  readonly eosId?: number
-}
-
-/** One sequence: at position i the model reads tokens[i] and learns targets[i] with weights[i], 0 or 1. */
-export interface Example {
-  readonly tokens: Int32Array
-  readonly targets: Int32Array
-  readonly weights: Float32Array
-}
-
-export interface ExampleOptions {
-  /** 'completion' learns only what follows the prompt (all of a text record), 'all' learns every next token. */
-  readonly loss: 'completion' | 'all'
-  /** Most positions of an example; what is beyond is cut off. */
-  readonly length: number
-  /** Where the records came from, for messages. */
-  readonly file?: string
-}
-
-export interface Examples {
-  readonly examples: readonly Example[]
-  /** How many lost their end because they were longer than `length`. */
-  readonly truncated: number
-  /** How many were left out because cutting them took away every token to learn. */
-  readonly dropped: number
-}
 
 /** `sequences × length` values each, row by row; padding is token 0, target 0, weight 0. */
 export interface MicroBatch {
   readonly tokens: Int32Array
   readonly targets: Int32Array
   readonly weights: Float32Array
+  /** Of packed examples: the number of each position's document in its row; padding is one more document. */
+  readonly segments?: Int32Array
+  /** Of packed examples: each position's index within its document. */
+  readonly positions?: Int32Array
   readonly sequences: number
   readonly length: number
-}
-
-/**
- * Examples in the records' order. Prompt and completion are encoded apart, so that the border between them is a border
- * between tokens and generation from the prompt alone meets what was trained. Raises HD510 for a record without
- * anything to learn and HD511 when truncation leaves no example at all.
- */
-export function buildExamples(
-  records: readonly TrainingRecord[],
-  tokenizer: TextEncoding,
-  options: ExampleOptions,
-): Examples {
-  positive('length', options.length)
-  const examples: Example[] = []
-  let truncated = 0
-  let dropped = 0
-  records.forEach((record, index) => {
-    const isText = 'text' in record
-    const prompt = isText ? [] : Array.from(tokenizer.encode(record.prompt))
-    const learnt = Array.from(tokenizer.encode(isText ? record.text : record.completion))
-    const ids = [...prompt, ...learnt, ...(tokenizer.eosId === undefined ? [] : [tokenizer.eosId])]
-    const first = options.loss === 'all' ? 0 : prompt.length
-    // The very first token is never a target, since nothing comes before it.
-    if (learnt.length === 0 || ids.length < 2) {
-      throw new UserError('HD510', `record ${index + 1} holds nothing to learn`, {
-        ...(options.file === undefined ? {} : { place: { file: options.file } }),
-        mend: isText ? 'give it a longer "text"' : 'give it a "completion"',
-      })
-    }
-    const positions = Math.min(ids.length - 1, options.length)
-    if (positions < ids.length - 1) truncated++
-    const weights = new Float32Array(positions)
-    for (let position = 0; position < positions; position++) weights[position] = position + 1 >= first ? 1 : 0
-    if (!weights.includes(1)) {
-      dropped++
-      return
-    }
-    examples.push({
-      tokens: Int32Array.from(ids.slice(0, positions)),
-      targets: Int32Array.from(ids.slice(1, positions + 1)),
-      weights,
-    })
-  })
-  if (examples.length === 0) {
-    throw new UserError('HD511', `no record has anything to learn within ${options.length} tokens`, {
-      ...(options.file === undefined ? {} : { place: { file: options.file } }),
-      mend: 'raise the batch length',
-    })
-  }
-  return { examples, truncated, dropped }
 }
 
 /** Where an iteration stands; plain numbers, to be saved beside the weights. */
@@ -201,7 +124,27 @@ export function padTogether(examples: readonly Example[]): MicroBatch {
     targets.set(example.targets, row * length)
     weights.set(example.weights, row * length)
   })
-  return { tokens, targets, weights, sequences, length }
+  const isPacked = examples.some((example) => example.segments !== undefined)
+  return { tokens, targets, weights, ...(isPacked ? documentsOf(examples, length) : {}), sequences, length }
+}
+
+/** Documents of each row; an example that is not packed is one document. */
+function documentsOf(
+  examples: readonly Example[],
+  length: number,
+): { readonly segments: Int32Array; readonly positions: Int32Array } {
+  const segments = new Int32Array(examples.length * length)
+  const positions = new Int32Array(examples.length * length)
+  examples.forEach((example, row) => {
+    const used = example.tokens.length
+    const padding = (example.segments?.[used - 1] ?? 0) + 1
+    for (let position = 0; position < length; position++) {
+      const isPadding = position >= used
+      segments[row * length + position] = isPadding ? padding : (example.segments?.[position] ?? 0)
+      positions[row * length + position] = isPadding ? position - used : (example.positions?.[position] ?? position)
+    }
+  })
+  return { segments, positions }
 }
 
 function restoredCount(state: BatchState, examples: number, perStep: number, total: number): number {

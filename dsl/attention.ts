@@ -7,8 +7,10 @@ import type { GraphBuilder } from '../compiler/graph/builder.ts'
 import type { Node } from '../compiler/graph/node.ts'
 import { seq } from './axes.ts'
 import type { AnyAxis, AnyPredicate, NameOf, Off, On, OnBoth, Tensor } from './checks.ts'
-import { rotaryFrequencies } from './frequencies.ts'
+import { rotaryTable } from './frequencies.ts'
+import type { RopeScaling } from './frequencies.ts'
 import { positive } from './layers.ts'
+import { positionsAlong, sameText } from './positions.ts'
 import { operation, shapeOf } from './trace.ts'
 import type { Operation } from './trace.ts'
 
@@ -33,9 +35,11 @@ export interface RopeOptions<A extends string, O extends AnyAxis, P extends AnyA
   readonly at: P & On<P, A, 'x'>
   /** The base of the frequencies. */
   readonly theta: number
+  /** How the frequencies are stretched for longer texts; not at all where absent. */
+  readonly scaling?: RopeScaling | undefined
 }
 
-/** Rotary position embedding (Su et al. 2021) over halves, default scaling. HD104 when the dimension is odd. */
+/** Rotary position embedding (Su et al. 2021) over halves. HD104 when the dimension is odd or a number makes no sense. */
 export function rope<A extends string, O extends AnyAxis, P extends AnyAxis>(
   x: Tensor<A>,
   options: RopeOptions<A, O, P>,
@@ -49,12 +53,15 @@ export function rope<A extends string, O extends AnyAxis, P extends AnyAxis>(
     const { size, name } = dimension
     if (size % 2 !== 0) op.fail('HD104', `axis '${name}' has ${size} places`, 'rotation needs an even number')
     const theta = positive(op, 'theta', options.theta)
+    const { frequencies, amplitude } = rotaryTable(theta, size, checkedScaling(op, options.scaling))
     const half = op.trace.innerAxis(`${name}_half`, 2)
     const pair = op.trace.innerAxis(`${name}_pair`, size / 2)
     const [cosine, sine] = op.outsideLayers(() => {
-      const table = b.table(pair, rotaryFrequencies(theta, size))
-      const angle = b.map('mul', b.map('toFloat', b.iota(at)), table)
-      return [b.map('cos', angle), b.map('sin', angle)] as const
+      const table = b.table(pair, frequencies)
+      const angle = b.map('mul', b.map('toFloat', positionsAlong(op, at)), table)
+      const turns = [b.map('cos', angle), b.map('sin', angle)] as const
+      if (amplitude === 1) return turns
+      return [b.map('mul', turns[0], op.number(amplitude)), b.map('mul', turns[1], op.number(amplitude))] as const
     })
     const parts = b.split(node, dimension, [half, pair])
     const first = b.pick(parts, half, 0)
@@ -67,7 +74,19 @@ export function rope<A extends string, O extends AnyAxis, P extends AnyAxis>(
   })
 }
 
-/** A predicate over positions: where it holds, a query sees a key. Made for the keys' axis of the attention it is in. */
+/** HD104 for a scaling whose numbers make no sense. */
+function checkedScaling(op: Operation, scaling: RopeScaling | undefined): RopeScaling | undefined {
+  if (scaling === undefined) return undefined
+  for (const [name, value] of Object.entries(scaling)) {
+    if (typeof value === 'number') positive(op, `the scaling's ${name}`, value)
+  }
+  if (scaling.type === 'llama3' && scaling.highFrequency <= scaling.lowFrequency) {
+    op.fail('HD104', `the scaling's highFrequency ${scaling.highFrequency} is not above its lowFrequency`)
+  }
+  return scaling
+}
+
+/** A predicate over places in the row: where it holds, a query sees a key. Made for the keys' axis of the attention it is in. */
 export interface Mask {
   /** How messages call it. */
   readonly name: string
@@ -85,12 +104,43 @@ export function causal(options: { readonly at?: AnyAxis } = {}): Mask {
   }
 }
 
+/** Wider than any sequence, and far from where 32-bit positions overflow. */
+const widestWindow = 1 << 30
+
+/**
+ * A query at position i of `at` (the sequence, unless stated) sees the `window` keys i − window + 1 … i, as transformers
+ * counts them. Blocks of keys outside of every window are not computed.
+ *
+ * @throws UserError HD104 unless the window is a positive integer
+ */
+export function sliding(window: number, options: { readonly at?: AnyAxis } = {}): Mask {
+  const at: AnyAxis = options.at ?? seq
+  const upTo = causal(options)
+  return {
+    name: 'sliding',
+    predicate: (op, keys) => {
+      if (!Number.isSafeInteger(window) || window < 1) {
+        op.fail('HD104', `the window is ${window}`, 'it is a positive integer')
+      }
+      const along = op.axis(at)
+      const isEarlier = upTo.predicate(op, keys)
+      // No sequence is longer than the window, so that it closes nothing.
+      if (window >= Math.min(along.size, widestWindow)) return isEarlier
+      return op.outsideLayers(() => {
+        const b = op.builder
+        const before = b.map('intSub', b.iota(along), b.int(window))
+        return b.map('and', isEarlier, b.map('intLess', before, b.iota(keys)))
+      })
+    },
+  }
+}
+
 export interface AttendOptions<A extends string, B extends string, O extends AnyAxis, K extends AnyAxis> {
   /** The head dimension that queries and keys are contracted over. */
   readonly over: O & OnBoth<O, A, B>
   /** The axis of keys and values, which the result lacks. */
   readonly keys: K & Off<K, A> & On<K, B, 'the keys'>
-  /** Who sees whom: `causal()`, a predicate tensor, or everything where absent. */
+  /** Who sees whom: `causal()`, `sliding(window)`, a predicate tensor, or everything where absent. */
   readonly mask?: Mask | AnyPredicate
   /** What the scores are multiplied with, usually the head dimension to the power −½. */
   readonly scale: number
@@ -133,9 +183,11 @@ export function attend<A extends string, B extends string, C extends string, O e
 }
 
 function maskScores(op: Operation, scores: Node, keys: GraphAxis, mask: Mask | AnyPredicate | undefined): Node {
-  if (mask === undefined) return scores
+  const within = sameText(op, scores, keys)
+  if (mask === undefined) return within ? op.builder.map('select', within, scores, op.number(maskedScore)) : scores
   const isMask = 'predicate' in mask
-  const predicate = isMask ? mask.predicate(op, keys) : op.node(mask, 'the mask', 'bool')
+  const stated = isMask ? mask.predicate(op, keys) : op.node(mask, 'the mask', 'bool')
+  const predicate = within ? op.outsideLayers(() => op.builder.map('and', stated, within)) : stated
   const wrong = predicate.axes.find((axis) => !scores.axes.includes(axis))
   if (wrong) {
     const called = isMask ? `the ${mask.name} mask` : 'the mask'

@@ -1,8 +1,9 @@
 // The public language: what `import … from 'heddle'` gives. Only re-exports.
 
 export { axis, batch, key, like, seq } from './axes.ts'
-export { attend, causal, crossEntropy, rope, softmax } from './attention.ts'
+export { attend, causal, crossEntropy, rope, sliding, softmax } from './attention.ts'
 export type { AttendOptions, Mask, RopeOptions } from './attention.ts'
+export type { RopeScaling } from './frequencies.ts'
 export type { AnyAxis, AnyTensor, Axis, AxisOrList, Stored, Tensor, ValueType } from './checks.ts'
 export { dropout, embedding, gelu, layerNorm, linear, positionEmbedding, rmsNorm, silu } from './layers.ts'
 export type { GeluForm, LinearOptions, NormOptions } from './layers.ts'
@@ -10,7 +11,7 @@ export { causalLM, tied, untied } from './languageModel.ts'
 export type { CausalParts, Head, LanguageModel } from './languageModel.ts'
 export { gather, iota, merge, pick, rename, split, stack } from './movement.ts'
 export { defineModel, layer } from './model.ts'
-export type { ModelDefinition, ModelOptions, ModelReference, TracedModel } from './model.ts'
+export type { Each, ModelDefinition, ModelOptions, ModelReference, TracedModel } from './model.ts'
 export {
   add,
   apply,
@@ -32,6 +33,7 @@ export {
   toFloat,
 } from './operations.ts'
 export type { Comparison, Elementwise } from './operations.ts'
+export { roundedAs } from './parameters.ts'
 export type { ParameterScope } from './parameters.ts'
 export type { LinearModule, TraceOptions } from './trace.ts'
 export { fullFineTuning, lora } from './adaptation.ts'
@@ -45,7 +47,20 @@ export type {
   DecayOptions,
   RateSchedule,
 } from './optimizer.ts'
-export { completions, nextToken, text } from './records.ts'
-export type { CompletionOptions, CompletionRecords, NextToken, Records, TextRecords } from './records.ts'
+export { chat, completions, nextToken, text } from './records.ts'
+export type {
+  ChatColumns,
+  ChatOptions,
+  ChatRecords,
+  CompletionOptions,
+  CompletionRecords,
+  NextToken,
+  PromptColumns,
+  Records,
+  TextColumns,
+  TextOptions,
+  TextRecords,
+} from './records.ts'
 export { isRecipe, recipe } from './recipe.ts'
 export type { Batch, BatchWithStepsOrEpochs, Checkpoints, Recipe, RecipeOptions } from './recipe.ts'
+export type { Evaluation, EvaluationOfFileOrShare, Saving } from './watching.ts'

@@ -89,7 +89,8 @@ export function partsOf(model: LanguageModel): BuiltParts | undefined {
 
 /**
  * Declares what every call of a language model is given: `tokens`, `targets` (i32) and `weights` (f32) over batch and
- * seq, `position` (i32, over batch: where `predict` reads) and the scalar `seed` of dropout.
+ * seq, `position` (i32, over batch: where `predict` reads) and the scalar `seed` of dropout; `segments` and `positions`
+ * (i32 over batch and seq) where rows hold several texts.
  */
 export function declareInputs(op: Operation): void {
   const sequences = op.axis(batch)
@@ -101,6 +102,9 @@ export function declareInputs(op: Operation): void {
   declare('weights', 'f32', [sequences, positions])
   declare('position', 'i32', [sequences])
   declare('seed', 'i32', [])
+  if (op.trace.options.packed !== true) return
+  declare('segments', 'i32', [sequences, positions])
+  declare('positions', 'i32', [sequences, positions])
 }
 
 /**

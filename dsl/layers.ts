@@ -7,6 +7,7 @@ import type { Node } from '../compiler/graph/node.ts'
 import type { AnyAxis, AnyTensor, LinearStored, NameOf, Off, On, Stored, Tensor } from './checks.ts'
 import { declareParameter, join, printLayout } from './parameters.ts'
 import type { ParameterScope } from './parameters.ts'
+import { positionsAlong } from './positions.ts'
 import { operation, shapeOf } from './trace.ts'
 import type { Operation } from './trace.ts'
 
@@ -224,6 +225,6 @@ export function positionEmbedding<A extends string, O extends AnyAxis, P extends
       const sentence = `'${along.name}' has up to ${along.size} places and the table only ${axis.size}`
       op.fail('HD104', sentence, `set the recipe's batch.length to at most ${axis.size}`)
     }
-    return op.outsideLayers(() => op.builder.gather(values, op.builder.iota(along), axis))
+    return op.outsideLayers(() => op.builder.gather(values, positionsAlong(op, along), axis))
   })
 }

@@ -50,20 +50,25 @@ export interface ModelOptions<Config, Targets extends string> {
   readonly targets?: readonly Targets[]
 }
 
+/** What tells one layer from the next: its element of the list, or its number where only a count was given. */
+export type Each<L> = L extends readonly (infer E)[] ? E : number
+
 /**
- * The same layer `count` times, parameters under `prefix.0`, `prefix.1`, … of the checkpoint.
+ * A stack of layers, parameters under `prefix.0`, `prefix.1`, … of the checkpoint. `layers` is how many there are, or a
+ * list with an element for each, by which layers may differ: `build` gets the layer's number, or its element.
  *
- * @throws UserError HD109 inside another layer, HD103 when the result lies on other axes than x
+ * @throws UserError HD109 inside another layer, HD104 without a layer, HD103 when the result lies on other axes than x
  */
-export function layer<A extends string>(
-  count: number,
+export function layer<A extends string, const L extends number | readonly unknown[]>(
+  layers: L,
   prefix: string,
-  build: (x: Tensor<A>, p: ParameterScope) => Tensor<A>,
+  build: (x: Tensor<A>, p: ParameterScope, each: Each<L>) => Tensor<A>,
 ): (x: Tensor<A>) => Tensor<A> {
   const place = callPlace()
   return (x) => {
     const op = beginOperation('layer', place)
     const { trace, builder } = op
+    const count = typeof layers === 'number' ? layers : layers.length
     if (builder.layer !== undefined) op.fail('HD109', `'${prefix}' stands inside another repeated layer`)
     if (!Number.isSafeInteger(count) || count < 1) op.fail('HD104', `'${prefix}' is repeated ${count} times`)
     const axes = op.node(x, 'x', 'f32').axes
@@ -72,7 +77,8 @@ export function layer<A extends string>(
       for (let index = 0; index < count; index++) {
         builder.layer = index
         trace.scope = `${prefix}.${index}`
-        value = build(value, parameterScope(trace.scope))
+        const each = (typeof layers === 'number' ? index : layers[index]) as Each<L>
+        value = build(value, parameterScope(trace.scope), each)
         const result = op.node(value, `the result of '${prefix}'`, 'f32')
         op.on(axes, result, `the result of '${prefix}'`)
         op.on(result.axes, op.node(x, 'x'), 'the input of the layer')

@@ -1,9 +1,10 @@
 // Parameters: what the checkpoint holds, by its own names and in its own stored order.
 
 import type { Axis as GraphAxis } from '../compiler/graph/axis.ts'
+import { isOp } from '../compiler/graph/node.ts'
 import type { Declaration, StoredLayout } from '../compiler/graph/node.ts'
-import type { AnyAxis, AxisOrList, Distinct, NameOf, Stored, Tensor } from './checks.ts'
-import { operation } from './trace.ts'
+import type { AnyAxis, AnyTensor, AxisOrList, Distinct, NameOf, Stored, Tensor } from './checks.ts'
+import { beginOperation, operation } from './trace.ts'
 import type { Operation } from './trace.ts'
 
 /** Makes parameters whose names begin with a module's path. */
@@ -64,6 +65,38 @@ export function declareParameter(op: Operation, name: string, stored: Stored): D
   const declaration: Declaration = { name, role: 'frozen', dtype, stored: layout }
   op.builder.declare(declaration)
   return declaration
+}
+
+/** Significant bits of the formats that floats are stored in, and the exponents between which they have that many. */
+const precision = {
+  f32: { bits: 24, lowest: -126, highest: 127 },
+  f16: { bits: 11, lowest: -14, highest: 15 },
+  bf16: { bits: 8, lowest: -126, highest: 127 },
+} as const
+
+/**
+ * A number rounded to the format that the checkpoint stores a parameter in (to nearest, ties to even): what becomes of
+ * constants that a model keeps in the type of its weights. Of a parameter that is trained, that format is f32.
+ *
+ * @throws UserError HD106 when `parameter` is no parameter, HD104 when the number lies beyond what the format holds
+ */
+export function roundedAs(parameter: AnyTensor, value: number): number {
+  const op = beginOperation('roundedAs')
+  const node = op.node(parameter, 'the parameter', 'f32')
+  const dtype = isOp(node, 'read') ? op.builder.declaration(node.attrs.name)?.dtype : undefined
+  if (dtype !== 'f32' && dtype !== 'f16' && dtype !== 'bf16') return op.fail('HD106', 'a parameter was expected')
+  const { bits, lowest, highest } = precision[dtype]
+  const single = Math.fround(value)
+  if (single === 0) return single
+  let exponent = 0
+  while (Math.abs(single) >= 2 ** (exponent + 1) && exponent <= highest) exponent++
+  while (Math.abs(single) < 2 ** exponent && exponent >= lowest) exponent--
+  const unit = 2 ** (exponent - bits + 1)
+  // Exact: scaling by a power of two. Adding 1.5 · 2^52 and taking it off again leaves an integer, ties to even.
+  const rounded = (single / unit + 6755399441055744 - 6755399441055744) * unit
+  const fits = exponent >= lowest && exponent <= highest && Math.abs(rounded) < 2 ** (highest + 1)
+  if (!fits) op.fail('HD104', `${value} cannot be held in ${dtype}`)
+  return rounded
 }
 
 function dimensionAxes(op: Operation, dimension: AxisOrList): GraphAxis[] {

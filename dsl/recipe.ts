@@ -7,8 +7,11 @@ import type { TargetsOf } from './checks.ts'
 import type { ModelReference } from './model.ts'
 import type { AdamWOptimizer } from './optimizer.ts'
 import { callPlace } from './place.ts'
+import { recordCalls, recordKinds } from './records.ts'
 import type { NextToken, Records } from './records.ts'
 import { frozen, GivenValues } from './validation.ts'
+import { evaluationOf, savingOf } from './watching.ts'
+import type { Evaluation, EvaluationOfFileOrShare, Saving } from './watching.ts'
 
 /** How much is computed at once and for how long. */
 export interface Batch {
@@ -57,6 +60,10 @@ export interface RecipeOptions<Target extends string, Chosen extends string> {
   readonly seed?: number
   /** Directory for the result; the command line's choice unless stated. */
   readonly out?: string
+  /** When the state is saved that `heddle train --resume` goes on from: every five minutes unless stated. */
+  readonly save?: Saving
+  /** Measures the loss of held-out records, keeps the best result, and may stop early. */
+  readonly evaluate?: EvaluationOfFileOrShare
 }
 
 /** A recipe as the compiler reads it: every default filled in. */
@@ -72,6 +79,8 @@ export interface Recipe {
   readonly device?: string
   readonly seed: number
   readonly out?: string
+  readonly save?: Saving
+  readonly evaluate?: Evaluation
 }
 
 const keys = [
@@ -86,6 +95,8 @@ const keys = [
   'device',
   'seed',
   'out',
+  'save',
+  'evaluate',
 ] as const satisfies readonly (keyof RecipeOptions<string, string>)[]
 
 const recipes = new WeakSet<Recipe>()
@@ -102,7 +113,7 @@ export function recipe<Target extends string, Chosen extends string>(options: Re
   const made = frozen({
     model: modelReference(given),
     adapt: adaptation(given, place),
-    data: given.made<Records>('data', ['completions', 'text'], 'completions(…) or text(…)'),
+    data: given.made<Records>('data', recordKinds, recordCalls),
     objective: given.has('objective')
       ? given.made<NextToken>('objective', ['nextToken'], 'nextToken()')
       : frozen({ kind: 'nextToken' as const }),
@@ -113,6 +124,8 @@ export function recipe<Target extends string, Chosen extends string>(options: Re
     ...(given.has('device') ? { device: given.text('device', 'the name or file of a device profile') } : {}),
     seed: given.number('seed', 'an integer from 0 to 2147483647', isSeed, 0),
     ...(given.has('out') ? { out: given.text('out', 'the path of a directory') } : {}),
+    ...(given.has('save') ? { save: savingOf(given.value('save'), place) } : {}),
+    ...(given.has('evaluate') ? { evaluate: evaluationOf(given.value('evaluate'), place) } : {}),
   })
   checkWarmup(made, given)
   recipes.add(made)

@@ -33,6 +33,11 @@ export interface TraceOptions {
   readonly length: number
   /** How the checkpoint stores a parameter; f32 where absent. */
   readonly storedDType?: (name: string) => DType
+  /**
+   * Rows hold several texts one behind the other: inputs `segments` (i32 over batch and seq, equal for the tokens of one
+   * text) and `positions` (i32, from 0 within a text) say which and where, and attention stays within a text.
+   */
+  readonly packed?: boolean
   /** The variable that a call initialises, by its place (see the frontend's `nameValues`). */
   readonly names?: (place: Place) => string | undefined
 }

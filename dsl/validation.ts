@@ -68,6 +68,12 @@ export class GivenValues {
     return typeof value === 'string' && value.trim() !== '' ? value : this.fail(key, expected)
   }
 
+  /** false unless given. */
+  flag(key: string): boolean {
+    const value = this.value(key) ?? false
+    return typeof value === 'boolean' ? value : this.fail(key, 'true or false')
+  }
+
   choice<T extends string>(key: string, choices: readonly T[], otherwise?: T): T {
     const value = this.value(key) ?? otherwise
     const found = choices.find((choice) => choice === value)

@@ -38,6 +38,8 @@ export type Item =
 export interface EvaluateOptions {
   readonly items: readonly Item[]
   readonly adapter?: string
+  /** A directory whose weights are read instead of the recipe's. */
+  readonly weights?: string
   /** Worked examples in front of each question. */
   readonly shots: number
   /** Only the first so many questions of each file. */
@@ -81,7 +83,7 @@ export async function* evaluate(
   modelOrRecipe: string,
   options: EvaluateOptions,
 ): AsyncGenerator<ItemResult, void, undefined> {
-  const opened = await openModel(modelOrRecipe, options.resolving)
+  const opened = await openModel(modelOrRecipe, options)
   const adapter = options.adapter === undefined ? undefined : openAdapter(options.adapter)
   const encoder = encoderOf(opened.tokenizer)
   const most = Math.min(options.length ?? DEFAULT_LENGTH, opened.positions)

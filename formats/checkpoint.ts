@@ -4,7 +4,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { UserError } from '../compiler/diagnostic.ts'
-import { makeDirectory, quote, readBounded, statusOf, writeFiles } from './files.ts'
+import { makeDirectory, quote, quoteValue, readBounded, statusOf, writeFiles } from './files.ts'
 import type { NewFile, WriteOptions } from './files.ts'
 import { isObject, readJsonObject } from './json.ts'
 import type { JsonObject } from './json.ts'
@@ -57,6 +57,8 @@ export function openCheckpoint(dir: string): Checkpoint {
   const config = readJsonObject(configPath, MAX_CONFIG_BYTES)
   const generationPath = path.join(dir, 'generation_config.json')
   const tokenizerFiles = TOKENIZER_FILES.map((name) => path.join(dir, name)).filter((file) => fs.existsSync(file))
+  // They are copied beside a trained model: what cannot be read is said before the training, not after it.
+  for (const file of tokenizerFiles) if (!statusOf(file)?.isFile()) throw notAFile(file)
   return {
     dir,
     config,
@@ -65,6 +67,10 @@ export function openCheckpoint(dir: string): Checkpoint {
     tokenizerPath: tokenizerFiles.find((file) => path.basename(file) === 'tokenizer.json'),
     tokenizerFiles,
   }
+}
+
+function notAFile(file: string): UserError {
+  return new UserError('HD401', 'this is not a file', { place: { file } })
 }
 
 function openWeights(dir: string): ReadonlyMap<string, TensorEntry> {
@@ -113,7 +119,7 @@ export function readWeightMap(index: string): ReadonlyMap<string, string> {
   for (const [name, shard] of Object.entries(weightMap)) {
     // A plain name, no path: nothing in it can leave the directory on any system.
     if (typeof shard !== 'string' || !/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}\.safetensors$/.test(shard)) {
-      throw new UserError('HD407', `the file name ${quote(String(shard))} is not that of a shard beside the index`, {
+      throw new UserError('HD407', `the file name ${quoteValue(shard)} is not that of a shard beside the index`, {
         place: { file: index, at: `tensor ${quote(name)}` },
       })
     }
@@ -151,7 +157,7 @@ export function saveCheckpoint(dir: string, checkpoint: NewCheckpoint, options: 
   const { dtype: _stored, ...config } = checkpoint.config
   const files: NewFile[] = [
     safetensorsFile(weights, tensors, { format: 'pt' }),
-    jsonFile(path.join(dir, 'config.json'), { ...config, torch_dtype: 'float32' }),
+    { ...jsonFile(path.join(dir, 'config.json'), { ...config, torch_dtype: 'float32' }), completes: true },
   ]
   if (checkpoint.generationConfig) {
     files.push(jsonFile(path.join(dir, 'generation_config.json'), checkpoint.generationConfig))

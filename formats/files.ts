@@ -1,13 +1,12 @@
 // Reading files with a size bound and replacing files as a whole: a reader of the old name sees all of the old bytes or
 // all of the new ones. Knows nothing of what the bytes mean.
 
-import { randomBytes } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
 import { UserError } from '../compiler/diagnostic.ts'
-
-/** Largest piece given to one read or write call; the kernel refuses lengths of 2 GiB and more. */
-const PIECE = 64 * 1024 * 1024
+import { fileOperations, PIECE, StagedFiles } from './staging.ts'
+import type { FileOperations } from './staging.ts'
 
 /** The system's code of a failed file operation (`ENOENT`, `ENOSPC`), or undefined for any other error. */
 export function systemCode(error: unknown): string | undefined {
@@ -20,10 +19,15 @@ export function quote(text: string): string {
   return printable(JSON.stringify(short))
 }
 
-/** Text with every control character and line end spelled out as its code. */
+/** A value of a file's JSON, made safe to print; a value that is no text prints as JSON. */
+export function quoteValue(value: unknown): string {
+  return quote(typeof value === 'string' ? value : (JSON.stringify(value) ?? 'undefined'))
+}
+
+/** Text with every character that steers a terminal or turns the direction of writing spelled out as its code. */
 function printable(text: string): string {
   return text.replace(
-    /[\p{Cc}\u2028\u2029]/gu,
+    /[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
 }
@@ -142,17 +146,25 @@ export function readBounded(file: string, limit: number): Uint8Array<ArrayBuffer
 export interface NewFile {
   readonly path: string
   readonly chunks: Iterable<Uint8Array>
+  /**
+   * Nobody reads the directory without this file, which is small. Where its bytes change it is taken away before other
+   * files get their names, and comes back last: a crash leaves no directory made of two.
+   */
+  readonly completes?: true
 }
 
-export interface WriteOptions {
-  /** Opens the temporary file; tests give one that is full. */
-  readonly open?: (path: string) => number
-}
+/** Operations that stand in for the system's. */
+export type WriteOptions = Partial<FileOperations>
 
-/** Makes a directory and those above it. Errors: HD405. */
+/** Makes a directory and those above it; they outlast a crash. Errors: HD405. */
 export function makeDirectory(directory: string): void {
   try {
-    fs.mkdirSync(directory, { recursive: true })
+    const whole = path.resolve(directory)
+    const first = fs.mkdirSync(whole, { recursive: true })
+    if (first === undefined) return
+    for (let made = whole; made.length >= first.length; made = path.dirname(made)) {
+      fileOperations.syncDirectory(path.dirname(made))
+    }
   } catch (error) {
     throw writeFailure(directory, error, 'nothing was written')
   }
@@ -164,47 +176,41 @@ export function makeDirectory(directory: string): void {
  * Errors: HD405, after the temporary files are removed.
  */
 export function writeFiles(files: readonly NewFile[], options: WriteOptions = {}): void {
-  const open = options.open ?? ((name: string) => fs.openSync(name, 'wx', 0o666))
-  const staged: { temporary: string; path: string }[] = []
-  let current = files[0]?.path ?? ''
+  const staged = new StagedFiles(options)
+  const completing = files.filter((file) => file.completes)
   try {
-    for (const file of files) {
-      current = file.path
-      const suffix = `${process.pid}.${randomBytes(4).toString('hex')}.tmp`
-      const temporary = path.join(path.dirname(file.path), `.${path.basename(file.path)}.${suffix}`)
-      const descriptor = open(temporary)
-      staged.push({ temporary, path: file.path })
-      try {
-        for (const chunk of file.chunks) writeFully(descriptor, chunk)
-        fs.fsyncSync(descriptor)
-      } finally {
-        fs.closeSync(descriptor)
-      }
+    for (const file of [...files.filter((one) => !one.completes), ...completing]) {
+      staged.begin(file.path)
+      for (const chunk of file.chunks) staged.append(chunk)
+      staged.finish()
     }
-    for (const { temporary, path: target } of staged) {
-      current = target
-      fs.renameSync(temporary, target)
-    }
-    for (const directory of new Set(files.map((file) => path.dirname(file.path)))) syncDirectory(directory)
+    for (const file of completing) removeIfOther(file, { ...fileOperations, ...options })
+    staged.commit()
   } catch (error) {
-    for (const { temporary } of staged) fs.rmSync(temporary, { force: true })
-    throw writeFailure(current, error, 'what was there before is unchanged')
+    staged.discard()
+    throw writeFailure(staged.current, error, 'what was there before is unchanged')
   }
 }
 
-function writeFully(descriptor: number, chunk: Uint8Array): void {
-  let done = 0
-  while (done < chunk.byteLength)
-    done += fs.writeSync(descriptor, chunk, done, Math.min(PIECE, chunk.byteLength - done))
+function removeIfOther({ path: file, chunks }: NewFile, operations: FileOperations): void {
+  if (!fs.existsSync(file) || Buffer.concat([...chunks]).equals(fs.readFileSync(file))) return
+  operations.remove(file)
+  operations.syncDirectory(path.dirname(file))
 }
 
-/** A rename is durable once its directory is; systems that cannot sync a directory do so by themselves. */
-function syncDirectory(directory: string): void {
-  if (process.platform === 'win32') return
-  const descriptor = fs.openSync(directory, 'r')
-  try {
-    fs.fsyncSync(descriptor)
-  } finally {
-    fs.closeSync(descriptor)
-  }
+/** Bytes of a file that are held at a time while it is hashed. */
+const WINDOW = 4 * 1024 * 1024
+
+/** Size and SHA-256 (hexadecimal) of a file. Errors: HD401. */
+export function measureFile(file: string): { readonly bytes: number; readonly sha256: string } {
+  return withFile(file, (descriptor, size) => {
+    const hash = createHash('sha256')
+    const window = new Uint8Array(Math.min(WINDOW, size))
+    for (let done = 0; done < size; done += window.byteLength) {
+      const part = window.subarray(0, Math.min(window.byteLength, size - done))
+      readFully(file, descriptor, part, done)
+      hash.update(part)
+    }
+    return { bytes: size, sha256: hash.digest('hex') }
+  })
 }

@@ -66,7 +66,7 @@ export function saveAdapter(
   for (const tensor of tensors) refuseNonFinite(tensor, weights)
   const files = [
     safetensorsFile(weights, tensors, { format: 'pt' }),
-    jsonFile(path.join(dir, CONFIG_FILE), adapterConfig(settings)),
+    { ...jsonFile(path.join(dir, CONFIG_FILE), adapterConfig(settings)), completes: true as const },
   ]
   makeDirectory(dir)
   writeFiles(files, options)

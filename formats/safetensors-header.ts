@@ -4,7 +4,7 @@
 
 import { InternalError, UserError } from '../compiler/diagnostic.ts'
 import type { Place } from '../compiler/diagnostic.ts'
-import { quote } from './files.ts'
+import { quote, quoteValue } from './files.ts'
 import { isObject, parseJsonObject } from './json.ts'
 
 /** Bits per element. The order is the one in which the reference writer lays data out, from last to first. */
@@ -156,7 +156,7 @@ function readEntry(name: string, value: unknown, file: string, dataStart: number
   if (!isObject(value)) throw wrongEntry(name, file, 'its entry is not an object')
   const { dtype, shape, data_offsets: offsets } = value
   if (typeof dtype !== 'string' || !Object.hasOwn(DTYPE_BITS, dtype)) {
-    throw wrongEntry(name, file, `its dtype ${quote(String(dtype))} is not known`)
+    throw wrongEntry(name, file, `its dtype ${quoteValue(dtype)} is not known`)
   }
   if (!Array.isArray(shape) || !shape.every(isCount)) throw wrongEntry(name, file, 'its shape is not a list of sizes')
   if (shape.length > MAX_RANK) throw wrongEntry(name, file, `it has ${shape.length} dimensions, more than ${MAX_RANK}`)
@@ -177,11 +177,15 @@ function readEntry(name: string, value: unknown, file: string, dataStart: number
   return { name, file, dtype: dtype as Dtype, shape, begin: dataStart + begin, bytes }
 }
 
-/** A tensor to be written; `data` is little-endian and contiguous. */
-export interface NewTensor {
+/** A tensor to be written, without its bytes. */
+export interface TensorLayout {
   readonly name: string
   readonly dtype: Dtype
   readonly shape: readonly number[]
+}
+
+/** A tensor to be written; `data` is little-endian and contiguous. */
+export interface NewTensor extends TensorLayout {
   readonly data: Uint8Array
 }
 
@@ -189,10 +193,10 @@ export interface NewTensor {
  * The length and header for tensors, and the tensors in the order of their data: widest type first, then by name, as the
  * reference writer does, so that equal content gives equal bytes and every tensor is aligned to its element.
  */
-export function encodeHeader(
-  tensors: Iterable<NewTensor>,
+export function encodeHeader<Layout extends TensorLayout>(
+  tensors: Iterable<Layout>,
   metadata: Readonly<Record<string, string>>,
-): { header: Uint8Array; ordered: NewTensor[] } {
+): { header: Uint8Array; ordered: Layout[] } {
   const ordered = [...tensors].sort(
     (left, right) =>
       DTYPE_ORDER.indexOf(right.dtype) - DTYPE_ORDER.indexOf(left.dtype) ||
@@ -206,15 +210,10 @@ export function encodeHeader(
   }
   const names = new Set<string>([METADATA_KEY])
   let offset = 0
-  for (const { name, dtype, shape, data } of ordered) {
+  for (const { name, dtype, shape } of ordered) {
     if (names.has(name)) throw new InternalError(`safetensors: tensor ${quote(name)} is given twice or reserved`)
     names.add(name)
-    if (tensorBytes(dtype, shape) !== data.byteLength) {
-      throw new InternalError(
-        `safetensors: ${quote(name)} ${dtype} [${shape.join(', ')}] came with ${data.byteLength} bytes`,
-      )
-    }
-    const end = offset + data.byteLength
+    const end = offset + bytesOf({ name, dtype, shape })
     parts.push(
       `${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape.join(',')}],"data_offsets":[${offset},${end}]}`,
     )
@@ -227,4 +226,19 @@ export function encodeHeader(
   header.writeBigUInt64LE(BigInt(length), 0)
   text.copy(header, LENGTH_BYTES)
   return { header, ordered }
+}
+
+/** Holds a tensor's bytes against its layout. */
+export function checkedData(layout: TensorLayout, data: Uint8Array): Uint8Array {
+  if (bytesOf(layout) === data.byteLength) return data
+  const { name, dtype, shape } = layout
+  throw new InternalError(
+    `safetensors: ${quote(name)} ${dtype} [${shape.join(', ')}] came with ${data.byteLength} bytes`,
+  )
+}
+
+function bytesOf({ name, dtype, shape }: TensorLayout): number {
+  const bytes = tensorBytes(dtype, shape)
+  if (bytes !== undefined) return bytes
+  throw new InternalError(`safetensors: ${quote(name)} ${dtype} [${shape.join(', ')}] has no size`)
 }

@@ -6,10 +6,10 @@ import { UserError } from '../compiler/diagnostic.ts'
 import { quote, readFully, withFile, writeFiles } from './files.ts'
 import type { NewFile, WriteOptions } from './files.ts'
 import { widenBfloat16, widenFloat16 } from './halves.ts'
-import { encodeHeader, headerLength, LENGTH_BYTES, parseHeader } from './safetensors-header.ts'
+import { checkedData, encodeHeader, headerLength, LENGTH_BYTES, parseHeader } from './safetensors-header.ts'
 import type { NewTensor, SafetensorsHeader, TensorEntry } from './safetensors-header.ts'
 
-export type { Dtype, NewTensor, TensorEntry } from './safetensors-header.ts'
+export type { Dtype, NewTensor, TensorEntry, TensorLayout } from './safetensors-header.ts'
 
 export interface SafetensorsFile extends SafetensorsHeader {
   readonly path: string
@@ -109,7 +109,7 @@ export function safetensorsFile(
   metadata: Readonly<Record<string, string>> = {},
 ): NewFile {
   const { header, ordered } = encodeHeader(tensors, metadata)
-  return { path, chunks: [header, ...ordered.map((tensor) => tensor.data)] }
+  return { path, chunks: [header, ...ordered.map((tensor) => checkedData(tensor, tensor.data))] }
 }
 
 /**

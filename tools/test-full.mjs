@@ -98,16 +98,24 @@ await phase('tests', () => mocha(['--timeout', '240000', 'test/**/*.test.ts']))
 await phase('mutations, a sample', () =>
   single('npm', ['run', '--silent', 'mutate', '--', '--every', '6', '--minutes', '15']),
 )
-await phase('fixtures made again', async () => {
+/** Makes fixtures in a folder of their own and has them compared with those of the repository. */
+async function remade(script, compare) {
   const folder = mkdtempSync(join(tmpdir(), 'heddle-fixtures-'))
   try {
-    const made = await run(python, ['tools/oracle/make_fixtures.py', '--out', folder])
-    if (made.code !== 0) return one(false)
-    return await single(python, ['tools/oracle/compare_fixtures.py', fixtures, folder])
+    const made = await run(python, [script, '--out', folder])
+    return made.code === 0 ? await compare(folder) : one(false)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
-})
+}
+await phase('fixtures made again', () =>
+  remade('tools/oracle/make_fixtures.py', (folder) =>
+    single(python, ['tools/oracle/compare_fixtures.py', fixtures, folder]),
+  ),
+)
+await phase('chat fixtures made again', () =>
+  remade('tools/oracle/make_chat.py', (folder) => single('diff', ['-r', 'test/fixtures/chat', folder])),
+)
 await phase('fixtures questioned', () => single(python, ['tools/oracle/check_oracle.py', fixtures]))
 console.log(`\n${summary.join('\n')}`)
 console.log(`${minutes(begun)} minutes on ${availableParallelism()} cores`)

@@ -10,8 +10,12 @@ import type { TensorEntry } from '../formats/safetensors.ts'
 
 /** A checkpoint of the bare model (`GPT2Model`, `Qwen2Model`) leaves the first component of the names out. */
 const basePrefix = /^(?:transformer|model)\./
+/** transformers has changed the order of these components; the files on the hub have the older one. */
+const languageModel = /^model\.language_model\./
 /** What checkpoints carry along and no model learns: masks and tables of old releases, the copy of a tied head. */
-const redundant = /(?:^|\.)(?:attn\.(?:masked_)?bias|rotary_emb\.inv_freq)$|^lm_head\.weight$/
+const redundant = /(?:^|\.)(?:attn\.(?:masked_)?bias|rotary_emb\.inv_freq)$|^(?:language_model\.)?lm_head\.weight$/
+/** Parts of a checkpoint that sees images, which an adapter on its language model leaves alone. */
+const besideText = /^(?:model\.)?(?:vision_tower|multi_modal_projector)\./
 
 const dtypes: Readonly<Record<string, DType>> = { F32: 'f32', F16: 'f16', BF16: 'bf16' }
 
@@ -23,10 +27,15 @@ export class CheckpointBinding {
     this.#checkpoint = checkpoint
   }
 
-  /** The tensor of a parameter: under its own name, or under that of the bare model. */
+  /** The tensor of a parameter: under its own name, under that of the bare model, or as older releases called it. */
   find(parameter: string): TensorEntry | undefined {
     const { tensors } = this.#checkpoint
-    return tensors.get(parameter) ?? tensors.get(parameter.replace(basePrefix, ''))
+    const names = [
+      parameter,
+      parameter.replace(basePrefix, ''),
+      parameter.replace(languageModel, 'language_model.model.'),
+    ]
+    return names.map((name) => tensors.get(name)).find((entry) => entry !== undefined)
   }
 
   /** The tensor of a parameter that `check` has seen. UserError HD803 when there is none. */
@@ -53,10 +62,11 @@ export class CheckpointBinding {
   }
 
   /**
-   * Holds the checkpoint against a traced model. UserError HD803 for a missing tensor, HD804 for a wrong shape, HD806 for
-   * one that the model does not use.
+   * Holds the checkpoint against a traced model, whose weights are trained or left as they are. UserError HD803 for a
+   * missing tensor, HD804 for a wrong shape, HD806 for one that the model does not use: a model saved without it would
+   * not be whole.
    */
-  check(traced: Graph): void {
+  check(traced: Graph, weights: 'frozen' | 'trained' = 'frozen'): void {
     const used = new Set<TensorEntry>()
     for (const { name, role, stored } of traced.declarations.values()) {
       if (role !== 'frozen') continue
@@ -74,7 +84,10 @@ export class CheckpointBinding {
     }
     for (const entry of this.#checkpoint.tensors.values()) {
       if (used.has(entry) || redundant.test(entry.name)) continue
-      throw new UserError('HD806', 'the model has no such parameter', { place: placeOf(entry) })
+      const isBeside = besideText.test(entry.name)
+      if (isBeside && weights === 'frozen') continue
+      const mend = isBeside ? 'full fine-tuning could not save it; use lora(…)' : undefined
+      throw new UserError('HD806', 'the model has no such parameter', { place: placeOf(entry), mend })
     }
   }
 }

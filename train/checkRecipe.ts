@@ -1,14 +1,18 @@
 // Everything that can be said about a recipe without compiling it: types, values, graph, records. Downloads nothing.
 
-import path from 'node:path'
 import { UserError } from '../compiler/diagnostic.ts'
 import { checkFile } from '../compiler/frontend/check.ts'
 import { trainingPasses } from '../compiler/pipeline.ts'
 import { runPasses } from '../compiler/transform/runner.ts'
-import { streamRecords } from '../data/records.ts'
+import { asConversation } from '../data/chatAnswers.ts'
+import { noRecords, streamRecords } from '../data/records.ts'
+import type { TrainingRecord } from '../data/records.ts'
+import type { ChatRecords } from '../dsl/index.ts'
 import { adaptationOf, optimizerOf } from './compileRecipe.ts'
 import { loadRecipe } from './loadRecipe.ts'
-import { prepareModel } from './prepare.ts'
+import { prepareModel, tokenizerOf } from './prepare.ts'
+import type { PreparedModel } from './prepare.ts'
+import { dateNote, layoutOf, recordsFile, templateOf } from './recipeData.ts'
 
 export interface CheckReport {
   readonly problems: readonly UserError[]
@@ -34,9 +38,10 @@ export async function checkRecipe(file: string): Promise<CheckReport> {
   if (problems.length > 0) return { problems, notes }
   await attempt(async () => {
     const loaded = await loadRecipe(file)
-    const { recipe, folder } = loaded
+    const { recipe } = loaded
+    let model: PreparedModel | undefined
     await attempt(async () => {
-      const model = await prepareModel(loaded, { offline: true }).catch((error: unknown) => {
+      model = await prepareModel(loaded, { offline: true }).catch((error: unknown) => {
         if (!(error instanceof UserError) || error.code !== 'HD424') throw error
         notes.push(`${recipe.model.source} has not been downloaded yet, so its graph was not built`)
         return undefined
@@ -51,11 +56,30 @@ export async function checkRecipe(file: string): Promise<CheckReport> {
       runPasses(graph, passes, { provenance })
     })
     await attempt(() => {
-      const records = path.resolve(folder, recipe.data.path)
+      const records = recordsFile(loaded)
+      const write =
+        model && recipe.data.kind === 'chat' ? conversationWriter(recipe.data, model, records, notes) : undefined
       let count = 0
-      for (const _record of streamRecords(records)) count++
-      if (count === 0) throw new UserError('HD507', 'the file holds no record', { place: { file: records } })
+      for (const record of streamRecords(records, layoutOf(recipe.data))) {
+        count++
+        write?.(record)
+      }
+      if (count === 0) throw noRecords(records)
     })
   })
   return { problems, notes }
+}
+
+/** Writes a conversation out by the checkpoint's template, which refuses roles out of order. */
+function conversationWriter(
+  data: ChatRecords,
+  model: PreparedModel,
+  file: string,
+  notes: string[],
+): (record: TrainingRecord) => void {
+  const template = templateOf(data, tokenizerOf(model))
+  notes.push(...dateNote(data, template))
+  return (record) => {
+    if (!('text' in record)) template.render(asConversation(record).messages, false, { file, line: record.line })
+  }
 }

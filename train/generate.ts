@@ -9,6 +9,7 @@ import type { Tokenizer } from '../formats/tokenizer.ts'
 import { openModel } from './openModel.ts'
 import { openPrediction } from './openPrediction.ts'
 import { continuePrompt } from './predict.ts'
+import type { StopReason } from './predict.ts'
 import { endOfText, readModel } from './prepare.ts'
 import { deviceOf } from './run.ts'
 
@@ -17,6 +18,8 @@ export interface GenerateOptions {
   /** Most tokens to add. */
   readonly tokens: number
   readonly adapter?: string
+  /** A directory whose weights are read instead of the recipe's. */
+  readonly weights?: string
   readonly toolchain: ToolChainPreference
   readonly threads?: number
   readonly optimise?: 'full' | 'light'
@@ -41,11 +44,8 @@ const SHORTEST_PROGRAM = 64
 export async function* generateText(
   modelOrRecipe: string,
   options: GenerateOptions,
-): AsyncGenerator<GeneratedPart, void, undefined> {
-  const { definition, dir, checkpoint, tokenizer, vocabulary, positions } = await openModel(
-    modelOrRecipe,
-    options.resolving,
-  )
+): AsyncGenerator<GeneratedPart, StopReason, undefined> {
+  const { definition, dir, checkpoint, tokenizer, vocabulary, positions } = await openModel(modelOrRecipe, options)
   const prompt = tokenizer.encode(options.prompt)
   const length = programLength(prompt.length, options.tokens, positions)
   const model = readModel(definition, dir, { sequences: 1, length })
@@ -63,7 +63,7 @@ export async function* generateText(
   try {
     const limits = { tokens: options.tokens, end: endOfText(tokenizer, checkpoint) }
     const ids = continuePrompt(session, prompt, { sequences: 1, length, vocabulary }, limits)
-    yield* decoded(ids, tokenizer)
+    return yield* decoded(ids, tokenizer)
   } finally {
     await session.close()
   }
@@ -79,12 +79,14 @@ function programLength(prompt: number, tokens: number, positions: number): numbe
 }
 
 async function* decoded(
-  ids: AsyncIterable<number>,
+  ids: AsyncGenerator<number, StopReason, undefined>,
   tokenizer: Tokenizer,
-): AsyncGenerator<GeneratedPart, void, undefined> {
+): AsyncGenerator<GeneratedPart, StopReason, undefined> {
   const all: number[] = []
   let shown = ''
-  for await (const id of ids) {
+  for (;;) {
+    const { done, value: id } = await ids.next()
+    if (done === true) return id
     all.push(id)
     const text = tokenizer.decode(all)
     // A character whose bytes are spread over tokens shows as a replacement until it is whole.

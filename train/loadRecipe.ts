@@ -33,11 +33,18 @@ export async function loadRecipe(path: string): Promise<LoadedRecipe> {
     areHooksRegistered = true
   }
   let exported: unknown
+  const exit = process.exit.bind(process)
   try {
+    // A file that is only looked at must not end the program as if all had been done.
+    process.exit = () => {
+      throw new UserError('HD801', 'the file does not run: it calls process.exit', { place: { file } })
+    }
     exported = ((await import(pathToFileURL(file).href)) as { default?: unknown }).default
   } catch (cause) {
     if (cause instanceof UserError || cause instanceof InternalError) throw cause
     throw doesNotRun(file, cause)
+  } finally {
+    process.exit = exit
   }
   if (isRecipe(exported)) return { recipe: exported, file, folder: dirname(file) }
   const what = exported === undefined ? 'has no default export' : 'exports something else as its default'
@@ -45,13 +52,22 @@ export async function loadRecipe(path: string): Promise<LoadedRecipe> {
 }
 
 function doesNotRun(file: string, cause: unknown): UserError {
-  const message = cause instanceof Error ? cause.message : String(cause)
+  const message = messageOf(cause)
   // A transpiler's message begins with a heading; the line that says what is wrong names a file and a line.
   const located =
     /^(?<file>(?:[A-Za-z]:)?[^:\n]+):(?<line>\d+):(?<column>\d+): (?:ERROR: |error: )?(?<sentence>.+)$/m.exec(message)
   const sentence = located?.groups?.['sentence'] ?? message.split('\n')[0] ?? ''
   const place = located ? { file, line: Number(located.groups?.['line']) } : placeIn(file, cause)
   return new UserError('HD801', `the file does not run: ${sentence.slice(0, 300)}`, { place, cause })
+}
+
+/** What was thrown, as text; it may be anything, and an object of the researcher's may refuse to say. */
+function messageOf(cause: unknown): string {
+  try {
+    return String(cause instanceof Error ? cause.message : cause)
+  } catch {
+    return 'it threw something that has no text'
+  }
 }
 
 /** The innermost line of the stack that lies in the file itself. */

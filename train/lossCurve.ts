@@ -15,20 +15,52 @@ const margin = { left: 64, right: 16, top: 40, bottom: 48 } as const
 /** More points than pixels show nothing more. */
 const MOST_POINTS = 1200
 
-/** An SVG document. `title` is any text; it is escaped. At least one point. */
-export function lossCurveSvg(points: readonly LossPoint[], title: string): string {
+/** The second curve, where records were held out, and the point of it whose weights were kept. */
+export interface HeldOutCurve {
+  readonly points: readonly LossPoint[]
+  /** Its step. */
+  readonly best?: number
+}
+
+const STYLE = [
+  'text{font:12px system-ui,sans-serif;fill:#333}',
+  '.title{font-size:15px;font-weight:600}',
+  '.grid{stroke:#e4e4e4}',
+  '.axis{stroke:#666}',
+  '.loss{fill:none;stroke:#0b5fa5;stroke-width:1.8;stroke-linejoin:round}',
+  '.end{fill:#0b5fa5}',
+  '.heldout{fill:none;stroke:#c2410c;stroke-width:1.8;stroke-linejoin:round;stroke-dasharray:6 3}',
+  '.point{fill:#c2410c}',
+  '.best{fill:none;stroke:#c2410c;stroke-width:1.8}',
+].join('')
+
+/**
+ * An SVG document. `title` is any text; it is escaped. At least one point; a second curve, dashed, and a legend where
+ * records were held out.
+ */
+export function lossCurveSvg(
+  points: readonly LossPoint[],
+  title: string,
+  heldOut: HeldOutCurve = { points: [] },
+): string {
   const shown = thinned(points, MOST_POINTS)
-  const steps = domainOf(shown.map((point) => point.step))
-  const losses = domainOf(shown.map((point) => point.loss))
+  const measured = thinned(heldOut.points, MOST_POINTS)
+  const best = heldOut.points.find((point) => point.step === heldOut.best)
+  const all = [...shown, ...measured, ...(best ? [best] : [])]
+  const steps = domainOf(all.map((point) => point.step))
+  const losses = domainOf(all.map((point) => point.loss))
   const x = scale(steps, margin.left, WIDTH - margin.right)
   const y = scale(losses, HEIGHT - margin.bottom, margin.top)
-  const line = shown.map(({ step, loss }) => `${coordinate(x(step))},${coordinate(y(loss))}`).join(' ')
+  const line = (curve: readonly LossPoint[]): string =>
+    curve.map(({ step, loss }) => `${coordinate(x(step))},${coordinate(y(loss))}`).join(' ')
+  const circle = (kind: string, { step, loss }: LossPoint, radius: number): string =>
+    `<circle class="${kind}" cx="${coordinate(x(step))}" cy="${coordinate(y(loss))}" r="${radius}"/>`
   const last = shown.at(-1) as LossPoint
   const bottom = HEIGHT - margin.bottom
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" role="img" aria-labelledby="title">`,
     `<title id="title">${escaped(title)}</title>`,
-    '<style>text{font:12px system-ui,sans-serif;fill:#333}.title{font-size:15px;font-weight:600}.grid{stroke:#e4e4e4}.axis{stroke:#666}.loss{fill:none;stroke:#0b5fa5;stroke-width:1.8;stroke-linejoin:round}.end{fill:#0b5fa5}</style>',
+    `<style>${STYLE}</style>`,
     `<rect width="${WIDTH}" height="${HEIGHT}" fill="#fff"/>`,
     `<text class="title" x="${margin.left}" y="24">${escaped(title)}</text>`,
     ...ticksOf(losses, 6).flatMap((tick) => [
@@ -45,11 +77,48 @@ export function lossCurveSvg(points: readonly LossPoint[], title: string): strin
     `<line class="axis" x1="${margin.left}" x2="${margin.left}" y1="${margin.top}" y2="${bottom}"/>`,
     `<text x="${(margin.left + WIDTH - margin.right) / 2}" y="${HEIGHT - 10}" text-anchor="middle">optimizer step</text>`,
     `<text transform="rotate(-90)" x="${-(margin.top + bottom) / 2}" y="16" text-anchor="middle">loss (nats per token)</text>`,
-    `<polyline class="loss" points="${line}"/>`,
-    `<circle class="end" cx="${coordinate(x(last.step))}" cy="${coordinate(y(last.loss))}" r="3"/>`,
+    `<polyline class="loss" points="${line(shown)}"/>`,
+    circle('end', last, 3),
+    ...(measured.length > 0
+      ? [
+          `<polyline class="heldout" points="${line(measured)}"/>`,
+          // Markers of many evaluations would hide the curve.
+          ...(measured.length <= 100 ? measured.map((point) => circle('point', point, 2.5)) : []),
+          ...(best ? [circle('best', best, 6)] : []),
+          ...legend(best),
+        ]
+      : []),
     '</svg>',
     '',
   ].join('\n')
+}
+
+/** In the upper right corner, where a loss that falls leaves room. */
+function legend(best: LossPoint | undefined): string[] {
+  const left = WIDTH - margin.right - 220
+  const rows = [
+    {
+      mark: (y: number) => `<line class="loss" x1="${left}" x2="${left + 24}" y1="${y}" y2="${y}"/>`,
+      text: 'training',
+    },
+    {
+      mark: (y: number) => `<line class="heldout" x1="${left}" x2="${left + 24}" y1="${y}" y2="${y}"/>`,
+      text: 'held out',
+    },
+    ...(best
+      ? [
+          {
+            mark: (y: number) => `<circle class="best" cx="${left + 12}" cy="${y}" r="6"/>`,
+            text: `best: ${best.loss.toFixed(4)} after step ${best.step}`,
+          },
+        ]
+      : []),
+  ]
+  const y = (row: number): number => margin.top + 14 + 18 * row
+  return [
+    `<rect x="${left - 10}" y="${margin.top}" width="230" height="${18 * rows.length + 10}" fill="#fff" fill-opacity="0.85"/>`,
+    ...rows.flatMap(({ mark, text }, row) => [mark(y(row)), `<text x="${left + 32}" y="${y(row) + 4}">${text}</text>`]),
+  ]
 }
 
 /** The curve in characters, at most `columns` wide and 12 lines high. At least one point. */

@@ -25,13 +25,20 @@ export interface OpenedModel {
   readonly positions: number
 }
 
+export interface OpenOptions {
+  readonly resolving?: ResolveOptions | undefined
+  /** A directory whose weights are read instead: what full fine-tuning saved, say. */
+  readonly weights?: string | undefined
+}
+
 /** A model by its directory or Hugging Face id, or a recipe's model. UserError for whatever the user can mend. */
-export async function openModel(modelOrRecipe: string, resolving?: ResolveOptions): Promise<OpenedModel> {
+export async function openModel(modelOrRecipe: string, options: OpenOptions = {}): Promise<OpenedModel> {
   const isRecipe =
     sourceFile.test(modelOrRecipe) && !fs.statSync(modelOrRecipe, { throwIfNoEntry: false })?.isDirectory()
   const loaded = isRecipe ? await loadRecipe(modelOrRecipe) : undefined
   const source = loaded ? modelSource(loaded.recipe.model.source, loaded.folder) : modelOrRecipe
-  const { dir } = await resolveModel(source, resolving)
+  const { dir } =
+    options.weights === undefined ? await resolveModel(source, options.resolving) : { dir: options.weights }
   const checkpoint = openCheckpoint(dir)
   const definition = loaded?.recipe.model.definition ?? modelFor(checkpoint.config, path.join(dir, 'config.json'))
   // Once as short as can be, to know the vocabulary and with it what a text has as tokens.

@@ -57,20 +57,24 @@ function likeliest(logits: ArrayLike<number>): number {
   return best
 }
 
-/** Continues one prompt, token by token. Errors as for `nextTokens`. */
+/** Why a text ends: its own end, the tokens that were asked for, or the positions that there are. */
+export type StopReason = 'end of text' | 'tokens' | 'positions'
+
+/** Continues one prompt, token by token, and returns why it stopped. Errors as for `nextTokens`. */
 export async function* continuePrompt(
   session: Session,
   prompt: readonly number[],
   size: PredictionSize,
   limits: CompletionLimits,
-): AsyncGenerator<number, void, undefined> {
+): AsyncGenerator<number, StopReason, undefined> {
   const prefix = [...prompt]
   for (let added = 0; added < limits.tokens && prefix.length <= size.length; added++) {
     const [token] = await nextTokens(session, [prefix], size)
-    if (token === undefined || token === limits.end) return
+    if (token === undefined || token === limits.end) return 'end of text'
     yield token
     prefix.push(token)
   }
+  return prefix.length > size.length ? 'positions' : 'tokens'
 }
 
 /** Completes many prompts, as many at a time as the program takes; completions in the prompts' order. */

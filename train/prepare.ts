@@ -4,10 +4,12 @@
 import path from 'node:path'
 import { UserError } from '../compiler/diagnostic.ts'
 import { valueNamer } from '../compiler/frontend/names.ts'
-import type { LinearModule, Recipe, TracedModel } from '../dsl/index.ts'
-import { batches, buildExamples } from '../data/batches.ts'
-import type { Batches, Examples } from '../data/batches.ts'
-import { readRecords } from '../data/records.ts'
+import type { Recipe, TracedModel } from '../dsl/index.ts'
+import { batches } from '../data/batches.ts'
+import type { Batches, BatchState } from '../data/batches.ts'
+import { refuseWithoutExamples } from '../data/examples.ts'
+import type { Example, Examples } from '../data/examples.ts'
+import { packExamples, rowsApart } from '../data/packing.ts'
 import { openCheckpoint } from '../formats/checkpoint.ts'
 import type { Checkpoint } from '../formats/checkpoint.ts'
 import { resolveModel } from '../formats/hub.ts'
@@ -15,7 +17,9 @@ import type { ResolveOptions } from '../formats/hub.ts'
 import { loadTokenizer } from '../formats/tokenizer.ts'
 import type { Tokenizer } from '../formats/tokenizer.ts'
 import { CheckpointBinding } from './bindCheckpoint.ts'
+import { holdOut } from './heldOut.ts'
 import type { LoadedRecipe } from './loadRecipe.ts'
+import { readExamples } from './recipeData.ts'
 
 /** A model with its checkpoint, read as a graph for batches of one size. */
 export interface PreparedModel {
@@ -34,6 +38,12 @@ export interface PreparedData {
   readonly tokenizer: Tokenizer
   readonly examples: Examples
   readonly batches: Batches
+  /** What the user should know about the records. */
+  readonly notes: readonly string[]
+  /** The same batches from where another run was. UserError HD513 for a state of other records. */
+  readonly batchesFrom: (state: BatchState) => Batches
+  /** What the recipe's `evaluate` measures; empty without it. */
+  readonly heldOut: readonly Example[]
   /** Optimizer steps of the whole run. */
   readonly steps: number
 }
@@ -51,22 +61,27 @@ export function modelSource(source: string, folder: string): string {
  * HD108) or does not fit the model (HD803 to HD806), and whatever the model's own file gets wrong (HD1xx)
  */
 export async function prepareModel(loaded: LoadedRecipe, resolving: ResolveOptions = {}): Promise<PreparedModel> {
-  const { model, batch } = loaded.recipe
+  const { model, batch, data, adapt } = loaded.recipe
+  const size = { ...batch, packed: data.pack }
   const source = modelSource(model.source, loaded.folder)
   const resolved = await resolveModel(source, resolving)
   const isDirectory = resolved.source === 'directory'
   return {
-    ...readModel(model.definition, resolved.dir, batch),
+    ...readModel(model.definition, resolved.dir, size, adapt.kind === 'full' ? 'trained' : 'frozen'),
     baseName: isDirectory ? path.resolve(resolved.dir) : source,
     note: resolved.note,
   }
 }
 
-/** Reads a model directory as a graph. Errors as for `prepareModel`. */
+/**
+ * Reads a model directory as a graph. Weights that are trained are held in float32; frozen ones stay as they are stored,
+ * and so do constants that a model keeps in the type of its weights. Errors as for `prepareModel`.
+ */
 export function readModel(
   definition: Recipe['model']['definition'],
   dir: string,
-  size: { readonly sequences: number; readonly length: number },
+  size: { readonly sequences: number; readonly length: number; readonly packed?: boolean },
+  weights: 'frozen' | 'trained' = 'frozen',
 ): Pick<PreparedModel, 'checkpoint' | 'binding' | 'traced' | 'vocabulary'> {
   const checkpoint = openCheckpoint(dir)
   const configFile = path.join(dir, 'config.json')
@@ -75,10 +90,14 @@ export function readModel(
   const traced = definition.trace(config, {
     sequences: size.sequences,
     length: size.length,
-    storedDType: (name) => binding.storedDType(name),
+    packed: size.packed ?? false,
+    storedDType: (name) => {
+      const stored = binding.storedDType(name)
+      return weights === 'trained' ? 'f32' : stored
+    },
     names: valueNamer(),
   })
-  binding.check(traced.graph)
+  binding.check(traced.graph, weights)
   return { checkpoint, binding, traced, vocabulary: vocabularyOf(traced) }
 }
 
@@ -117,45 +136,37 @@ export function endOfText(tokenizer: Tokenizer, { config }: Checkpoint): number 
 /**
  * Reads and encodes the recipe's records. `steps` replaces the recipe's own length of the run.
  *
- * @throws UserError HD430, HD431, HD807, HD808 for the tokenizer, HD50x and HD51x for the records
+ * @throws UserError HD43x, HD807, HD808 for the tokenizer, HD50x, HD51x and HD53x for the records
  */
 export function prepareData(loaded: LoadedRecipe, model: PreparedModel, steps?: number): PreparedData {
-  const { data, batch, seed } = loaded.recipe
+  const { batch, data, seed, evaluate } = loaded.recipe
   const tokenizer = tokenizerOf(model)
-  const file = path.resolve(loaded.folder, data.path)
-  const records = readRecords(file)
-  const kind = records.findIndex((record) => 'text' in record !== (data.kind === 'text'))
-  if (kind >= 0) {
-    const wanted =
-      data.kind === 'text'
-        ? 'text(…) reads records with a "text"'
-        : 'completions(…) reads records with a "prompt" and a "completion"'
-    throw new UserError('HD809', `record ${kind + 1} is of the other kind; ${wanted}`, { place: { file } })
-  }
   const eosId = endOfText(tokenizer, model.checkpoint)
-  const encoding = { encode: (text: string) => tokenizer.encode(text), ...(eosId === undefined ? {} : { eosId }) }
-  const loss = data.kind === 'text' ? 'all' : data.loss
-  const examples = buildExamples(records, encoding, { loss, length: batch.length, file })
+  const { examples: all, file, notes } = readExamples(loaded, tokenizer, eosId)
+  const { examples, heldOut } =
+    evaluate?.data === undefined
+      ? holdOut(all, evaluate?.share ?? 0, seed, file)
+      : { examples: all, heldOut: readExamples(loaded, tokenizer, eosId, evaluate.data).examples.examples }
+  refuseWithoutExamples(examples, file, batch.length)
+  const rows = data.pack ? packExamples(examples.examples, { length: batch.length, seed }) : examples.examples
   const perStep = batch.sequences * batch.accumulate
   const epochs = batch.epochs ?? 0
-  const wanted = steps ?? batch.steps ?? Math.ceil((epochs * examples.examples.length) / perStep)
+  const wanted = steps ?? batch.steps ?? Math.ceil((epochs * rows.length) / perStep)
   const wholeEpochs = steps === undefined && batch.steps === undefined && Number.isInteger(epochs)
-  const made = batches({
-    examples: examples.examples,
-    sequences: batch.sequences,
-    length: batch.length,
-    accumulate: batch.accumulate,
-    seed,
-    until: wholeEpochs ? { epochs } : { steps: wanted },
-  })
-  return { tokenizer, examples, batches: made, steps: made.steps }
-}
-
-/** The modules that a recipe's adapters are on, by PEFT's rule: the whole path, or its end behind a dot. */
-export function adaptedModules(recipe: Recipe, { modules }: TracedModel): LinearModule[] {
-  const { adapt } = recipe
-  if (adapt.kind !== 'lora') return []
-  return modules.filter(({ path: module }) =>
-    adapt.targets.some((target) => module === target || module.endsWith(`.${target}`)),
-  )
+  const batchesFrom = (from?: BatchState): Batches =>
+    batches(
+      {
+        examples: rows,
+        sequences: batch.sequences,
+        length: batch.length,
+        accumulate: batch.accumulate,
+        seed,
+        until: wholeEpochs ? { epochs } : { steps: wanted },
+      },
+      from,
+    )
+  const made = batchesFrom()
+  // A program that reads packed rows reads nothing else.
+  const measured = data.pack ? rowsApart(heldOut) : heldOut
+  return { tokenizer, examples, batches: made, batchesFrom, heldOut: measured, notes, steps: made.steps }
 }

@@ -1,5 +1,5 @@
-// A whole run, from a recipe to what it leaves on the disk: prepare, compile, train, save. Tells an observer what
-// happens; prints nothing and handles no signal.
+// A whole run, from a recipe to what it leaves on the disk: prepare, compile, open or resume, train. Tells an observer
+// what happens; prints nothing and handles no signal.
 
 import path from 'node:path'
 import type { Session } from '../backends/neon/driver/index.ts'
@@ -8,32 +8,52 @@ import type { ToolChain, ToolChainPreference } from '../backends/neon/toolchain/
 import { UserError } from '../compiler/diagnostic.ts'
 import { findDevice, hostDevice, wasmDevice } from '../devices/index.ts'
 import type { DeviceProfile } from '../devices/index.ts'
-import { makeDirectory, writeFiles } from '../formats/files.ts'
+import type { Recipe } from '../dsl/index.ts'
+import { makeDirectory } from '../formats/files.ts'
+import type { WriteOptions } from '../formats/files.ts'
 import type { ResolveOptions } from '../formats/hub.ts'
 import type { Tokenizer } from '../formats/tokenizer.ts'
 import { compileRecipe, keepFunctions } from './compileRecipe.ts'
 import type { Certificate } from './certificate.ts'
+import { identityOf, refuseOther } from './identity.ts'
+import type { RunIdentity } from './identity.ts'
 import type { LoadedRecipe } from './loadRecipe.ts'
-import { lossCurveSvg } from './lossCurve.ts'
-import { MetricsFile } from './metrics.ts'
+import { trainToTheEnd } from './loop.ts'
+import type { LoopObserver, LoopResult } from './loop.ts'
 import { openTraining } from './openTraining.ts'
+import { withCulprit } from './notFinite.ts'
 import type { PredictionSize } from './predict.ts'
 import { endOfText, prepareData, prepareModel } from './prepare.ts'
-import { saveTrained } from './save.ts'
-import { trainSteps } from './trainer.ts'
-import type { StepFigures } from './trainer.ts'
+import { RunStates } from './runState.ts'
+import type { SavedState } from './runState.ts'
 
 /** What a run tells whoever watches it. */
-export interface RunObserver {
-  /** Something the user should know; one sentence. */
-  note?(sentence: string): void
-  prepared?(about: { model: string; examples: number; truncated: number; dropped: number; steps: number }): void
+export interface RunObserver extends LoopObserver {
+  prepared?(about: PreparedRun): void
   planned?(certificate: Certificate): void
   /** C++ compilation begins, by this tool chain. */
   compiling?(toolchain: string): void
   /** Steps begin. */
-  opened?(about: { toolchain: string; threads: number }): void
-  step?(figures: StepFigures, total: number): void
+  opened?(about: OpenedRun): void
+}
+
+export interface PreparedRun {
+  /** As an adapter's file calls it. */
+  readonly model: string
+  /** Examples to learn from. */
+  readonly examples: number
+  /** Examples that are only measured. */
+  readonly heldOut: number
+  readonly truncated: number
+  readonly dropped: number
+  readonly steps: number
+}
+
+export interface OpenedRun {
+  readonly toolchain: string
+  readonly threads: number
+  /** Steps made before a resumption; 0 for a run that begins. */
+  readonly step: number
 }
 
 export interface RunOptions {
@@ -45,12 +65,16 @@ export interface RunOptions {
   readonly steps?: number
   readonly optimise?: 'full' | 'light'
   readonly resolving?: ResolveOptions
+  /** Goes on from the state that was saved last in `out`; begins where there is none. */
+  readonly resume?: boolean
   /** Ends the run after the step under way; what was trained is saved. */
   readonly stop?: AbortSignal
   /** Looks at the model through `predict` before the first step and after the last. */
   readonly inspect?: (moment: 'before' | 'after', session: Session, about: InspectedModel) => Promise<void>
   /** Kills the run. */
   readonly kill?: AbortSignal
+  /** Operations of saving that stand in for the system's. */
+  readonly files?: WriteOptions
 }
 
 /** What `predict` and its tokens need. */
@@ -61,18 +85,12 @@ export interface InspectedModel {
   readonly end: number | undefined
 }
 
-export interface RunResult {
-  readonly outcome: 'finished' | 'stopped'
-  readonly figures: readonly StepFigures[]
-  readonly total: number
-  /** Directory of the adapter or model; undefined when the run was stopped before its first step. */
-  readonly saved: string | undefined
-  readonly metrics: string | undefined
-  readonly curve: string | undefined
-}
+export type RunResult = LoopResult
 
 /** The functions of a program that a run calls. */
-export const trainingFunctions: readonly string[] = ['accumulate', 'measure', 'apply']
+export function trainingFunctions({ evaluate }: Recipe): readonly string[] {
+  return ['accumulate', 'measure', 'apply', ...(evaluate ? ['evaluate'] : [])]
+}
 
 /** What a tool chain's programs run on here: the host, or WebAssembly in this process. */
 export function deviceOf(chain: ToolChain): DeviceProfile {
@@ -84,7 +102,11 @@ export function budgetOf({ recipe }: LoadedRecipe, running: DeviceProfile): numb
   return recipe.device === undefined ? running.memoryBudget : findDevice(recipe.device, running.isa).memoryBudget
 }
 
-/** Trains a recipe. @throws UserError for whatever the user can mend; nothing is saved then */
+/**
+ * Trains a recipe.
+ *
+ * @throws UserError for whatever the user can mend; states that were saved are whole then, and nothing else has changed
+ */
 export async function runTraining(
   loaded: LoadedRecipe,
   options: RunOptions,
@@ -93,16 +115,28 @@ export async function runTraining(
   const { recipe } = loaded
   // Before the hours of work: a place that cannot be written.
   makeDirectory(options.out)
+  const states = new RunStates(options.out, options.files)
+  const from = options.resume ? savedState(states, observer) : undefined
   const model = await prepareModel(loaded, options.resolving)
   if (model.note !== undefined) observer.note?.(model.note)
   const data = prepareData(loaded, model, options.steps)
+  for (const note of data.notes) observer.note?.(note)
   const { truncated, dropped, examples } = data.examples
-  observer.prepared?.({ model: model.baseName, examples: examples.length, truncated, dropped, steps: data.steps })
+  observer.prepared?.({
+    model: model.baseName,
+    examples: examples.length,
+    heldOut: data.heldOut.length,
+    truncated,
+    dropped,
+    steps: data.steps,
+  })
+  const identity = identityOf(recipe, model, data)
+  if (from) refuseUnlessContinues(from, identity, data.steps)
   const chain = await chooseToolChain(options.toolchain)
   const device = deviceOf(chain)
   const threads = options.threads ?? device.cores
   const settings = { device, threads, steps: data.steps, memoryBudget: budgetOf(loaded, device) }
-  const functions = options.inspect ? [...trainingFunctions, 'predict'] : trainingFunctions
+  const functions = [...trainingFunctions(recipe), ...(options.inspect ? ['predict'] : [])]
   const compiled = keepFunctions(compileRecipe(recipe, model.traced, settings), functions, settings)
   observer.planned?.(compiled.certificate)
   refuseUnlessFits(compiled.certificate)
@@ -115,40 +149,53 @@ export async function runTraining(
     optimise: options.optimise ?? 'full',
     ...(options.kill ? { signal: options.kill } : {}),
   })
-  const figures: StepFigures[] = []
-  let metrics: MetricsFile | undefined
   try {
-    observer.opened?.({ toolchain: chain.describe(), threads })
+    if (from) await states.restore(from, program, session)
+    observer.opened?.({ toolchain: chain.describe(), threads, step: from?.progress.step ?? 0 })
     const about = {
       tokenizer: data.tokenizer,
       size: { ...recipe.batch, vocabulary: model.vocabulary },
       end: endOfText(data.tokenizer, model.checkpoint),
     }
     await options.inspect?.('before', session, about)
-    const steps = trainSteps(session, data.batches, {
-      seed: recipe.seed,
+    const loop = {
+      recipe,
+      model,
+      data,
+      identity,
+      program,
+      session,
+      states,
+      out: options.out,
+      title: path.basename(loaded.file),
+      ...(from ? { from } : {}),
       ...(options.stop ? { stop: options.stop } : {}),
-    })
-    for await (const figure of steps) {
-      // Only now: a run that fails before its first step leaves an earlier run's metrics as they are.
-      metrics ??= new MetricsFile(options.out)
-      metrics.append(figure)
-      figures.push(figure)
-      observer.step?.(figure, data.steps)
+      ...(options.files ? { files: options.files } : {}),
+      finished: async () => options.inspect?.('after', session, about),
     }
-    const outcome = figures.length < data.steps ? 'stopped' : 'finished'
-    if (figures.length === 0)
-      return { outcome, figures, total: data.steps, saved: undefined, metrics: undefined, curve: undefined }
-    if (outcome === 'finished') await options.inspect?.('after', session, about)
-    const saved = await saveTrained(options.out, recipe, model, program, session)
-    const curve = path.join(options.out, 'loss.svg')
-    const title = `${path.basename(loaded.file)}: loss over ${figures.length} steps`
-    writeFiles([{ path: curve, chunks: [Buffer.from(lossCurveSvg(figures, title))] }])
-    return { outcome, figures, total: data.steps, saved, metrics: metrics?.path, curve }
+    return await trainToTheEnd(loop, observer)
+  } catch (error) {
+    throw await withCulprit(error, session, program, model.binding)
   } finally {
-    metrics?.close()
     await session.close()
   }
+}
+
+function savedState(states: RunStates, observer: RunObserver): SavedState | undefined {
+  const { state, notes } = states.newest()
+  for (const sentence of notes) observer.note?.(sentence)
+  if (!state) observer.note?.('no state has been saved here yet, so the run begins at its first step')
+  return state
+}
+
+/** UserError HD831 for the state of another run, HD834 for one that is beyond this run's end. */
+function refuseUnlessContinues({ identity, progress, file }: SavedState, now: RunIdentity, steps: number): void {
+  refuseOther(identity, now, file)
+  if (progress.step <= steps) return
+  throw new UserError('HD834', `the state was saved after step ${progress.step}, and the run has ${steps} steps`, {
+    place: { file },
+    mend: 'give the run more steps, or begin anew without --resume',
+  })
 }
 
 function refuseUnlessFits({ fits, peakBytes, budgetBytes, device }: Certificate): void {

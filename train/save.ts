@@ -6,14 +6,18 @@ import type { Session } from '../backends/neon/driver/index.ts'
 import { InternalError } from '../compiler/diagnostic.ts'
 import type { Program } from '../compiler/plan/program.ts'
 import { loraNames } from '../compiler/transform/adapt.ts'
-import type { Recipe } from '../dsl/index.ts'
+import type { LinearModule, Recipe, TracedModel } from '../dsl/index.ts'
 import { saveCheckpoint } from '../formats/checkpoint.ts'
 import type { WriteOptions } from '../formats/files.ts'
 import { saveAdapter } from '../formats/peft.ts'
 import type { NewLoraModule } from '../formats/peft.ts'
 import { float32Tensor } from '../formats/safetensors.ts'
-import { adaptedModules } from './prepare.ts'
 import type { PreparedModel } from './prepare.ts'
+
+/** Where a recipe's result stands in `out`. */
+export function resultDirectory(out: string, { adapt }: Pick<Recipe, 'adapt'>): string {
+  return path.join(out, adapt.kind === 'full' ? 'model' : 'adapter')
+}
 
 /**
  * Writes `adapter/` or `model/` in `out` and returns its path.
@@ -22,20 +26,21 @@ import type { PreparedModel } from './prepare.ts'
  */
 export async function saveTrained(
   out: string,
-  recipe: Recipe,
-  model: PreparedModel,
+  recipe: Pick<Recipe, 'adapt'>,
+  model: Pick<PreparedModel, 'checkpoint' | 'traced' | 'baseName'>,
   program: Program,
   session: Session,
   options: WriteOptions = {},
 ): Promise<string> {
+  const dir = resultDirectory(out, recipe)
   return recipe.adapt.kind === 'full'
-    ? saveModel(path.join(out, 'model'), model, program, session, options)
-    : saveLora(path.join(out, 'adapter'), recipe, model, program, session, options)
+    ? saveModel(dir, model, program, session, options)
+    : saveLora(dir, recipe, model, program, session, options)
 }
 
 async function saveModel(
   dir: string,
-  { checkpoint }: PreparedModel,
+  { checkpoint }: Pick<PreparedModel, 'checkpoint'>,
   program: Program,
   session: Session,
   options: WriteOptions,
@@ -51,8 +56,8 @@ async function saveModel(
 
 async function saveLora(
   dir: string,
-  recipe: Recipe,
-  { traced, baseName }: PreparedModel,
+  recipe: Pick<Recipe, 'adapt'>,
+  { traced, baseName }: Pick<PreparedModel, 'traced' | 'baseName'>,
   program: Program,
   session: Session,
   options: WriteOptions,
@@ -94,4 +99,13 @@ async function readFloats(session: Session, name: string): Promise<Float32Array>
   const data = await session.read(name)
   if (data instanceof Float32Array) return data
   throw new InternalError(`'${name}' is not float32`)
+}
+
+/** The modules that a recipe's adapters are on, by PEFT's rule: the whole path, or its end behind a dot. */
+export function adaptedModules(recipe: Pick<Recipe, 'adapt'>, { modules }: TracedModel): LinearModule[] {
+  const { adapt } = recipe
+  if (adapt.kind !== 'lora') return []
+  return modules.filter(({ path: module }) =>
+    adapt.targets.some((target) => module === target || module.endsWith(`.${target}`)),
+  )
 }

@@ -23,37 +23,62 @@ export interface StepFigures {
   readonly peak_bytes: number
 }
 
-export interface TrainerOptions {
-  /** Seed of dropout. */
-  readonly seed: number
-  /** No further step begins once it is aborted. */
-  readonly stop?: AbortSignal
+/** How far a run has come. */
+export interface Progress {
+  /** Optimizer steps made. */
+  readonly step: number
+  /** Micro-batches computed: each has a seed of its own. */
+  readonly micro: number
 }
 
-/**
- * Runs the optimizer steps of `steps`, giving each step's figures as it ends.
- *
- * @throws UserError HD810 when a loss or a gradient is not finite, naming the first such value; the weights are those of
- * the step before
- */
-export async function* trainSteps(
-  session: Session,
-  steps: Iterable<readonly MicroBatch[]>,
-  options: TrainerOptions,
-): AsyncGenerator<StepFigures, void, undefined> {
-  let step = 0
-  let micro = 0
-  for (const microBatches of steps) {
-    if (options.stop?.aborted) return
-    step++
+/** Runs optimizer steps one at a time, so that others may look at the session, or save it, between them. */
+export class Trainer {
+  readonly #session: Session
+  readonly #steps: Iterator<readonly MicroBatch[]>
+  readonly #seed: number
+  #step: number
+  #micro: number
+
+  /** `seed` is that of dropout; `from` is where the steps given begin, the very beginning unless stated. */
+  constructor(
+    session: Session,
+    steps: Iterable<readonly MicroBatch[]>,
+    seed: number,
+    from: Progress = { step: 0, micro: 0 },
+  ) {
+    this.#session = session
+    this.#steps = steps[Symbol.iterator]()
+    this.#seed = seed
+    this.#step = from.step
+    this.#micro = from.micro
+  }
+
+  get progress(): Progress {
+    return { step: this.#step, micro: this.#micro }
+  }
+
+  /**
+   * Makes the next optimizer step; undefined when there is none.
+   *
+   * @throws UserError HD810 when a loss or a gradient is not finite, naming the first such value; the weights are those
+   * of the step before
+   */
+  async next(): Promise<StepFigures | undefined> {
+    const given = this.#steps.next()
+    if (given.done === true) return undefined
+    const session = this.#session
+    const microBatches = given.value
+    const step = this.#step + 1
     const start = performance.now()
     let tokens = 0
     for (const [place, batch] of microBatches.entries()) {
-      await writeBatch(session, batch, streamSeed(options.seed, micro++))
+      await writeBatch(session, batch, streamSeed(this.#seed, this.#micro + place))
       tokens += batch.sequences * batch.length
       const outcome = await session.step({ seq: batch.length }, place === microBatches.length - 1 ? 'last' : 'more')
       if (outcome.status === 'notFinite') throw new UserError('HD810', `step ${step}: ${outcome.message}`)
     }
+    this.#step = step
+    this.#micro += microBatches.length
     const seconds = (performance.now() - start) / 1000
     const [loss, norm, rate] = [
       await scalar(session, reportedLoss),
@@ -61,7 +86,7 @@ export async function* trainSteps(
       await scalar(session, reportedRate),
     ]
     const { peakBytes } = await session.stats()
-    yield { step, loss, gradient_norm: norm, rate, tokens, seconds, peak_bytes: peakBytes }
+    return { step, loss, gradient_norm: norm, rate, tokens, seconds, peak_bytes: peakBytes }
   }
 }
 
@@ -71,6 +96,10 @@ export async function writeBatch(session: Session, batch: MicroBatch, seed: numb
   await session.write('tokens', batch.tokens, shape)
   await session.write('targets', batch.targets, shape)
   await session.write('weights', batch.weights, shape)
+  if (batch.segments && batch.positions) {
+    await session.write('segments', batch.segments, shape)
+    await session.write('positions', batch.positions, shape)
+  }
   await session.write('seed', Int32Array.of(seed))
 }
 

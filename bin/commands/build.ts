@@ -37,7 +37,7 @@ export async function build(recipePath: string, options: BuildCommandOptions): P
   }
   const { program, certificate } = keepFunctions(
     compileRecipe(loaded.recipe, model.traced, settings),
-    trainingFunctions,
+    trainingFunctions(loaded.recipe),
     settings,
   )
   if (options.dump !== undefined) {

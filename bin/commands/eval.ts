@@ -22,6 +22,7 @@ export interface EvalCommandOptions {
   readonly length?: number
   readonly stride?: number
   readonly adapter?: string
+  readonly weights?: string
   readonly toolchain: ToolChainPreference
   readonly threads?: number
   readonly optimise: 'full' | 'light'
@@ -59,7 +60,7 @@ export async function evaluate(modelOrRecipe: string, options: EvalCommandOption
   const output = outputOf(options)
   const items = itemsOf(options)
   const progress = new Progress(output)
-  const { adapter, limit, length, stride, threads } = options
+  const { adapter, weights, limit, length, stride, threads } = options
   const results: ItemResult[] = []
   const running = run(modelOrRecipe, {
     items,
@@ -67,6 +68,7 @@ export async function evaluate(modelOrRecipe: string, options: EvalCommandOption
     toolchain: options.toolchain,
     optimise: options.optimise,
     ...(adapter === undefined ? {} : { adapter }),
+    ...(weights === undefined ? {} : { weights }),
     ...(limit === undefined ? {} : { limit }),
     ...(length === undefined ? {} : { length }),
     ...(stride === undefined ? {} : { stride }),

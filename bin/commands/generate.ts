@@ -9,6 +9,7 @@ export interface GenerateCommandOptions {
   readonly prompt: string
   readonly tokens: number
   readonly adapter?: string
+  readonly weights?: string
   readonly toolchain: ToolChainPreference
   readonly threads?: number
   readonly optimise: 'full' | 'light'
@@ -33,20 +34,26 @@ export async function generate(modelOrRecipe: string, options: GenerateCommandOp
     toolchain: options.toolchain,
     optimise: options.optimise,
     ...(options.adapter === undefined ? {} : { adapter: options.adapter }),
+    ...(options.weights === undefined ? {} : { weights: options.weights }),
     ...(options.threads === undefined ? {} : { threads: options.threads }),
     resolving: { onProgress: downloadProgress(output) },
     onCompiling: (toolchain) => {
       output.event('compiling', { toolchain })
-      write(options.prompt)
     },
   })
-  for await (const part of parts) {
-    text += part.text
+  for (;;) {
+    const { done, value } = await parts.next()
+    // Behind what may go wrong before the first token: an error stands alone.
+    if (tokens === 0) write(options.prompt)
+    if (done === true) {
+      write('\n')
+      output.event('end', { prompt: options.prompt, text, tokens, stopped: value })
+      if (value === 'positions') process.stderr.write('stopped: the model was made for no more tokens than these\n')
+      return exitCodes.ok
+    }
+    text += value.text
     tokens++
-    output.event('token', part)
-    write(part.text)
+    output.event('token', value)
+    write(value.text)
   }
-  write('\n')
-  output.event('end', { prompt: options.prompt, text, tokens })
-  return exitCodes.ok
 }

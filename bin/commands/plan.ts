@@ -28,7 +28,7 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
   const { steps } = prepareData(loaded, model)
   const threads = options.threads ?? device.cores
   const settings = { device, threads, steps, memoryBudget: device.memoryBudget }
-  const compiled = keepFunctions(compileRecipe(recipe, model.traced, settings), trainingFunctions, settings)
+  const compiled = keepFunctions(compileRecipe(recipe, model.traced, settings), trainingFunctions(recipe), settings)
   const { certificate, checkpoints, reports } = compiled
   const milliseconds = reports.reduce((sum, report) => sum + report.milliseconds, 0)
   output.event('plan', { certificate, checkpoints, threads, steps, source: device.source, milliseconds })

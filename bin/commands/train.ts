@@ -16,6 +16,7 @@ export interface TrainOptions {
   readonly out?: string
   readonly optimise: 'full' | 'light'
   readonly steps?: number
+  readonly resume?: boolean
   readonly json?: boolean
 }
 
@@ -36,13 +37,14 @@ export async function train(recipePath: string, options: TrainOptions): Promise<
         out: path.resolve(out),
         optimise: options.optimise,
         ...(options.steps === undefined ? {} : { steps: options.steps }),
+        resume: options.resume === true,
         resolving: { onProgress: downloadProgress(output) },
         stop: interruption.stop,
         kill: interruption.kill,
       },
       view,
     ).finally(() => view.end())
-    return tellResult(result, output)
+    return tellResult(result, output, interruption.exitCode)
   } finally {
     interruption.end()
   }

@@ -7,6 +7,8 @@ import type { Scalars } from './scalars.ts'
 export const partialCount = 16
 /** Longer reductions go by blocks of this many elements. */
 export const reductionBlock = 4096
+/** A sum is a tree over blocks, and over blocks of blocks; there is no third level. */
+export const largestReduction = reductionBlock ** 2
 
 type Combine = (a: number, b: number) => number
 

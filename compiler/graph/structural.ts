@@ -6,6 +6,9 @@ import type { Axis, DType } from './axis.ts'
 import type { GraphBuilder } from './builder.ts'
 import { elementwiseOp } from './elementwise.ts'
 import type { Attributes, Declaration, Node, StructuralOp } from './node.ts'
+import { indexSource } from './ranges.ts'
+import { largestReduction } from './reductions.ts'
+import type { Range } from './ranges.ts'
 
 export interface Shape {
   readonly axes: readonly Axis[]
@@ -15,6 +18,19 @@ export interface Shape {
 /** What a rule may ask of its surroundings. */
 export interface InferContext {
   declaration(name: string): Declaration | undefined
+}
+
+/** No kernel checks an index: it is known to exist, or a run-time has checked it when the input was given. */
+function indexes(index: Node, axis: Axis, context: InferContext): void {
+  need(index.dtype === 'i32', () => `the index is ${index.dtype}, not i32`)
+  const source = indexSource(index, (name) => context.declaration(name))
+  if (source === 'checked input') return
+  need(source !== undefined, () => `the index is computed, and may lie outside of '${axis.name}'`)
+  const { low, high } = source as Range
+  need(
+    low >= 0 && high < axis.size,
+    () => `the index is from ${low} to ${high}, but '${axis.name}' has ${axis.size} places`,
+  )
 }
 
 /** A broken rule, as a sentence without a place; the builder's caller knows the place. */
@@ -57,6 +73,7 @@ function reduction(inputs: readonly Node[], over: Axis): Shape {
   const x = operand(inputs, 0)
   float(x, 'the operand')
   onAxes(over, x, 'the operand')
+  need(over.size <= largestReduction, () => `'${over.name}' has ${over.size} places, more than ${largestReduction}`)
   return { axes: withoutAxes(x.axes, [over]), dtype: 'f32' }
 }
 
@@ -169,13 +186,13 @@ export const structural = {
   },
 
   gather: {
-    infer: (inputs, attrs) => {
+    infer: (inputs, attrs, context) => {
       count(inputs, 2)
       const table = operand(inputs, 0)
       const index = operand(inputs, 1)
       onAxes(attrs.axis, table, 'the table')
       offAxes(attrs.axis, index, 'the index')
-      need(index.dtype === 'i32', () => `the index is ${index.dtype}, not i32`)
+      indexes(index, attrs.axis, context)
       return { axes: unionAxes(withoutAxes(table.axes, [attrs.axis]), index.axes), dtype: table.dtype }
     },
     derivative: (b, g, node) => {
@@ -186,14 +203,14 @@ export const structural = {
   },
   /** base with updates[…, t, …] added at row index[t] along `axis`, in canonical order of the index axes. */
   scatterAdd: {
-    infer: (inputs, attrs) => {
+    infer: (inputs, attrs, context) => {
       count(inputs, 3)
       const base = operand(inputs, 0)
       const index = operand(inputs, 1)
       const updates = operand(inputs, 2)
       onAxes(attrs.axis, base, 'the base')
       offAxes(attrs.axis, updates, 'the updates')
-      need(index.dtype === 'i32', () => `the index is ${index.dtype}, not i32`)
+      indexes(index, attrs.axis, context)
       need(
         sameAxes(updates.axes, unionAxes(withoutAxes(base.axes, [attrs.axis]), index.axes)),
         () => `the updates lie on (${axisNames(updates.axes)})`,

@@ -7,10 +7,11 @@ import type { Node } from '../graph/node.ts'
 import { addIndex, constantIndex, divideIndex, minIndex, subtractIndex } from '../kernel/index.ts'
 import type { Index, Ranges } from '../kernel/index.ts'
 
-/** `low ≤ high` between positions along two axes: what a causal mask says. */
+/** low ≤ high + room, between positions along two axes: what causal masks and windows say. */
 export interface Ordered {
   readonly low: Axis
   readonly high: Axis
+  readonly room: number
 }
 
 /** Scores at or below this are masked. */
@@ -50,21 +51,44 @@ function orderings(condition: Node): Ordered[] {
   const [left, right] = condition.inputs
   if (!left || !right) return []
   if (isMap(condition, 'and')) return [...orderings(left), ...orderings(right)]
-  if (!isMap(condition, 'intLessEqual') && !isMap(condition, 'intLess')) return []
-  return isOp(left, 'iota') && isOp(right, 'iota') ? [{ low: left.attrs.axis, high: right.attrs.axis }] : []
+  const strict = isMap(condition, 'intLess')
+  if (!strict && !isMap(condition, 'intLessEqual')) return []
+  const [low, high] = [positionOf(left), positionOf(right)]
+  if (!low || !high) return []
+  return [{ low: low.axis, high: high.axis, room: high.shift - low.shift - (strict ? 1 : 0) }]
+}
+
+/** Beyond it, 32-bit sums with a position might overflow. */
+const widestShift = 2 ** 30
+
+/** A position along an axis, moved by a number. */
+function positionOf(node: Node): { readonly axis: Axis; readonly shift: number } | undefined {
+  if (isOp(node, 'iota')) return { axis: node.attrs.axis, shift: 0 }
+  const sign = isMap(node, 'intAdd') ? 1 : isMap(node, 'intSub') ? -1 : undefined
+  const [first, second] = node.inputs
+  if (sign === undefined || !first || !second) return undefined
+  const swapped = sign === 1 && isOp(first, 'constant')
+  const [moved, by] = swapped ? [second, first] : [first, second]
+  const position = positionOf(moved)
+  if (!position || !isOp(by, 'constant')) return undefined
+  const shift = position.shift + sign * by.attrs.value
+  return Math.abs(shift) <= widestShift ? { axis: position.axis, shift } : undefined
 }
 
 /** Whether a condition is certain to hold where both positions are the same, and every position has such a place. */
-function holdsOnDiagonal(condition: Node, { low, high }: Ordered): boolean {
+function holdsOnDiagonal(condition: Node, { low, high }: Pick<Ordered, 'low' | 'high'>): boolean {
   const [left, right] = condition.inputs
   if (!left || !right || low.size !== high.size || low.extent !== high.extent) return false
   if (isMap(condition, 'and')) return holdsOnDiagonal(left, { low, high }) && holdsOnDiagonal(right, { low, high })
+  const between = (one: Ordered): boolean =>
+    (one.low === low && one.high === high) || (one.low === high && one.high === low)
+  if (orderings(condition).some((one) => one.room >= 0 && between(one))) return true
   if (!isMap(condition, 'intLessEqual') && !isMap(condition, 'intEqual')) return false
   return meetOnDiagonal(left, right, { low, high }) || meetOnDiagonal(right, left, { low, high })
 }
 
 /** Two positions, or one value looked at along either axis. */
-function meetOnDiagonal(a: Node, b: Node, { low, high }: Ordered): boolean {
+function meetOnDiagonal(a: Node, b: Node, { low, high }: Pick<Ordered, 'low' | 'high'>): boolean {
   if (isOp(a, 'iota') && isOp(b, 'iota')) return a.attrs.axis === low && b.attrs.axis === high
   if (!isOp(a, 'rename') || a.inputs[0] !== b) return false
   const { from, to } = a.attrs
@@ -92,15 +116,22 @@ export function liveBlocks(
   { base, rows, columns, blocks }: RowBlock,
   ranges: Ranges,
 ): LiveBlocks {
-  const shared = (low: Axis, high: Axis): boolean =>
-    conditions.length > 0 && conditions.every((list) => list.some((one) => one.low === low && one.high === high))
-  if (shared(streamed, parallel)) {
-    const seen = addIndex(divideIndex(addIndex(base, rows - 1), columns, ranges), 1)
-    return { first: constantIndex(0), count: minIndex(blocks, seen) }
+  // Of what one value asks for, the narrowest counts; of several values, the widest.
+  const roomBetween = (low: Axis, high: Axis): number | undefined => {
+    const rooms = conditions.map((list) =>
+      list.reduce((least, one) => (one.low === low && one.high === high ? Math.min(least, one.room) : least), Infinity),
+    )
+    const widest = Math.max(-Infinity, ...rooms)
+    // A block more than needed does no harm, and counts stay positive.
+    return Number.isFinite(widest) ? Math.max(0, widest) : undefined
   }
-  if (shared(parallel, streamed)) {
-    const first = divideIndex(base, columns, ranges)
-    return { first, count: subtractIndex(blocks, first) }
-  }
-  return { first: constantIndex(0), count: blocks }
+  const after = roomBetween(streamed, parallel)
+  const before = roomBetween(parallel, streamed)
+  const last = after === undefined ? undefined : divideIndex(addIndex(base, rows - 1 + after), columns, ranges)
+  const seen = last === undefined ? blocks : minIndex(blocks, addIndex(last, 1))
+  if (before === undefined) return { first: constantIndex(0), count: seen }
+  // Exact where blocks of rows begin as blocks of columns do, one block early otherwise; nothing negative is divided.
+  const own = divideIndex(base, columns, ranges)
+  const first = before === 0 ? own : subtractIndex(own, minIndex(own, Math.ceil(before / columns)))
+  return { first, count: subtractIndex(seen, first) }
 }

@@ -1,7 +1,6 @@
 // Reductions along a row in the order that the numeric contract fixes: 16 partial results, one tree, blocks of 4,096.
 // Knows loops and values, nothing of regions or graph nodes.
 
-import { InternalError } from '../diagnostic.ts'
 import type { Directive } from '../kernel/directives.ts'
 import { addIndex, ceilDivide, constantOf, moduloIndex, scaleIndex } from '../kernel/index.ts'
 import type { Index } from '../kernel/index.ts'
@@ -89,7 +88,6 @@ export function reduce(
     const { stmts, results } = trees()
     return { stmts: [...clear, ...walk, ...stmts], results }
   }
-  if (bound > reductionBlock ** 2) throw new InternalError(`a reduction of ${bound} elements is not supported`)
 
   const count = ceilDivide(extent, reductionBlock)
   const block = declareLoop(scope, 'b', count)

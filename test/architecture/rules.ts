@@ -34,6 +34,12 @@ export const layers: readonly Layer[] = [
   { path: 'formats/', mayImport: [diagnostic], usesNode: true },
   { path: 'data/', mayImport: [diagnostic], usesNode: true },
   { path: 'backends/neon/', mayImport: [diagnostic, ...graphTypes, kernel, plan], usesNode: true },
+  // It turns a file into a table and C++; how files are read is formats' business.
+  {
+    path: 'backends/tokenizer/',
+    mayImport: [diagnostic, 'formats/files.ts', 'formats/json.ts'],
+    usesNode: true,
+  },
   // A shader's limits are the numbers that its schedule was made for.
   {
     path: 'backends/wgsl/',

@@ -18,6 +18,7 @@ export const shippedFolders = [
   'data',
   'devices',
   'dsl',
+  'evaluate',
   'formats',
   'models',
   'train',

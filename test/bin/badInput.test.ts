@@ -110,7 +110,27 @@ const cases: readonly Case[] = [
   {
     name: 'records of the other kind',
     spoil: (dir) => fs.appendFileSync(path.join(dir, 'records.jsonl'), '{"text": "pulse"}\n'),
-    expected: /^HD809 records\.jsonl record 8 /,
+    expected:
+      /^HD506 records\.jsonl:8 the record has no "prompt"; completions\(…\) reads \{"prompt": "…", "completion": "…"\}$/m,
+  },
+  {
+    name: 'a record with nothing to learn',
+    spoil: (dir) => fs.appendFileSync(path.join(dir, 'records.jsonl'), '{"prompt": "a", "completion": ""}\n'),
+    expected: /^HD510 records\.jsonl:8 the record holds nothing to learn; /m,
+  },
+  {
+    name: 'half-written records',
+    spoil: (dir) => {
+      const file = path.join(dir, 'records.jsonl')
+      fs.truncateSync(file, fs.statSync(file).size - 9)
+    },
+    expected:
+      /^HD505 records\.jsonl:7 the last line is not JSON and has no line end; the file was not written to its end$/m,
+  },
+  {
+    name: 'a format that is not read',
+    spoil: (dir) => writeRecipe(dir, 'lora.ts', { data: "text('records.parquet')" }),
+    expected: /^HD508 records\.parquet the name of the file does not say what it holds; it ends in one of \.jsonl, /m,
   },
   {
     name: 'no records',
@@ -242,6 +262,58 @@ describe('heddle train refuses', () => {
       }
       server.close()
     }
+  })
+
+  it('a weight that is not a number, by its name', async () => {
+    const dir = tinyProject()
+    rewriteWeights(dir, (tensor) => {
+      if (!tensor.name.endsWith('h.0.mlp.c_fc.weight')) return tensor
+      const values = new Float32Array(tensor.shape.reduce((product, size) => product * size, 1)).fill(0.01)
+      values[7] = NaN
+      return float32Tensor(tensor.name, tensor.shape, values)
+    })
+    assertRefused(
+      await heddle(dir, 'train', 'lora.ts', '--out', 'out', '--optimise', 'light'),
+      /^HD810 model\/model\.safetensors \(tensor "transformer\.h\.0\.mlp\.c_fc\.weight"\) step 1: the loss is not finite; .* is not finite$/,
+    )
+    assert.ok(!fs.existsSync(path.join(dir, 'out/adapter')))
+  })
+
+  it('a tokenizer whose merges lead nowhere', async () => {
+    const dir = tinyProject()
+    const file = path.join(dir, 'model/tokenizer.json')
+    const tokenizer = JSON.parse(fs.readFileSync(file, 'utf8')) as { model: { merges: unknown[] } }
+    tokenizer.model.merges.push(Array.isArray(tokenizer.model.merges[0]) ? ['q', 'z'] : 'q z')
+    fs.writeFileSync(file, JSON.stringify(tokenizer))
+    assertRefused(
+      await heddle(dir, 'plan', 'lora.ts'),
+      /^HD430 model\/tokenizer\.json .*"qz", which is not in the vocabulary/,
+    )
+  })
+
+  it('recipes that end the program, or throw what has no text', async () => {
+    const dir = temporaryDirectory()
+    const files: [string, string, RegExp][] = [
+      ['exits.ts', 'process.exit(0)\nexport default 1\n', /^HD801 exits\.ts .*it calls process\.exit/],
+      ['mute.ts', 'throw { toString: 1 }\n', /^HD801 mute\.ts .*it threw something that has no text/],
+      ['nothing.ts', 'throw undefined\n', /^HD801 nothing\.ts .*: undefined/],
+    ]
+    for (const [name, text, expected] of files) {
+      fs.writeFileSync(path.join(dir, name), text)
+      assertRefused(await heddle(dir, 'plan', name), expected)
+    }
+  })
+
+  it('a dtype that is an object, and a vocabulary that is a folder', async () => {
+    const odd = tinyProject()
+    const header = Buffer.from('{"x":{"dtype":{"toString":1},"shape":[1],"data_offsets":[0,4]}}')
+    const size = Buffer.alloc(8)
+    size.writeUInt32LE(header.length)
+    fs.writeFileSync(path.join(odd, 'model/model.safetensors'), Buffer.concat([size, header, Buffer.alloc(4)]))
+    assertRefused(await heddle(odd, 'plan', 'lora.ts'), /^HD40\d model\/model\.safetensors .*toString/)
+    const folder = tinyProject()
+    fs.mkdirSync(path.join(folder, 'model/vocab.json'))
+    assertRefused(await heddle(folder, 'plan', 'lora.ts'), /^HD401 model\/vocab\.json this is not a file/)
   })
 
   it('in JSON when asked', async () => {

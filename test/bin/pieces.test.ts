@@ -5,10 +5,11 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
 import { UserError } from '../../compiler/diagnostic.ts'
+import { printGraph } from '../../compiler/graph/print.ts'
 import { findDevice, scheduleProfile } from '../../devices/index.ts'
 import { openCheckpoint, saveCheckpoint } from '../../formats/checkpoint.ts'
 import { writeSafetensors } from '../../formats/safetensors.ts'
-import { gpt2 } from '../../models/index.ts'
+import { gemma3, gpt2 } from '../../models/index.ts'
 import { lossCurveSvg, lossCurveText, ticksOf } from '../../train/lossCurve.ts'
 import { MetricsFile } from '../../train/metrics.ts'
 import { readModel } from '../../train/prepare.ts'
@@ -29,6 +30,46 @@ describe('reading a model directory', () => {
       names.includes('wte.weight') ? 'wte.weight' : 'transformer.wte.weight',
     )
     assert.ok(traced.modules.length > 0)
+  })
+
+  it('finds the language model in a checkpoint that sees images, old names or new, and leaves the rest alone', () => {
+    const source = openCheckpoint(new URL('gemma3-small/model', oracle).pathname)
+    const { model_type: _, ...text } = source.config
+    const config = { model_type: 'gemma3', text_config: text }
+    for (const prefix of ['language_model.model.', 'model.language_model.']) {
+      const dir = temporaryDirectory()
+      saveCheckpoint(dir, { config, tensors: [] })
+      const tensors = [...source.tensors.values()].map(({ name, shape, dtype, bytes }) => {
+        return { name: name.replace(/^model\./, prefix), dtype, shape, data: new Uint8Array(bytes) }
+      })
+      const beside = ['vision_tower.vision_model.embeddings.patch_embedding.bias', 'multi_modal_projector.mm_soft_emb_norm.weight'].map((name) => ({ name, dtype: 'BF16' as const, shape: [1], data: new Uint8Array(2) })) // prettier-ignore
+      const head = {
+        name: 'language_model.lm_head.weight',
+        dtype: 'BF16' as const,
+        shape: [1],
+        data: new Uint8Array(2),
+      }
+      writeSafetensors(path.join(dir, 'model.safetensors'), [...tensors, ...beside, head])
+      const { binding, traced } = readModel(gemma3 as never, dir, { sequences: 1, length: 8 })
+      assert.equal(binding.entry('model.language_model.norm.weight').name, `${prefix}norm.weight`)
+      assert.equal(traced.modules[0]?.path, 'model.language_model.layers.0.self_attn.q_proj')
+      const train = () => readModel(gemma3 as never, dir, { sequences: 1, length: 8 }, 'trained')
+      assert.throws(train, (error) => {
+        return error instanceof UserError && error.code === 'HD806' && /use lora\(…\)/.test(error.sentence)
+      })
+    }
+  })
+
+  it('holds what is trained in float32, with the constants that go with it', () => {
+    const dir = new URL('gemma3-small/model', oracle).pathname
+    for (const [weights, dtype, scale] of [
+      ['frozen', 'bf16', '6.3125 '],
+      ['trained', 'f32', '6.32455'],
+    ] as const) {
+      const { traced } = readModel(gemma3 as never, dir, { sequences: 1, length: 8 }, weights)
+      assert.equal(traced.graph.declarations.get('model.embed_tokens.weight')?.dtype, dtype)
+      assert.ok(printGraph(traced.graph).includes(`constant ${scale}`), dtype)
+    }
   })
 
   it('keeps half-precision tensors as they are stored, and passes over masks and tied heads', () => {
@@ -82,6 +123,22 @@ describe('the loss curve', () => {
     )
   })
 
+  it('shows what was held out beside it, marks the best, and has a legend only then', () => {
+    const heldOut = points.filter(({ step }) => step % 250 === 0).map(({ step, loss }) => ({ step, loss: loss + 7 }))
+    const svg = lossCurveSvg(points, 't', { points: heldOut, best: 1500 })
+    const drawn = /<polyline class="heldout" points="([^"]+)"/.exec(svg)?.[1]?.split(' ') ?? []
+    assert.equal(drawn.length, 20)
+    for (const point of drawn) {
+      const [x = NaN, y = NaN] = point.split(',').map(Number)
+      assert.ok(x >= 64 && x <= 704 && y >= 40 && y <= 352, point)
+    }
+    const [bestX, bestY] = (drawn[5] as string).split(',')
+    assert.ok(svg.includes(`<circle class="best" cx="${bestX}" cy="${bestY}" r="6"/>`))
+    assert.match(svg, /<text [^>]*>held out<\/text>/)
+    assert.match(svg, /<text [^>]*>best: 8\.1\d* after step 1500<\/text>/)
+    assert.doesNotMatch(lossCurveSvg(points, 't'), /<[^>]+"heldout"|held out/)
+  })
+
   it('draws one point and equal points', () => {
     for (const few of [
       [{ step: 1, loss: 3 }],
@@ -112,7 +169,7 @@ describe('metrics.jsonl', () => {
     const dir = temporaryDirectory()
     for (const loss of [2, 3]) {
       const file = new MetricsFile(dir)
-      file.append({ ...figures, loss })
+      file.step({ ...figures, loss })
       file.close()
     }
     assert.match(fs.readFileSync(path.join(dir, 'metrics.jsonl'), 'utf8'), /"loss":3/)
@@ -120,9 +177,9 @@ describe('metrics.jsonl', () => {
   })
 
   itOnFullDisk('says that the disk is full', () => {
-    const file = new MetricsFile(temporaryDirectory(), () => fs.openSync(fullDisk, 'w'))
+    const file = new MetricsFile(temporaryDirectory(), { open: () => fs.openSync(fullDisk, 'w') })
     assert.throws(
-      () => file.append(figures),
+      () => file.step(figures),
       (error) => error instanceof UserError && /^HD405 .*metrics\.jsonl the disk is full, /.test(error.sentence),
     )
     file.close()

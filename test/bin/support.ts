@@ -103,7 +103,7 @@ export function writeRecipe(dir: string, name: string, parts: Readonly<Record<st
   const lines = Object.entries(all).map(([key, value]) => `  ${key}: ${value},`)
   fs.writeFileSync(
     path.join(dir, name),
-    `import { adamW, completions, constant, fullFineTuning, lora, recipe, text } from 'heddle'
+    `import { adamW, chat, completions, constant, cosine, fullFineTuning, lora, recipe, text } from 'heddle'
 import { gpt2 } from 'heddle/models'
 
 export default recipe({

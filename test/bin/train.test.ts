@@ -173,6 +173,75 @@ describe('heddle train', function () {
     assert.equal(openAdapter(path.join(dir, 'stopped/adapter')).modules.size, 4)
   })
 
+  it('goes on behind the step at which it was stopped', async () => {
+    const made = metricsIn(path.join(dir, 'stopped')).length
+    const steps = String(made + 2)
+    const resumed = await heddle(dir, 'train', 'lora.ts', '--out', 'stopped', '--steps', steps, '--resume', ...quick)
+    assert.equal(resumed.code, 0, resumed.stderr)
+    assert.deepEqual(
+      eventsOf(resumed.stdout).flatMap(({ event, step }) => (event === 'step' ? [step] : [])),
+      [made + 1, made + 2],
+    )
+    assert.equal((await heddle(dir, 'train', 'lora.ts', '--out', 'unstopped', '--steps', steps, ...quick)).code, 0)
+    const weights = (out: string): Buffer => fs.readFileSync(path.join(dir, out, 'adapter/adapter_model.safetensors'))
+    assert.ok(weights('stopped').equals(weights('unstopped')))
+    assert.deepEqual(
+      metricsIn(path.join(dir, 'stopped')).map(({ step }) => step),
+      Array.from({ length: made + 2 }, (_, index) => index + 1),
+    )
+    writeRecipe(dir, 'reranked.ts', { adapt: "lora({ rank: 2, alpha: 6, targets: ['c_attn', 'c_proj', 'c_fc'] })" })
+    assertRefused(
+      await heddle(dir, 'train', 'reranked.ts', '--out', 'stopped', '--resume', ...quick.slice(0, 4)),
+      /^HD831 \S+step-\d+\.json adapt\.rank is 2, but 3 in the run that was saved; undo the change, or begin anew without --resume$/m,
+    )
+  })
+
+  /** Starts a long run, and waits for its first step. */
+  async function begun(out: string, ...more: string[]): Promise<ReturnType<typeof startHeddle>> {
+    const started = startHeddle(dir, 'train', 'lora.ts', '--out', out, '--steps', '1000000', ...quick, ...more)
+    let seen = ''
+    await new Promise<void>((resolve) => {
+      started.child.stdout.on('data', (text: string) => {
+        seen += text
+        if (seen.includes('"event":"step"')) resolve()
+      })
+      void started.ended.then(() => resolve())
+    })
+    return started
+  }
+
+  it('saves on SIGTERM too', async () => {
+    const { child, ended } = await begun('terminated')
+    child.kill('SIGTERM')
+    const { code, stderr } = await ended
+    assert.equal(code, 143, stderr)
+    assert.match(
+      stderr,
+      /stopped after step \d+ of 1000000; what was trained is in terminated\/adapter, and --resume goes/,
+    )
+    assert.equal(openAdapter(path.join(dir, 'terminated/adapter')).modules.size, 4)
+    assert.ok(fs.readdirSync(path.join(dir, 'terminated/state')).some((name) => name.endsWith('.json')))
+  })
+
+  it('ends without saving at the second signal', async () => {
+    const { child, ended } = await begun('twice')
+    child.kill('SIGINT')
+    child.kill('SIGTERM')
+    const { code, stderr } = await ended
+    assert.ok(code === 130 || code === 143, `${code}: ${stderr}`)
+    assert.match(stderr, /once more to stop without saving\n\nstopped; this run saved nothing\n$/)
+    assert.ok(!fs.existsSync(path.join(dir, 'twice/adapter')))
+  })
+
+  it('does not lose its results to a reader that has gone', async () => {
+    const { child, ended } = startHeddle(dir, 'train', 'lora.ts', '--out', 'unread', '--steps', '40', ...quick)
+    child.stdout.once('data', () => child.stdout.destroy())
+    child.stderr.destroy()
+    assert.equal((await ended).code, 0)
+    assert.equal(metricsIn(path.join(dir, 'unread')).length, 40)
+    assert.equal(openAdapter(path.join(dir, 'unread/adapter')).modules.size, 4)
+  })
+
   it('stops at a loss that is not finite, and keeps an earlier adapter', async () => {
     const good = fs.readFileSync(path.join(dir, 'out/adapter/adapter_model.safetensors'))
     const broken = tinyProject(1e30)
@@ -180,7 +249,7 @@ describe('heddle train', function () {
     const metrics = fs.readFileSync(path.join(dir, 'out/metrics.jsonl'))
     assertRefused(
       await heddle(broken, 'train', 'lora.ts', '--out', 'out', ...quick.slice(0, 4)),
-      /^HD810 step 1: the loss is not finite; nothing was updated$/m,
+      /^HD810 step 1: the loss is not finite; nothing was updated; all weights are finite, so numbers overflowed on the way; lower the learning rate, or clip the gradients$/m,
     )
     assert.ok(fs.readFileSync(path.join(broken, 'out/adapter/adapter_model.safetensors')).equals(good))
     assert.ok(fs.readFileSync(path.join(broken, 'out/metrics.jsonl')).equals(metrics))

@@ -1,14 +1,10 @@
-// Examples and batches by hand on small cases, and as properties: every example once a pass, same seed same order, and
-// a restored state goes on as if nothing had happened.
+// Batches by hand on small cases, and as properties: every example once a pass, same seed same order, and a restored
+// state goes on as if nothing had happened.
 
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { batches, buildExamples, padTogether, type BatchOptions, type Example } from '../../data/batches.ts'
-
-/** One token a letter, a = 1, so that expectations can be read. */
-const letters = { encode: (text: string) => Array.from(text, (letter) => letter.charCodeAt(0) - 96), eosId: 50 }
-const plain = (example: Example | undefined): number[][] =>
-  example === undefined ? [] : [[...example.tokens], [...example.targets], [...example.weights]]
+import { batches, padTogether, type BatchOptions } from '../../data/batches.ts'
+import type { Example } from '../../data/examples.ts'
 
 /** `count` examples; the first token of example i is i + 1, lengths go 1, 2, 3, 1, … */
 function numbered(count: number): Example[] {
@@ -17,72 +13,6 @@ function numbered(count: number): Example[] {
     return { tokens, targets: tokens.map((token) => token + 1000), weights: new Float32Array(tokens.length).fill(1) }
   })
 }
-
-describe('data/batches: examples', () => {
-  const one = (
-    record: Parameters<typeof buildExamples>[0][number],
-    options: Parameters<typeof buildExamples>[2],
-  ): number[][] => plain(buildExamples([record], letters, options).examples[0])
-
-  it('learns the completion and the end, not the prompt', () => {
-    assert.deepEqual(one({ prompt: 'abc', completion: 'de' }, { loss: 'completion', length: 16 }), [
-      [1, 2, 3, 4, 5],
-      [2, 3, 4, 5, 50],
-      [0, 0, 1, 1, 1],
-    ])
-  })
-
-  it("learns everything with loss 'all', and all of a text either way", () => {
-    const all = [
-      [1, 2, 3],
-      [2, 3, 50],
-      [1, 1, 1],
-    ]
-    assert.deepEqual(one({ prompt: 'ab', completion: 'c' }, { loss: 'all', length: 16 }), all)
-    assert.deepEqual(one({ text: 'abc' }, { loss: 'completion', length: 16 }), all)
-  })
-
-  it('learns an empty prompt like a text, and goes without an end token when there is none', () => {
-    assert.deepEqual(one({ prompt: '', completion: 'abc' }, { loss: 'completion', length: 16 })[2], [1, 1, 1])
-    const { examples } = buildExamples([{ text: 'abc' }], { encode: letters.encode }, { loss: 'all', length: 16 })
-    assert.deepEqual(plain(examples[0]), [
-      [1, 2],
-      [2, 3],
-      [1, 1],
-    ])
-  })
-
-  it('cuts what is too long and counts it, and drops what has nothing left to learn', () => {
-    const records = [{ prompt: 'abc', completion: 'de' }, { prompt: 'abcdefgh', completion: 'i' }, { text: 'abcd' }]
-    const built = buildExamples(records, letters, { loss: 'completion', length: 4 })
-    assert.deepEqual(built.examples.map(plain), [
-      [
-        [1, 2, 3, 4],
-        [2, 3, 4, 5],
-        [0, 0, 1, 1],
-      ],
-      [
-        [1, 2, 3, 4],
-        [2, 3, 4, 50],
-        [1, 1, 1, 1],
-      ],
-    ])
-    assert.equal(built.truncated, 2)
-    assert.equal(built.dropped, 1)
-    assert.throws(() => buildExamples([records[1]!], letters, { loss: 'completion', length: 4 }), { code: 'HD511' })
-  })
-
-  it('refuses records with nothing to learn, naming which', () => {
-    const options = { loss: 'completion', length: 8, file: 'mine.jsonl' } as const
-    const empty = { prompt: 'a', completion: '' }
-    assert.throws(() => buildExamples([{ text: 'ab' }, empty], letters, options), {
-      code: 'HD510',
-      message: /record 2/,
-    })
-    assert.throws(() => buildExamples([{ text: '' }], letters, options), { code: 'HD510' })
-    assert.throws(() => buildExamples([{ text: 'a' }], { encode: letters.encode }, options), { code: 'HD510' })
-  })
-})
 
 describe('data/batches: micro-batches', () => {
   const base: BatchOptions = {

@@ -56,6 +56,10 @@ const slips: Record<string, (setting: Setting) => unknown> = {
   'no axis at all': ({ x }) => h.sum(x, 'embed'),
   'no tensor at all': ({ embed }) => h.sum([1, 2], embed),
   'a wrong axis': ({ x, mlp }) => h.sum(x, mlp),
+  'rows that a table does not have': ({ p, row, embed }) => {
+    const place = h.axis('place', 4)
+    return h.embedding(p.param('places', [place, embed]), h.iota(row), place)
+  },
   'an error of the author': () => {
     throw new Error('my own')
   },

@@ -14,6 +14,7 @@ import {
   gelu,
   iota,
   key,
+  layer,
   layerNorm,
   linear,
   rename,
@@ -22,9 +23,9 @@ import {
   compare,
   dot,
   merge,
+  mul,
   pick,
   rmsNorm,
-  rope,
   seq,
   silu,
   softmax,
@@ -33,22 +34,8 @@ import {
   sum,
   toFloat,
 } from '../../dsl/index.ts'
-import type { Tensor } from '../../dsl/index.ts'
-import { exponential, naturalLog } from '../../dsl/frequencies.ts'
-import { runPiece, sampleValues, tracePiece } from './tracing.ts'
-
-function close(actual: ArrayLike<number>, expected: readonly number[], tolerance = 1e-7): void {
-  assert.equal(actual.length, expected.length)
-  for (let index = 0; index < expected.length; index++) {
-    const [got, wanted] = [actual[index] ?? Number.NaN, expected[index] ?? Number.NaN]
-    assert.ok(Math.abs(got - wanted) <= tolerance * Math.max(1, Math.abs(wanted)), `${index}: ${got} is not ${wanted}`)
-  }
-}
-
-/** Consecutive rows of a row-major matrix. */
-function rows(values: readonly number[], width: number): number[][] {
-  return Array.from({ length: values.length / width }, (_, row) => values.slice(row * width, (row + 1) * width))
-}
+import type { ParameterScope, Tensor } from '../../dsl/index.ts'
+import { close, rows, runPiece, sampleValues, tracePiece } from './tracing.ts'
 
 const mean = (row: readonly number[]): number => row.reduce((a, b) => a + b, 0) / row.length
 
@@ -135,26 +122,6 @@ describe('layers', () => {
     )
   })
 
-  it('rotates halves by the position', () => {
-    const x = sampleValues(7 * 6, 11)
-    const rotated = runPiece(
-      tracePiece((p) => {
-        const place = axis('place', 7)
-        const dim = axis('dim', 6)
-        return rope(p.param('x', [place, dim]), { over: dim, at: place, theta: 1000 })
-      }),
-      { x },
-    )
-    const expected = rows(x, 6).flatMap((row, position) => {
-      const angle = (index: number) => position * Math.fround(1 / Math.fround(1000 ** Math.fround(index / 3)))
-      const at = (index: number) => row[index] ?? 0
-      const low = [0, 1, 2].map((i) => at(i) * Math.cos(angle(i)) - at(i + 3) * Math.sin(angle(i)))
-      const high = [0, 1, 2].map((i) => at(i + 3) * Math.cos(angle(i)) + at(i) * Math.sin(angle(i)))
-      return [...low, ...high]
-    })
-    close(rotated.data, expected)
-  })
-
   it('attends with groups of queries, causally', () => {
     const [length, groups, dims] = [7, 2, 3]
     const q = sampleValues(length * groups * dims, 3)
@@ -200,6 +167,35 @@ describe('layers', () => {
         })
       })
     assert.throws(build, /attend: the mask \(seq, earlier\) has axis 'seq', which the scores \(place, earlier\) lack/)
+  })
+})
+
+describe('a stack of layers', () => {
+  const factors = (layers: number | readonly number[], factor: (each: number) => number): number[] => {
+    const piece = tracePiece((p) => {
+      const [embed, few] = [axis('embed', 3), axis('few', 2)]
+      const x = p.param('x', [few, embed])
+      const scaled = (h: typeof x, p: ParameterScope, each: number) =>
+        mul(mul(h, p.param('scale', [embed])), factor(each))
+      return layer(layers, 'h', scaled)(x)
+    })
+    const scale = [1, 1, 1]
+    return [...runPiece(piece, { x: [1, 1, 1, 1, 1, 1], 'h.0.scale': scale, 'h.1.scale': [2, 2, 2] }).data]
+  }
+
+  it('is given numbers, or elements of a list, and names parameters by number', () => {
+    assert.deepEqual(
+      factors(2, (number) => number + 3),
+      [24, 24, 24, 24, 24, 24],
+    )
+    assert.deepEqual(
+      factors([7, 5], (element) => element),
+      [70, 70, 70, 70, 70, 70],
+    )
+  })
+
+  it('has at least one', () => {
+    for (const none of [0, -1, 1.5, []]) assert.throws(() => factors(none, () => 1), /layer: 'h' is repeated .* times/)
   })
 })
 
@@ -319,20 +315,5 @@ describe('dropout', () => {
     )
     assert.notDeepEqual(runPiece(twice, { x, seed: [4] }).data, first)
     assert.equal(twice.trace.streams, 2)
-  })
-})
-
-describe('frequencies', () => {
-  it('exponential and naturalLog agree with the engine to a few ulp', () => {
-    fc.assert(
-      fc.property(fc.double({ min: 1e-12, max: 1e12, noNaN: true }), (x) => {
-        assert.ok(Math.abs(naturalLog(x) - Math.log(x)) <= 4e-16 * Math.max(1, Math.abs(Math.log(x))))
-      }),
-    )
-    fc.assert(
-      fc.property(fc.double({ min: -600, max: 600, noNaN: true }), (x) => {
-        assert.ok(Math.abs(exponential(x) / Math.exp(x) - 1) <= 1e-13)
-      }),
-    )
   })
 })

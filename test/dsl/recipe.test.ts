@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { fileURLToPath } from 'node:url'
 import { UserError } from '../../compiler/diagnostic.ts'
 import * as heddle from '../../dsl/index.ts'
-import { adamW, completions, constant, cosine, fullFineTuning, isRecipe, linearDecay } from '../../dsl/index.ts'
+import { adamW, chat, completions, constant, cosine, fullFineTuning, isRecipe, linearDecay } from '../../dsl/index.ts'
 import { lora, recipe, text } from '../../dsl/index.ts'
 import { gpt2, qwen2 } from '../../models/index.ts'
 import { golden } from '../support/golden.ts'
@@ -44,6 +44,33 @@ describe('recipe', () => {
     assert.ok(frozen(made))
   })
 
+  it('takes each kind of records', () => {
+    const path = 'r.csv'
+    assert.deepEqual(text(path), { kind: 'text', path, documents: 'paragraphs', long: 'cut', pack: false })
+    assert.equal(text(path, { documents: 'file' }).long, 'split')
+    assert.equal(text(path, { documents: 'file', long: 'cut' }).long, 'cut')
+    assert.deepEqual(completions(path, { loss: 'all', columns: { prompt: 'question' } }), {
+      kind: 'completions',
+      path,
+      loss: 'all',
+      pack: false,
+      columns: { prompt: 'question' },
+    })
+    const plain = { kind: 'chat', path, loss: 'assistant', turns: 'together', template: 'default', pack: false }
+    assert.deepEqual(chat(path, { loss: 'assistant' }), plain)
+    const all = { template: 'rag', variables: { enable_thinking: false }, date: '2024-02-29' } as const
+    assert.deepEqual(
+      chat(path, { loss: 'assistant', turns: 'apart', pack: true, columns: { messages: 'turns' }, ...all }),
+      {
+        ...plain,
+        ...all,
+        turns: 'apart',
+        pack: true,
+        columns: { messages: 'turns' },
+      },
+    )
+  })
+
   it('takes each kind of its parts', () => {
     const made = recipe({
       ...good(),
@@ -59,7 +86,10 @@ describe('recipe', () => {
       device: 'phone',
       seed: 7,
       out: 'adapter',
+      save: { every: 5 },
+      evaluate: { share: 0.25, every: 10, patience: 2 },
     })
+    assert.deepEqual([made.save, made.evaluate], [{ every: 5 }, { share: 0.25, every: 10, patience: 2 }])
     assert.deepEqual(made.optimizer.rate, { kind: 'linear', peak: 1e-3, warmup: 3, floor: 1e-5 })
     assert.deepEqual(made.batch, { sequences: 2, length: 77, accumulate: 3, steps: 30 })
     assert.deepEqual([made.device, made.seed, made.out, made.checkpoints], ['phone', 7, 'adapter', 'none'])
@@ -91,6 +121,14 @@ const mistakes: Record<string, () => unknown> = {
   'checkpoints by halves': () => h.recipe({ ...good(), checkpoints: 'some' }),
   'a negative seed': () => h.recipe({ ...good(), seed: -1 }),
   'an output that is no path': () => h.recipe({ ...good(), out: 3 }),
+  'saving without a number': () => h.recipe({ ...good(), save: {} }),
+  'saving by the minute': () => h.recipe({ ...good(), save: { minutes: 5 } }),
+  'held-out records from nowhere': () => h.recipe({ ...good(), evaluate: { every: 10 } }),
+  'held-out records from two places': () =>
+    h.recipe({ ...good(), evaluate: { data: 'heldout.jsonl', share: 0.1, every: 10 } }),
+  'everything held out': () => h.recipe({ ...good(), evaluate: { share: 1, every: 10 } }),
+  'an evaluation that never is': () => h.recipe({ ...good(), evaluate: { share: 0.1 } }),
+  'no patience at all': () => h.recipe({ ...good(), evaluate: { share: 0.1, every: 10, patience: 0 } }),
   'a rank of nothing': () => h.lora({ rank: 0, alpha: 1, targets: ['q_proj'] }),
   'a rank that is endless': () => h.lora({ rank: Infinity, alpha: 1, targets: ['q_proj'] }),
   'no targets': () => h.lora({ rank: 1, alpha: 1, targets: [] }),
@@ -102,6 +140,15 @@ const mistakes: Record<string, () => unknown> = {
   'a loss nobody computes': () => h.completions('r.jsonl', { loss: 'assistant' }),
   'records without a path': () => h.completions('', { loss: 'all' }),
   'text without a path': () => h.text(),
+  'documents by the page': () => h.text('r.txt', { documents: 'pages' }),
+  'a conversation without a loss': () => h.chat('r.jsonl'),
+  'a conversation with nothing that counts': () => h.chat('r.jsonl', { loss: 'user' }),
+  'a day that is none': () => h.chat('r.jsonl', { loss: 'all', date: '2026-02-30' }),
+  'a variable that is a list': () => h.chat('r.jsonl', { loss: 'all', variables: { tools: [] } }),
+  'packing by a number': () => h.text('r.txt', { pack: 1 }),
+  'a template that is none': () => h.chat('r.jsonl', { loss: 'all', template: 7 }),
+  'a column of no name': () => h.completions('r.csv', { loss: 'all', columns: { prompt: '' } }),
+  'a column that nobody reads': () => h.text('r.csv', { columns: { prompt: 'question' } }),
   'a rate that is a number': () => h.adamW({ rate: 1e-4 }),
   'a rate of zero': () => h.constant(0),
   'a warm-up of one and a half': () => h.cosine({ peak: 1e-4, warmup: 1.5 }),

@@ -1,5 +1,6 @@
 // A small model around one piece of the language, for tests: traces it, and runs what it computes by the interpreter.
 
+import assert from 'node:assert/strict'
 import { float64 } from '../../compiler/graph/float64.ts'
 import { interpretNodes } from '../../compiler/graph/interpret.ts'
 import type { Node } from '../../compiler/graph/node.ts'
@@ -47,4 +48,18 @@ export function runPiece(piece: TracedPiece, given: Record<string, readonly numb
 /** Numbers that look arbitrary and repeat: about −2 … 2. */
 export function sampleValues(count: number, seed: number): number[] {
   return Array.from({ length: count }, (_, index) => 2 * Math.sin(12.9898 * (index + 1) * seed + seed))
+}
+
+/** Holds numbers against others, relative to the larger of 1 and their size. */
+export function close(actual: ArrayLike<number>, expected: readonly number[], tolerance = 1e-7): void {
+  assert.equal(actual.length, expected.length)
+  for (let index = 0; index < expected.length; index++) {
+    const [got, wanted] = [actual[index] ?? Number.NaN, expected[index] ?? Number.NaN]
+    assert.ok(Math.abs(got - wanted) <= tolerance * Math.max(1, Math.abs(wanted)), `${index}: ${got} is not ${wanted}`)
+  }
+}
+
+/** Consecutive rows of a row-major matrix. */
+export function rows(values: readonly number[], width: number): number[][] {
+  return Array.from({ length: values.length / width }, (_, row) => values.slice(row * width, (row + 1) * width))
 }

@@ -25,6 +25,17 @@ function written(content: unknown, config?: unknown): string {
   return path.join(dir, 'tokenizer.json')
 }
 
+/** Bytes that each token stands for: a byte is spelled as one character, a special token as itself. */
+const widths = new Map<number, number>()
+before(() => {
+  const { model, added_tokens: added } = definition() as {
+    model: { vocab: Record<string, number> }
+    added_tokens: { id: number; content: string }[]
+  }
+  for (const [token, id] of Object.entries(model.vocab)) widths.set(id, token.length)
+  for (const { id, content } of added) widths.set(id, Buffer.byteLength(content))
+})
+
 describe('tokenizer', () => {
   const tokenizer = loadTokenizer(path.join(FIXTURE, 'tokenizer.json'))
   const cases: Expected[] = JSON.parse(fs.readFileSync(path.join(FIXTURE, 'expected.json'), 'utf8'))
@@ -46,7 +57,7 @@ describe('tokenizer', () => {
     const spread = { ...definition(), model: { ...model, vocab: { ...model.vocab, farAway: 5000 } } }
     assert.equal(loadTokenizer(written(spread)).vocabSize, 5001)
     assert.equal(loadTokenizer(written(definition())).eosId, undefined)
-    assert.equal(loadTokenizer(written(definition(), { chat_template: '{{x}}' })).chatTemplate, '{{x}}')
+    assert.deepEqual(loadTokenizer(written(definition())).chatTemplates, new Map())
   })
 
   it('gives every text back', () => {
@@ -56,6 +67,63 @@ describe('tokenizer', () => {
         assert.ok(ids.every((id) => Number.isInteger(id) && id >= 0 && id < tokenizer.vocabSize))
         assert.equal(tokenizer.decode(ids), text)
       }),
+    )
+  })
+
+  it('says which token holds a character', () => {
+    const pieces = (text: string): string[] => {
+      const { ids, tokenAt } = tokenizer.encodeLocated(text)
+      assert.deepEqual(ids, tokenizer.encode(text))
+      assert.deepEqual([tokenAt(-1), tokenAt(text.length)], [undefined, undefined])
+      return Array.from(text, (_, index) => tokenizer.decode([ids[tokenAt(index) as number] as number]))
+    }
+    const text = 'ab<|im_end|>c'
+    assert.deepEqual(pieces(text).slice(2, 12), Array(10).fill('<|im_end|>'))
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 40 }), (given) => {
+        const { ids, tokenAt } = tokenizer.encodeLocated(given)
+        // Bytes before a character are those of whole tokens before its own, or lie within its own.
+        for (let index = 0; index < given.length; index += given.codePointAt(index)! > 0xffff ? 2 : 1) {
+          const at = tokenAt(index) as number
+          const byte = Buffer.byteLength(given.slice(0, index))
+          const start = ids.slice(0, at).reduce((sum, id) => sum + (widths.get(id) ?? NaN), 0)
+          const end = start + (widths.get(ids[at] ?? -1) ?? NaN)
+          assert.ok(start <= byte && byte < end, `${JSON.stringify(given)} ${index}`)
+        }
+      }),
+    )
+  })
+
+  it('finds characters behind a composing normaliser, and says when tokens do not spell the text', () => {
+    const nfc = loadTokenizer(written({ ...definition(), normalizer: { type: 'NFC' } }))
+    const { ids, tokenAt } = nfc.encodeLocated('e\u0301x')
+    assert.deepEqual(ids, nfc.encode('\u00e9x'))
+    assert.equal(tokenAt(2), ids.length - 1)
+    const lower = loadTokenizer(written({ ...definition(), normalizer: { type: 'Lowercase' } }))
+    assert.equal(lower.encodeLocated('abc').tokenAt(0), 0)
+    refuses(() => lower.encodeLocated('aBc'), 'HD432', /the tokens of "aBc" do not spell it/)
+  })
+
+  it('reads chat templates and special tokens from where they may be', () => {
+    const named = [
+      { name: 'default', template: '{{ 1 }}' },
+      { name: 'tool_use', template: '{{ 2 }}' },
+    ]
+    const file = written(definition(), { chat_template: named, bos_token: { content: '<s>' }, unk_token: null })
+    assert.deepEqual([...loadTokenizer(file).chatTemplates.keys()], ['default', 'tool_use'])
+    assert.deepEqual(loadTokenizer(file).specialTokens, { bos_token: '<s>' })
+    const map = { bos_token: '<other>', eos_token: { content: '</s>' }, unk_token: '<unk>' }
+    fs.writeFileSync(path.join(path.dirname(file), 'special_tokens_map.json'), JSON.stringify(map))
+    assert.deepEqual(loadTokenizer(file).specialTokens, { bos_token: '<s>', eos_token: '</s>' })
+    fs.writeFileSync(path.join(path.dirname(file), 'chat_template.jinja'), '{{ 3 }}')
+    assert.deepEqual(loadTokenizer(file).chatTemplates, new Map([['default', '{{ 3 }}']]))
+    fs.writeFileSync(path.join(path.dirname(file), 'chat_template.jinja'), Buffer.from([0xff]))
+    refuses(() => loadTokenizer(file), 'HD430', /not UTF-8/)
+    refuses(() => loadTokenizer(written(definition(), { chat_template: 3 })), 'HD430', /neither a text nor a list/)
+    refuses(
+      () => loadTokenizer(written(definition(), { chat_template: [{ name: 'a' }] })),
+      'HD430',
+      /no name or no text/,
     )
   })
 

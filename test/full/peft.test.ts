@@ -17,7 +17,7 @@ import { float32Tensor } from '../../formats/safetensors.ts'
 import { modelFor } from '../../models/index.ts'
 import { CheckpointBinding } from '../../train/bindCheckpoint.ts'
 import { openPrediction } from '../../train/openPrediction.ts'
-import { oracleCase, oracleCases } from '../support/oracle.ts'
+import { oracleCases } from '../support/oracle.ts'
 import type { LogitFingerprint, OracleCase } from '../support/oracle.ts'
 import { lengthOf, openTrainCase } from '../support/trainCase.ts'
 import type { TrainCase } from '../support/trainCase.ts'
@@ -123,9 +123,9 @@ describe('trained here, loaded there', function () {
 
 describe('adapters that PEFT wrote', function () {
   this.timeout(300_000)
-  for (const name of ['gpt2-small/lora', 'gpt2-odd/lora', 'qwen2-small/lora', 'qwen2-odd/lora']) {
+  for (const oracle of oracleCases().filter(({ mode }) => mode === 'lora')) {
+    const { name } = oracle
     it(`give PEFT's logits here: ${name}`, async () => {
-      const oracle = oracleCase(name)
       const checkpoint = openCheckpoint(oracle.modelDirectory)
       const binding = new CheckpointBinding(checkpoint)
       const definition = modelFor(checkpoint.config, 'config.json')

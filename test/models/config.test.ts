@@ -69,9 +69,9 @@ describe('config.json of Qwen2', () => {
   const read = (change: object) => () => readQwen2Config({ ...qwen2Json, ...change }, 'config.json')
 
   it('finds theta where either generation of transformers writes it', () => {
-    assert.equal(read({})().rope_theta, 10_000)
-    assert.equal(read({ rope_theta: 5e5 })().rope_theta, 5e5)
-    assert.equal(read({ rope_parameters: { rope_theta: 1e6, rope_type: 'default' } })().rope_theta, 1e6)
+    assert.equal(read({})().rotary.theta, 10_000)
+    assert.equal(read({ rope_theta: 5e5 })().rotary.theta, 5e5)
+    assert.equal(read({ rope_parameters: { rope_theta: 1e6, rope_type: 'default' } })().rotary.theta, 1e6)
     assert.equal(read({ head_dim: undefined })().head_dim, 2)
     assert.equal(read({ num_key_value_heads: undefined })().num_key_value_heads, 4)
   })
@@ -86,6 +86,7 @@ describe('config.json of Qwen2', () => {
       read({ hidden_act: 'gelu' }),
       read({ use_sliding_window: true }),
       read({ layer_types: ['sliding_attention'] }),
+      read({ rope_scaling: { type: 'dynamic', factor: 4 } }),
       read({ rope_scaling: { type: 'yarn', factor: 4 } }),
       read({ rope_parameters: { rope_type: 'llama3' } }),
       read({ rope_theta: 'large' }),
@@ -126,8 +127,8 @@ describe('any configuration', () => {
     assert.equal(modelFor(gpt2Json, 'c').name, 'gpt2')
     assert.equal(modelFor(qwen2Json, 'c').name, 'qwen2')
     assert.match(
-      sentence(() => modelFor({ model_type: 'llama' }, 'c')),
-      /^HD108 c \(key "model_type"\) the architecture "llama"/,
+      sentence(() => modelFor({ model_type: 'mamba' }, 'c')),
+      /^HD108 c \(key "model_type"\) the architecture "mamba"/,
     )
     assert.match(
       sentence(() => modelFor({}, 'c')),

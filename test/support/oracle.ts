@@ -75,7 +75,8 @@ export interface OracleOptimizer {
 export interface OracleCase {
   /** `gpt2-small/full`, … */
   readonly name: string
-  readonly family: 'gpt2' | 'qwen2'
+  /** `model_type` of its configuration. */
+  readonly family: string
   readonly size: 'small' | 'odd'
   readonly mode: 'full' | 'lora'
   /** A Hugging Face model directory. */
@@ -103,26 +104,43 @@ export interface OracleCase {
    */
   readonly gradients: ReadonlyMap<string, OracleGradient>
   readonly curve: OracleCurve
-  /** transformers' float32 rotary frequencies, which entered the oracle as they are; empty for GPT-2. */
-  readonly ropeInverseFrequencies: readonly number[]
+  /**
+   * transformers' float32 rotary frequencies, which entered the oracle as they are: one list for each kind of layer, in
+   * the order in which layers first use them; none for GPT-2.
+   */
+  readonly ropeInverseFrequencies: readonly (readonly number[])[]
+}
+
+/** Rotary parameters as a configuration states them, and what transformers makes of them. */
+export interface OracleRotary {
+  /** Of a head: twice as many as frequencies. */
+  readonly width: number
+  readonly parameters: Record<string, unknown>
+  readonly inverseFrequencies: readonly number[]
+  readonly attentionScaling: number
 }
 
 interface Manifest {
   readonly adamw: OracleOptimizer
   readonly lora: { readonly rank: number; readonly alpha: number }
   readonly gradientSamples: number
+  readonly rotary: readonly OracleRotary[]
   readonly families: Record<
     string,
     {
       readonly family: OracleCase['family']
       readonly size: OracleCase['size']
       readonly targets: readonly string[]
-      readonly ropeInverseFrequencies?: readonly number[]
+      readonly ropeInverseFrequencies?: readonly (readonly number[])[]
+      /** False for an architecture that `models/` lacks. */
+      readonly shipped?: boolean
     }
   >
 }
 
 type Expected = Pick<OracleCase, 'loss' | 'tokenLosses' | 'microBatches' | 'logits' | 'gradientNorm' | 'curve'> & {
+  /** In mode `lora`, where the base under the adapter is not quite the model of mode `full`. */
+  readonly baseLogits?: LogitFingerprint
   readonly gradients: Record<
     string,
     { readonly shape: readonly number[]; readonly norm: number; readonly sampled: boolean }
@@ -133,13 +151,23 @@ function readJson<T>(path: string): T {
   return JSON.parse(readFileSync(path, 'utf8')) as T
 }
 
-/** Every case, `full` and `lora` of each family; reads a few megabytes. */
+/** Rotary parameters of published models, scaled in every way. */
+export function oracleRotaries(): readonly OracleRotary[] {
+  return readJson<Manifest>(join(oracleDirectory, 'manifest.json')).rotary
+}
+
+/** How many float32 steps each of some positive numbers is away from another. */
+export function float32Steps(ours: readonly number[], theirs: readonly number[]): number[] {
+  const bits = (values: readonly number[]) => new Int32Array(Float32Array.from(values).buffer)
+  const other = bits(theirs)
+  return [...bits(ours)].map((one, place) => Math.abs(one - (other[place] ?? Number.NaN)))
+}
+
+/** Every case, `full` and `lora` of each family whose architecture is shipped; reads a few megabytes. */
 export function oracleCases(): readonly OracleCase[] {
   const manifest = readJson<Manifest>(join(oracleDirectory, 'manifest.json'))
-  return Object.keys(manifest.families).flatMap((family) => [
-    readCase(manifest, family, 'full'),
-    readCase(manifest, family, 'lora'),
-  ])
+  const shipped = Object.entries(manifest.families).flatMap(([name, one]) => (one.shipped === false ? [] : [name]))
+  return shipped.flatMap((family) => [readCase(manifest, family, 'full'), readCase(manifest, family, 'lora')])
 }
 
 /** One case by its name, `qwen2-odd/lora`. */
@@ -173,7 +201,7 @@ function readCase(manifest: Manifest, name: string, mode: OracleCase['mode']): O
     tokenLosses: expected.tokenLosses,
     microBatches: expected.microBatches,
     logits: expected.logits,
-    baseLogits: base.logits,
+    baseLogits: expected.baseLogits ?? base.logits,
     gradientNorm: expected.gradientNorm,
     gradients: readGradients(join(directory, mode, 'gradients.safetensors'), expected, manifest.gradientSamples),
     curve: expected.curve,

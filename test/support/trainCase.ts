@@ -15,7 +15,7 @@ import { openAdapter } from '../../formats/peft.ts'
 import { readTensorF32 } from '../../formats/safetensors.ts'
 import type { TensorEntry } from '../../formats/safetensors.ts'
 import type { DType } from '../../compiler/graph/axis.ts'
-import type { TracedModel } from '../../dsl/index.ts'
+import type { ModelDefinition, TracedModel } from '../../dsl/index.ts'
 import { modelFor } from '../../models/index.ts'
 import type { OracleCase } from './oracle.ts'
 
@@ -24,6 +24,8 @@ export interface TrainCaseOptions extends Omit<SessionOptions, 'toolchain' | 'fr
   readonly checkpoints?: CompileOptions['checkpoints']
   /** Threads that the schedule is made for; 2 whatever the session has, so that sessions share one compiled program. */
   readonly plannedThreads?: number
+  /** The architecture, where `models/` has none for the case. */
+  readonly definition?: ModelDefinition<unknown>
   /** Functions of the program to compile; what a test does not call costs seconds. All where absent. */
   readonly functions?: readonly string[]
 }
@@ -55,16 +57,21 @@ function tensorsOf(oracle: OracleCase): (name: string) => TensorEntry {
 /** An oracle case through the whole pipeline. */
 export function compileCase(
   oracle: OracleCase,
-  options: { readonly profile: ScheduleProfile; readonly checkpoints?: CompileOptions['checkpoints'] },
+  options: {
+    readonly profile: ScheduleProfile
+    readonly checkpoints?: CompileOptions['checkpoints']
+    readonly definition?: ModelDefinition<unknown> | undefined
+  },
 ): { readonly compiled: Compiled; readonly traced: TracedModel } {
   const entryOf = tensorsOf(oracle)
   const { config } = openCheckpoint(oracle.modelDirectory)
-  const definition = modelFor(config, 'config.json')
+  const definition = options.definition ?? modelFor(config, 'config.json')
   const { batch, optimizer } = oracle
   const traced = definition.trace(definition.readConfig(config, 'config.json'), {
     sequences: batch.tokens.length,
     length: lengthOf(oracle),
-    storedDType: (name) => storage[entryOf(name).dtype] ?? 'f32',
+    // What is trained is held in float32, whatever the file has.
+    storedDType: (name) => (oracle.lora ? (storage[entryOf(name).dtype] ?? 'f32') : 'f32'),
   })
   const compiled = compile(traced.graph, traced.provenance, {
     name: 'oracle',
@@ -110,10 +117,11 @@ export function withFunctions(program: Program, names: readonly string[]): Progr
 }
 
 export async function openTrainCase(oracle: OracleCase, options: TrainCaseOptions): Promise<TrainCase> {
-  const { toolchain, checkpoints, plannedThreads, functions, ...sessionOptions } = options
+  const { toolchain, checkpoints, plannedThreads, functions, definition, ...sessionOptions } = options
   const chain = typeof toolchain === 'string' ? await chooseToolChain(toolchain) : toolchain
   const all = compileCase(oracle, {
     profile: profileOf(chain, plannedThreads),
+    definition,
     ...(checkpoints ? { checkpoints } : {}),
   })
   const { traced } = all

@@ -9,15 +9,18 @@ import type { Scalars } from '../../compiler/graph/scalars.ts'
 import { countElements, extentOf, fromStored, makeTensor, scalarTensor, toStored } from '../../compiler/graph/tensor.ts'
 import type { Extents, Numbers, Tensor } from '../../compiler/graph/tensor.ts'
 import { sortAxes } from '../../compiler/graph/axis.ts'
+import type { DType } from '../../compiler/graph/axis.ts'
 import { adamW } from '../../compiler/transform/optimizer.ts'
 import { evaluation } from '../../compiler/transform/evaluation.ts'
 import { differentiate } from '../../compiler/transform/differentiate.ts'
 import { lora, trainable } from '../../compiler/transform/adapt.ts'
 import type { Pass } from '../../compiler/transform/pass.ts'
-import type { TracedModel } from '../../dsl/model.ts'
+import type { ModelDefinition, TracedModel } from '../../dsl/model.ts'
 import { modelFor } from '../../models/index.ts'
 import { readOracleSafetensors } from '../support/oracle.ts'
 import type { OracleBatch, OracleCase } from '../support/oracle.ts'
+
+const dtypes = { F32: 'f32', F16: 'f16', BF16: 'bf16' } as const
 
 export interface TracedCase {
   readonly oracle: OracleCase
@@ -26,16 +29,26 @@ export interface TracedCase {
   readonly stored: ReadonlyMap<string, Float32Array>
 }
 
-export function traceCase(oracle: OracleCase, sequences = oracle.batch.lengths.length): TracedCase {
+/** `definition` is the architecture, where `models/` has none for the case. */
+export function traceCase(
+  oracle: OracleCase,
+  sequences = oracle.batch.lengths.length,
+  definition?: ModelDefinition<unknown>,
+): TracedCase {
   const config = JSON.parse(readFileSync(join(oracle.modelDirectory, 'config.json'), 'utf8')) as unknown
-  const model = modelFor(config, 'config.json')
+  const model = definition ?? modelFor(config, 'config.json')
   const length = oracle.batch.tokens[0]?.length ?? 0
-  const traced = model.trace(model.readConfig(config, 'config.json'), { sequences, length })
+  const files = readdirSync(oracle.modelDirectory).filter((name) => name.endsWith('.safetensors'))
+  const tensors = new Map(files.flatMap((file) => [...readOracleSafetensors(join(oracle.modelDirectory, file))]))
+  // What is trained is held in float32, whatever the file has.
+  const storedDType = (name: string): DType => {
+    const found = tensors.get(name) ?? tensors.get(name.replace(/^transformer\./, ''))
+    return oracle.lora && found ? dtypes[found.dtype] : 'f32'
+  }
+  const traced = model.trace(model.readConfig(config, 'config.json'), { sequences, length, storedDType })
   const stored = new Map<string, Float32Array>()
-  for (const file of readdirSync(oracle.modelDirectory).filter((name) => name.endsWith('.safetensors'))) {
-    for (const [name, tensor] of readOracleSafetensors(join(oracle.modelDirectory, file))) {
-      stored.set(traced.graph.declarations.has(name) ? name : `transformer.${name}`, tensor.values)
-    }
+  for (const [name, tensor] of tensors) {
+    stored.set(traced.graph.declarations.has(name) ? name : `transformer.${name}`, tensor.values)
   }
   if (oracle.adapterDirectory) {
     const path = join(oracle.adapterDirectory, 'adapter_model.safetensors')

@@ -3,19 +3,14 @@
 
 import assert from 'node:assert/strict'
 import { float64 } from '../../compiler/graph/float64.ts'
-import { verifyGraph } from '../../compiler/graph/verify.ts'
-import { gradientError, oracleCases } from '../support/oracle.ts'
+import { oracleCases } from '../support/oracle.ts'
 import { simplify } from '../../compiler/transform/simplify.ts'
-import { declaredName, session, traceCase, trainingPasses, transformed } from './oracleModel.ts'
+import { relative } from '../truth/comparing.ts'
+import { checkGraph } from './graphTruth.ts'
+import { session, traceCase, trainingPasses, transformed } from './oracleModel.ts'
 
-/** The tolerances of the issue, for float32; float64 must do far better. */
-const lossTolerance = 1e-7
-const gradientTolerance = 2e-6
+/** The tolerance of the issue is 1e-4, for float32; float64 must do far better. */
 const curveTolerance = 1e-5
-
-function relative(actual: number, expected: number): number {
-  return Math.abs(actual - expected) / Math.abs(expected)
-}
 
 describe('training graphs against PyTorch', () => {
   const plain = oracleCases().filter(({ size }) => size === 'small')
@@ -25,29 +20,14 @@ describe('training graphs against PyTorch', () => {
   ]
   for (const { oracle, passes, how } of cases) {
     it(`${oracle.name}: loss and every gradient${how}`, () => {
-      const one = traceCase(oracle)
-      const graph = transformed(one.traced, trainingPasses(one, passes))
-      verifyGraph(graph)
-      const run = session(one, graph, float64)
-      run.setBatch(oracle.batch)
-      run.run('accumulate')
-      const weight = run.scalar('sum/weight')
-      const lossError = relative(run.scalar('sum/loss') / weight, oracle.loss)
-      assert.ok(lossError < lossTolerance, `the loss is off by ${lossError}`)
-      const trained = [...graph.declarations.values()].filter(({ role }) => role === 'trainable')
-      assert.equal(trained.length, oracle.gradients.size)
-      for (const [name, expected] of oracle.gradients) {
-        const gradient = run.stored(`grad/${declaredName(name)}`).map((sum) => sum / weight)
-        const error = gradientError(gradient, expected)
-        assert.ok(expected.norm > 0 && error < gradientTolerance, `the gradient of ${name} is off by ${error}`)
-      }
-      run.run('measure')
-      assert.ok(relative(run.scalar('report/gradient_norm'), oracle.gradientNorm) < gradientTolerance)
-      assert.ok(relative(run.scalar('report/loss'), oracle.loss) < lossTolerance)
+      checkGraph(traceCase(oracle), passes)
     })
   }
 
-  for (const oracle of oracleCases().filter(({ size }) => size === 'small')) {
+  // Adapters and the optimizer know no architecture: full fine-tuning shows what a curve can show of another one.
+  const both = ['gpt2', 'qwen2']
+  const curves = plain.filter(({ family, mode }) => mode === 'full' || both.includes(family))
+  for (const oracle of curves) {
     it(`${oracle.name}: the curve of 30 steps`, () => {
       const one = traceCase(oracle)
       const run = session(one, transformed(one.traced, trainingPasses(one, [simplify()])), float64)

@@ -14,7 +14,7 @@ const options: TrainCaseOptions = { toolchain: 'wasm', optimise: 'light', thread
  * Every combination of architecture and what is trained; every dimension of the odd one crosses a tile. Compiling them
  * is what takes the time: the other cases are in the full run.
  */
-const cases = ['gpt2-small/full', 'gpt2-odd/lora', 'qwen2-small/full', 'qwen2-small/lora']
+const cases = ['gpt2-small/full', 'gpt2-odd/lora', 'qwen2-small/full', 'qwen2-small/lora', 'gemma3-small/full']
 
 /** The state after two steps with some number of threads. */
 async function hashAfterTwoSteps(name: string, other: Partial<TrainCaseOptions>): Promise<string> {

@@ -13,7 +13,6 @@ import sys
 import numpy
 import oracle
 import torch
-from transformers.models.qwen2 import modeling_qwen2
 
 failures = []
 
@@ -26,7 +25,7 @@ def report(case, what, value, bound):
 
 def load_case(directory, mode, dtype=torch.float64):
     if mode == "full":
-        return oracle.load_model(directory / "model", dtype).requires_grad_(True)
+        return oracle.load_model(directory / "model", dtype, held=torch.float32).requires_grad_(True)
     return oracle.load_adapted(directory / "model", directory / "lora" / "adapter", dtype)
 
 
@@ -103,36 +102,56 @@ def check_float32(case, directory, mode, batch, expected, gradients):
     report(case, "float32: loss curve, relative", worst, 1e-5)
 
 
+def exact_frequencies(config, parameters):
+    """The formulas of the papers in float64, and by how much a frequency's own rounding may show, relative."""
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    theta, factor = parameters["rope_theta"], parameters.get("factor", 1.0)
+    exponents = numpy.arange(0, width, 2) / width
+    plain = theta**-exponents
+    # Not one rounding: the exponent i/d is rounded to float32 first, and the power multiplies that by ln(theta). The
+    # bound is that, half a step of the exponent, and two roundings and a one-step power for the rest.
+    bound = numpy.log(theta) * numpy.spacing(exponents.astype("f4")).astype("f8") / 2 + 3 * 2.0**-24
+    kind = parameters["rope_type"]
+    if kind == "default":
+        return plain, bound
+    if kind == "linear":
+        return plain / factor, bound + 2.0**-24
+    assert kind == "llama3", kind
+    # Turns within the original length: up to `low` the frequency is divided, from `high` on it is kept.
+    turns = parameters["original_max_position_embeddings"] * plain / (2 * math.pi)
+    low, high = parameters["low_freq_factor"], parameters["high_freq_factor"]
+    kept = numpy.clip((turns - low) / (high - low), 0, 1)
+    assert 0 in kept and 1 in kept and ((kept > 0) & (kept < 1)).any(), "the fixture exercises all three ranges"
+    return plain * (kept + (1 - kept) / factor), bound * (1 + turns) + 10 * 2.0**-24
+
+
 def check_rope(case, directory, batch, expected):
     """transformers' float32 frequencies against the formula, and what tables in float64 would change."""
     model = load_case(directory, "full")
-    rotary = model.model.rotary_emb
-    config = model.config
-    width = config.hidden_size // config.num_attention_heads
-    theta = config.rope_parameters["rope_theta"]
-    exponents = numpy.arange(0, width, 2) / width
-    exact = theta**-exponents
-    stored = rotary.inv_freq.numpy().astype(numpy.float32)
-    steps = numpy.abs(stored.view(numpy.int32) - exact.astype(numpy.float32).view(numpy.int32))
-    print(f"{case:18} rope frequencies differ from the rounded double by {steps.tolist()} float32 steps")
-    # Not one rounding: the exponent i/d is rounded to float32 first, and the power multiplies that by ln(theta). The
-    # bound is that, half a step of the exponent, and two roundings and a one-step power for the rest.
-    off = numpy.abs(stored.astype("f8") - exact) / exact
-    bound = numpy.log(theta) * numpy.spacing(exponents.astype("f4")).astype("f8") / 2 + 3 * 2.0**-24
-    report(case, "rope frequencies off the double, share of the error bound", float((off / bound).max()), 1)
+    rotary, config = model.model.rotary_emb, model.config
+    nested = config.model_type == "gemma3_text"
+    kinds = rotary.layer_types if nested else [None]
+    tables = {}
+    for kind in kinds:
+        tables[kind], bound = exact_frequencies(config, config.rope_parameters[kind] if nested else config.rope_parameters)
+        stored = getattr(rotary, f"{kind}_inv_freq" if nested else "inv_freq").numpy().astype(numpy.float32)
+        steps = numpy.abs(stored.view(numpy.int32) - tables[kind].astype(numpy.float32).view(numpy.int32))
+        print(f"{case:18} rope frequencies differ from the rounded double by {steps.tolist()} float32 steps")
+        off = numpy.abs(stored.astype("f8") - tables[kind]) / tables[kind]
+        report(case, "rope frequencies off the double, share of the error bound", float((off / bound).max()), 1)
 
-    def in_double(self, hidden, positions):
-        angles = positions[..., None].double() * torch.from_numpy(exact)
+    def in_double(self, x, position_ids, layer_type=None):
+        angles = position_ids[..., None].double() * torch.from_numpy(tables[layer_type])
         angles = torch.cat((angles, angles), dim=-1)
         return angles.cos(), angles.sin()
 
-    original = modeling_qwen2.Qwen2RotaryEmbedding.forward
+    original = type(rotary).forward
     gradients = oracle.gradients_of(model, batch)[1]
     try:
-        modeling_qwen2.Qwen2RotaryEmbedding.forward = in_double
+        type(rotary).forward = in_double
         loss, moved = oracle.gradients_of(model, batch)
     finally:
-        modeling_qwen2.Qwen2RotaryEmbedding.forward = original
+        type(rotary).forward = original
     report(case, "float64 rope tables would move the loss, relative", abs(loss - expected["loss"]) / loss, 1e-6)
     worst = max(((moved[name] - g).norm() / g.norm()).item() for name, g in gradients.items())
     report(case, "float64 rope tables would move the gradients, relative", worst, 1e-5)
@@ -154,7 +173,7 @@ def main():
             check_accumulation(case, model, batch, gradients)
             check_optimizer(case, load_case(directory, mode), batch, expected["curve"])
             check_float32(case, directory, mode, batch, expected, gradients)
-        if family.startswith("qwen2"):
+        if not family.startswith("gpt2"):
             check_rope(family, directory, batch, json.loads((directory / "full" / "expected.json").read_text()))
     if failures:
         raise SystemExit("broken: " + "; ".join(failures))

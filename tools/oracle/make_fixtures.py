@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 SEED = 20
 RANK, ALPHA = 8, 16
 GPT2_TARGETS = ["c_attn", "c_fc", "c_proj"]
-QWEN2_TARGETS = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
+DECODER_TARGETS = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
 
 
 def gpt2(**shape):
@@ -43,6 +43,36 @@ def gpt2(**shape):
 def qwen2(theta, **shape):
     parameters = {"rope_type": "default", "rope_theta": theta}
     return transformers.Qwen2Config(rope_parameters=parameters, bos_token_id=0, eos_token_id=0, **shape)
+
+
+def llama(rope, **shape):
+    return transformers.LlamaConfig(rope_parameters=rope, bos_token_id=0, eos_token_id=0, **shape)
+
+
+def qwen3(theta, **shape):
+    parameters = {"rope_type": "default", "rope_theta": theta}
+    return transformers.Qwen3Config(rope_parameters=parameters, bos_token_id=0, eos_token_id=0, **shape)
+
+
+def smollm3(theta, **shape):
+    parameters = {"rope_type": "default", "rope_theta": theta}
+    return transformers.SmolLM3Config(
+        rope_parameters=parameters, bos_token_id=0, eos_token_id=0, pad_token_id=0, **shape
+    )
+
+
+def olmo2(theta, **shape):
+    parameters = {"rope_type": "default", "rope_theta": theta}
+    return transformers.Olmo2Config(
+        rope_parameters=parameters, bos_token_id=0, eos_token_id=0, pad_token_id=0, **shape
+    )
+
+
+def gemma3(full, sliding, **shape):
+    parameters = {"full_attention": full, "sliding_attention": sliding}
+    return transformers.Gemma3TextConfig(
+        rope_parameters=parameters, bos_token_id=0, eos_token_id=0, pad_token_id=0, **shape
+    )
 
 
 # name -> configuration, stored type, batch (length, lengths, masked stretches), and above how many elements a gradient
@@ -82,7 +112,7 @@ FAMILIES = {
         ),
         dtype=torch.bfloat16,
         shards=False,
-        targets=QWEN2_TARGETS,
+        targets=DECODER_TARGETS,
         length=19,
         gradient_limit=None,
         lengths=[19, 19],
@@ -102,11 +132,152 @@ FAMILIES = {
         ),
         dtype=torch.float16,
         shards=False,
-        targets=QWEN2_TARGETS,
+        targets=DECODER_TARGETS,
         length=77,
         gradient_limit=4096,
         lengths=[77, 50],
         masked=[[(0, 9)], []],
+    ),
+    "qwen3-small": dict(
+        config=lambda: qwen3(
+            1_000_000.0,
+            num_hidden_layers=2,
+            hidden_size=40,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=14,
+            intermediate_size=77,
+            vocab_size=211,
+            max_position_embeddings=64,
+            tie_word_embeddings=True,
+        ),
+        dtype=torch.bfloat16,
+        shards=False,
+        targets=DECODER_TARGETS,
+        length=23,
+        gradient_limit=2048,
+        lengths=[23, 19],
+        masked=[[(0, 5)], [(7, 9)]],
+    ),
+    # Wavelengths that keep their frequency, that are divided, and one in between.
+    "llama-small": dict(
+        config=lambda: llama(
+            {
+                "rope_type": "llama3",
+                "rope_theta": 10_000.0,
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 64,
+            },
+            num_hidden_layers=2,
+            hidden_size=60,
+            num_attention_heads=5,
+            num_key_value_heads=1,
+            intermediate_size=85,
+            vocab_size=211,
+            max_position_embeddings=512,
+            tie_word_embeddings=True,
+        ),
+        dtype=torch.bfloat16,
+        shards=False,
+        targets=DECODER_TARGETS,
+        length=23,
+        gradient_limit=2048,
+        lengths=[23, 19],
+        masked=[[(0, 5)], [(7, 9)]],
+    ),
+    "llama-odd": dict(
+        config=lambda: llama(
+            {"rope_type": "linear", "rope_theta": 10_000.0, "factor": 2.5},
+            num_hidden_layers=2,
+            hidden_size=39,
+            num_attention_heads=3,
+            num_key_value_heads=3,
+            head_dim=10,
+            intermediate_size=85,
+            vocab_size=307,
+            max_position_embeddings=128,
+            tie_word_embeddings=False,
+            attention_bias=True,
+            mlp_bias=True,
+        ),
+        dtype=torch.float16,
+        shards=False,
+        targets=DECODER_TARGETS,
+        length=41,
+        gradient_limit=1024,
+        lengths=[41, 33],
+        masked=[[(0, 9)], []],
+    ),
+    "smollm3-small": dict(
+        config=lambda: smollm3(
+            2_000_000.0,
+            num_hidden_layers=3,
+            hidden_size=36,
+            num_attention_heads=6,
+            num_key_value_heads=2,
+            intermediate_size=67,
+            vocab_size=211,
+            max_position_embeddings=64,
+            no_rope_layer_interval=2,
+            tie_word_embeddings=True,
+        ),
+        dtype=torch.bfloat16,
+        shards=False,
+        targets=DECODER_TARGETS,
+        length=23,
+        gradient_limit=1024,
+        lengths=[23, 19],
+        masked=[[(0, 5)], [(7, 9)]],
+    ),
+    # An architecture that Heddle does not ship: a test adds it.
+    "olmo2-small": dict(
+        config=lambda: olmo2(
+            50_000.0,
+            num_hidden_layers=2,
+            hidden_size=40,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            intermediate_size=61,
+            vocab_size=211,
+            max_position_embeddings=64,
+            tie_word_embeddings=False,
+        ),
+        dtype=torch.bfloat16,
+        shards=False,
+        targets=DECODER_TARGETS,
+        length=23,
+        gradient_limit=1024,
+        lengths=[23, 19],
+        masked=[[(0, 5)], [(7, 9)]],
+        shipped=False,
+    ),
+    # Sequences far longer than the window.
+    "gemma3-small": dict(
+        config=lambda: gemma3(
+            {"rope_type": "linear", "rope_theta": 1_000_000.0, "factor": 8.0},
+            {"rope_type": "default", "rope_theta": 10_000.0},
+            num_hidden_layers=3,
+            hidden_size=40,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=14,
+            query_pre_attn_scalar=20,
+            intermediate_size=61,
+            vocab_size=211,
+            max_position_embeddings=64,
+            sliding_window=8,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+            tie_word_embeddings=True,
+        ),
+        dtype=torch.bfloat16,
+        shards=False,
+        targets=DECODER_TARGETS,
+        length=37,
+        gradient_limit=1024,
+        lengths=[37, 29],
+        masked=[[(0, 5)], [(7, 9)]],
     ),
 }
 
@@ -124,7 +295,8 @@ def randomise(model, family, width):
         if name.endswith(".bias"):
             parameter.copy_(0.1 * draw)
         elif parameter.dim() == 1:
-            parameter.copy_(1 + 0.2 * draw)
+            # Gemma's norms add the 1 themselves.
+            parameter.copy_((0 if family.startswith("gemma") else 1) + 0.2 * draw)
         else:
             parameter.copy_(draw / math.sqrt(width))
 
@@ -215,8 +387,11 @@ def make_batch(family, options, vocab):
     return {"lengths": options["lengths"], "tokens": tokens, "targets": targets, "weights": weights}
 
 
-def expect(load, batch, gradient_limit, out):
-    """expected.json and gradients.safetensors of one case; `load` gives a fresh model each time."""
+def expect(load, batch, gradient_limit, out, base=None):
+    """expected.json and gradients.safetensors of one case; `load` gives a fresh model each time.
+
+    `base` is the model under an adapter, where it differs from the one of the full case.
+    """
     model = load()
     with torch.no_grad():
         losses, weights = oracle.token_losses(model, batch)
@@ -230,6 +405,7 @@ def expect(load, batch, gradient_limit, out):
         ],
         "tokenLosses": [row[:count].tolist() for row, count in zip(losses, batch["lengths"], strict=True)],
         "logits": oracle.fingerprint(model, ragged),
+        **({"baseLogits": oracle.fingerprint(base, ragged)} if base else {}),
         "gradientNorm": math.sqrt(sum(g.square().sum().item() for g in gradients.values())),
         "gradients": {
             name: {"shape": list(g.shape), "norm": g.norm().item(), "sampled": oracle.is_sampled(g, gradient_limit)}
@@ -254,14 +430,68 @@ def make_family(family, options, out):
     batch = make_batch(family, options, config.vocab_size)
     oracle.write_json(out / "batch.json", batch)
     limit = options["gradient_limit"]
-    expect(lambda: oracle.load_model(model_directory).requires_grad_(True), batch, limit, out / "full")
-    expect(lambda: oracle.load_adapted(model_directory, adapter_directory), batch, limit, out / "lora")
+    # Everything that is trained is held in float32; what stays frozen under an adapter, as it is stored.
+    in_training = dict(held=torch.float32)
+    expect(
+        lambda: oracle.load_model(model_directory, **in_training).requires_grad_(True), batch, limit, out / "full"
+    )
+    base = oracle.load_model(model_directory) if config.model_type == "gemma3_text" else None
+    expect(lambda: oracle.load_adapted(model_directory, adapter_directory), batch, limit, out / "lora", base)
     description = {"family": config.model_type, "size": family.rpartition("-")[2], "targets": options["targets"]}
-    if config.model_type == "qwen2":
-        rotary = transformers.models.qwen2.modeling_qwen2.Qwen2RotaryEmbedding
-        frequencies, _ = rotary.compute_default_rope_parameters(config)
-        description["ropeInverseFrequencies"] = frequencies.double().tolist()
+    if not options.get("shipped", True):
+        description["shipped"] = False
+    tables = rotary_tables(config)
+    if tables:
+        description["ropeInverseFrequencies"] = tables
     return description
+
+
+def rotary_tables(config):
+    """The frequencies that transformers computes, in the order in which layers first use them."""
+    if config.model_type == "gpt2":
+        return []
+    rotary = {
+        "qwen2": transformers.models.qwen2.modeling_qwen2.Qwen2RotaryEmbedding,
+        "qwen3": transformers.models.qwen3.modeling_qwen3.Qwen3RotaryEmbedding,
+        "llama": transformers.models.llama.modeling_llama.LlamaRotaryEmbedding,
+        "olmo2": transformers.models.olmo2.modeling_olmo2.Olmo2RotaryEmbedding,
+        "smollm3": transformers.models.smollm3.modeling_smollm3.SmolLM3RotaryEmbedding,
+        "gemma3_text": transformers.models.gemma3.modeling_gemma3.Gemma3RotaryEmbedding,
+    }[config.model_type](config)
+    if config.model_type == "gemma3_text":
+        kinds = dict.fromkeys(config.layer_types)
+        return [getattr(rotary, f"{kind}_inv_freq").double().tolist() for kind in kinds]
+    return [rotary.inv_freq.double().tolist()]
+
+
+def rotary_examples():
+    """Rotary parameters as published models have them, and what transformers computes from them."""
+    llama3 = dict(rope_type="llama3", low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=8192)
+    yarn = dict(rope_type="yarn", original_max_position_embeddings=32768)
+    given = [
+        (64, dict(rope_type="default", rope_theta=10_000.0)),
+        (256, dict(rope_type="linear", rope_theta=1_000_000.0, factor=8.0)),
+        (64, dict(llama3, rope_theta=500_000.0, factor=32.0)),
+        (128, dict(llama3, rope_theta=500_000.0, factor=8.0)),
+        (128, dict(yarn, rope_theta=1_000_000.0, factor=4.0)),
+        (64, dict(yarn, rope_theta=10_000.0, factor=3.0, beta_fast=20.0, beta_slow=2.0, truncate=False)),
+        (64, dict(yarn, rope_theta=10_000.0, factor=3.0, attention_factor=1.25)),
+    ]
+    examples = []
+    for width, parameters in given:
+        config = transformers.LlamaConfig(
+            rope_parameters=dict(parameters), head_dim=width, max_position_embeddings=131072
+        )
+        rotary = transformers.models.llama.modeling_llama.LlamaRotaryEmbedding(config)
+        examples.append(
+            {
+                "width": width,
+                "parameters": parameters,
+                "inverseFrequencies": rotary.inv_freq.double().tolist(),
+                "attentionScaling": rotary.attention_scaling,
+            }
+        )
+    return examples
 
 
 def main():
@@ -294,6 +524,7 @@ def main():
             "lora": {"rank": RANK, "alpha": ALPHA},
             "gradientSamples": oracle.GRADIENT_SAMPLES,
             "families": families,
+            "rotary": rotary_examples(),
         }
         oracle.write_json(fresh / "manifest.json", manifest)
         for file in fresh.rglob("*"):

@@ -18,7 +18,12 @@ import torch  # noqa: E402
 from safetensors import safe_open  # noqa: E402
 from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
+from transformers.models.gemma3 import modeling_gemma3  # noqa: E402
+from transformers.models.llama import modeling_llama  # noqa: E402
+from transformers.models.olmo2 import modeling_olmo2  # noqa: E402
 from transformers.models.qwen2 import modeling_qwen2  # noqa: E402
+from transformers.models.qwen3 import modeling_qwen3  # noqa: E402
+from transformers.models.smollm3 import modeling_smollm3  # noqa: E402
 from transformers.utils import logging as transformers_logging  # noqa: E402
 
 transformers_logging.set_verbosity_error()
@@ -41,16 +46,39 @@ GRADIENT_SAMPLES = 512
 
 
 def _rms_norm_in_own_type(self, hidden_states):
-    """transformers computes Qwen2's norm in float32 even for a float64 model; the oracle may not lose those digits."""
+    """transformers computes these norms in float32 even for a float64 model; the oracle may not lose those digits."""
     variance = hidden_states.pow(2).mean(-1, keepdim=True)
     return self.weight * (hidden_states * torch.rsqrt(variance + self.variance_epsilon))
 
 
+def _gemma_norm_in_own_type(self, hidden_states):
+    """The same for Gemma, whose weight is what the scale exceeds 1 by."""
+    variance = hidden_states.pow(2).mean(-1, keepdim=True)
+    return hidden_states * torch.rsqrt(variance + self.eps) * (1.0 + self.weight)
+
+
 modeling_qwen2.Qwen2RMSNorm.forward = _rms_norm_in_own_type
+modeling_qwen3.Qwen3RMSNorm.forward = _rms_norm_in_own_type
+modeling_llama.LlamaRMSNorm.forward = _rms_norm_in_own_type
+modeling_smollm3.SmolLM3RMSNorm.forward = _rms_norm_in_own_type
+modeling_olmo2.Olmo2RMSNorm.forward = _rms_norm_in_own_type
+modeling_gemma3.Gemma3RMSNorm.forward = _gemma_norm_in_own_type
 
 
-def load_model(directory, dtype=torch.float64):
-    """A causal language model from a Hugging Face directory; refuses missing, surplus or mis-shaped tensors."""
+def round_constants(model, held):
+    """Gemma multiplies embeddings by a constant in the type its weights are held in, which float64 would not round."""
+    for module in model.modules():
+        if hasattr(module, "embed_scale"):
+            rounded = torch.tensor(module.scalar_embed_scale, dtype=torch.float32).to(held)
+            module.embed_scale = rounded.to(module.embed_scale.dtype)
+
+
+def load_model(directory, dtype=torch.float64, held=None):
+    """A causal language model from a Hugging Face directory; refuses missing, surplus or mis-shaped tensors.
+
+    `held` is the type that a program holds the weights in, by which some models round constants: the stored one unless
+    they are trained, which is done in float32.
+    """
     model, info = AutoModelForCausalLM.from_pretrained(
         str(directory),
         dtype=dtype,
@@ -64,7 +92,14 @@ def load_model(directory, dtype=torch.float64):
     for name, parameter in model.named_parameters():
         if parameter.dtype != dtype:
             raise SystemExit(f"{directory}: {name} is {parameter.dtype}, not {dtype}")
+    round_constants(model, held or stored_type(directory))
     return model.eval()
+
+
+def stored_type(directory):
+    """The type that config.json says the weights are stored in."""
+    config = json.loads((pathlib.Path(directory) / "config.json").read_text())
+    return getattr(torch, config.get("dtype") or config.get("torch_dtype") or "float32")
 
 
 def load_adapted(model_directory, adapter_directory, dtype=torch.float64):

@@ -72,7 +72,7 @@ export class CompileCache {
     try {
       const work = join(fresh, 'work')
       await this.#writing(() => mkdir(work))
-      const bytes = await make(work)
+      const bytes = await this.#making(() => make(work))
       await rm(work, { recursive: true, force: true })
       await this.#writing(async () => {
         await writeSynced(join(fresh, name), bytes)
@@ -83,6 +83,16 @@ export class CompileCache {
       return path
     } finally {
       await rm(fresh, { recursive: true, force: true })
+    }
+  }
+
+  /** Compilers' errors are their own; a full disk under them is the cache's. */
+  async #making<T>(action: () => Promise<T>): Promise<T> {
+    try {
+      return await action()
+    } catch (cause) {
+      const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+      throw code === 'ENOSPC' || code === 'EDQUOT' ? unwritable(this.#folder, cause) : cause
     }
   }
 

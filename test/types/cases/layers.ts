@@ -1,6 +1,19 @@
 // Lines that end in "wrong" must be refused by type; all others must pass.
-import { attend, axis, causal, causalLM, crossEntropy, embedding, key, layer, layerNorm, linear, rename } from 'heddle'
-import { rmsNorm, rope, select, seq, softmax, stack, tied } from 'heddle'
+import {
+  add,
+  attend,
+  axis,
+  causal,
+  causalLM,
+  crossEntropy,
+  embedding,
+  key,
+  layer,
+  layerNorm,
+  linear,
+  rename,
+} from 'heddle'
+import { rmsNorm, rope, select, seq, sliding, softmax, stack, tied } from 'heddle'
 import type { ParameterScope, Tensor } from 'heddle'
 
 const embed = axis('embed', 6)
@@ -48,6 +61,15 @@ crossEntropy(x, ids, vocab) // wrong
 select(visible, x, 0) // wrong
 stack([x, q], pair) // wrong
 layer(2, 'h', (h: Tensor<'batch' | 'seq' | 'embed'>, p) => linear(h, p, 'up', [mlp, embed])) // wrong
+const kinds: readonly ('sliding' | 'full')[] = ['full', 'sliding']
+layer(kinds, 'h', (h: Tensor<'batch' | 'seq' | 'embed'>, _p, kind) => (kind === 'full' ? h : add(h, 1)))
+layer(kinds, 'h', (h: Tensor<'batch' | 'seq' | 'embed'>, _p, kind) => (kind === 'global' ? h : add(h, 1))) // wrong
+layer(3, 'h', (h: Tensor<'batch' | 'seq' | 'embed'>, _p, index) => add(h, index))
+layer('h', 'h', (h: Tensor<'batch' | 'seq' | 'embed'>) => h) // wrong
+attend(q, k, k, { over: dim, keys: key, mask: sliding(8), scale: 1 })
+attend(q, k, k, { over: dim, keys: key, mask: sliding, scale: 1 }) // wrong
+rope(q, { over: dim, at: seq, theta: 1e4, scaling: { type: 'linear', factor: 8 } })
+rope(q, { over: dim, at: seq, theta: 1e4, scaling: { type: 'llama3', factor: 8 } }) // wrong
 causalLM({
   vocabulary: vocab,
   embed: (tokens) => embedding(table, tokens, vocab),

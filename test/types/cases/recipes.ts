@@ -18,6 +18,8 @@ export default recipe({
   weights: { frozen: 'as stored' },
   checkpoints: 'every layer',
   seed: 7,
+  save: { every: 50 },
+  evaluate: { data: 'heldout.jsonl', every: 20, patience: 3 },
 })
 export const a = recipe({ model, adapt, data, optimizer, batch, energy: { dutyCycle: 1 } }) // wrong
 export const b = recipe({ model, adapt, data: text('notes.jsonl'), optimizer, batch, weights: { frozen: 'bf16' } }) // wrong
@@ -30,3 +32,6 @@ export const h = completions('records.jsonl', { loss: 'assistant' }) // wrong
 export const i = lora({ rank: 8, alpha: 16, targets: ['q_proj'], dora: true }) // wrong
 export const j = adamW({ rate: 1e-4 }) // wrong
 export const k = recipe({ model, adapt, data, optimizer, batch, checkpoints: 'some' }) // wrong
+export const l = recipe({ model, adapt, data, optimizer, batch, evaluate: { data: 'a.jsonl', share: 0.1, every: 5 } }) // wrong
+export const m = recipe({ model, adapt, data, optimizer, batch, evaluate: { share: 0.1 } }) // wrong
+export const n = recipe({ model, adapt, data, optimizer, batch, save: { minutes: 5 } }) // wrong

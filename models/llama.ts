@@ -1,0 +1,77 @@
+// Llama (Touvron et al. 2023; Llama 3: Grattafiori et al. 2024) of any size and generation, and what shares its layout,
+// as SmolLM2 does, under the names and layouts of transformers' LlamaForCausalLM. Knows no file.
+
+import { z } from 'zod'
+import { add, attend, axis, causal, causalLM, defineModel, embedding, key, layer, linear } from '../dsl/index.ts'
+import { mul, rename, rmsNorm, rope, seq, silu, tied, untied } from '../dsl/index.ts'
+import type { Tensor } from '../dsl/index.ts'
+import { checkConfig, flag, word } from './config.ts'
+import { decoderKeys, decoderTargets, readHeads, readRotary, refuseOtherActivations } from './decoder.ts'
+import type { DecoderConfig, Rotary } from './decoder.ts'
+
+const schema = z.looseObject({
+  ...decoderKeys,
+  hidden_act: word.default('silu'),
+  attention_bias: flag.default(false),
+  mlp_bias: flag.default(false),
+  tie_word_embeddings: flag.default(false),
+})
+
+/** What of a Llama's config.json its graph depends on. */
+export interface LlamaConfig extends DecoderConfig {
+  readonly rotary: Rotary
+  readonly attention_bias: boolean
+  readonly mlp_bias: boolean
+  readonly tie_word_embeddings: boolean
+}
+
+/** Checks a parsed config.json. UserError HD107 for a wrong key, HD108 for a setting this model does not have. */
+export function readLlamaConfig(json: unknown, file: string): LlamaConfig {
+  const c = checkConfig(schema, json, file)
+  refuseOtherActivations(c.hidden_act, 'silu', 'Llama', file, 'hidden_act')
+  return { ...readHeads(c, file), rotary: readRotary(c, 10_000, file) }
+}
+
+export const llama = defineModel(
+  'llama',
+  (c: LlamaConfig, p) => {
+    const embed = axis('embed', c.hidden_size)
+    const vocab = axis('vocab', c.vocab_size)
+    const mlp = axis('mlp', c.intermediate_size)
+    const kv = axis('kv_head', c.num_key_value_heads)
+    const group = axis('group', c.num_attention_heads / c.num_key_value_heads)
+    const dim = axis('head_dim', c.head_dim)
+    const rotary = { over: dim, at: seq, ...c.rotary }
+    const normal = { over: embed, eps: c.rms_norm_eps }
+    const attention = { bias: c.attention_bias }
+    const gated = { bias: c.mlp_bias }
+
+    const blocks = layer(c.num_hidden_layers, 'model.layers', (x: Tensor<'batch' | 'seq' | 'embed'>, p) => {
+      const h = rmsNorm(x, p.param('input_layernorm.weight', [embed]), normal)
+      const q = rope(linear(h, p, 'self_attn.q_proj', [[kv, group, dim], embed], attention), rotary)
+      const k = rope(linear(h, p, 'self_attn.k_proj', [[kv, dim], embed], attention), rotary)
+      const v = linear(h, p, 'self_attn.v_proj', [[kv, dim], embed], attention)
+      const attended = attend(q, rename(k, seq, key), rename(v, seq, key), {
+        over: dim,
+        keys: key,
+        mask: causal(),
+        scale: 1 / Math.sqrt(c.head_dim),
+      })
+      const y = add(x, linear(attended, p, 'self_attn.o_proj', [embed, [kv, group, dim]], attention))
+      const z = rmsNorm(y, p.param('post_attention_layernorm.weight', [embed]), normal)
+      const gate = silu(linear(z, p, 'mlp.gate_proj', [mlp, embed], gated))
+      const up = linear(z, p, 'mlp.up_proj', [mlp, embed], gated)
+      return add(y, linear(mul(gate, up), p, 'mlp.down_proj', [embed, mlp], gated))
+    })
+
+    const words = p.param('model.embed_tokens.weight', [vocab, embed])
+    return causalLM({
+      vocabulary: vocab,
+      embed: (tokens) => embedding(words, tokens, vocab),
+      blocks,
+      norm: (x) => rmsNorm(x, p.param('model.norm.weight', [embed]), normal),
+      head: c.tie_word_embeddings ? tied(words, embed) : untied(p, 'lm_head', vocab, embed),
+    })
+  },
+  { readConfig: readLlamaConfig, targets: decoderTargets },
+)

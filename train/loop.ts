@@ -1,0 +1,210 @@
+// From a session that is ready to the results on the disk: steps, figures, evaluations, states, and at the end the adapter
+// or model and the curve. Knows nothing of how the program was made; handles no signal and prints nothing.
+
+import path from 'node:path'
+import type { Session } from '../backends/neon/driver/index.ts'
+import type { Program } from '../compiler/plan/program.ts'
+import type { Recipe } from '../dsl/index.ts'
+import { writeFiles } from '../formats/files.ts'
+import type { WriteOptions } from '../formats/files.ts'
+import { removeLeftovers } from '../formats/staging.ts'
+import type { SnapshotPart } from '../formats/snapshots.ts'
+import { heldOutBatches } from './heldOut.ts'
+import type { RunIdentity } from './identity.ts'
+import { lossCurveSvg } from './lossCurve.ts'
+import { MetricsFile } from './metrics.ts'
+import type { PreparedData, PreparedModel } from './prepare.ts'
+import type { RunStates, SavedState } from './runState.ts'
+import { resultDirectory, saveTrained } from './save.ts'
+import { Trainer } from './trainer.ts'
+import type { StepFigures } from './trainer.ts'
+import { Watch } from './watch.ts'
+import type { Best, HeldOutFigures } from './watch.ts'
+
+/** Between two saved states where the recipe does not say. */
+const SAVE_MILLISECONDS = 5 * 60 * 1000
+
+/** What a run tells whoever watches its steps. */
+export interface LoopObserver {
+  /** Something the user should know; one sentence. */
+  note?(sentence: string): void
+  step?(figures: StepFigures, total: number): void
+  evaluated?(figures: HeldOutFigures): void
+  /** The state after a step is on the disk. */
+  stateSaved?(step: number): void
+}
+
+export interface LoopSettings {
+  readonly recipe: Pick<Recipe, 'adapt' | 'batch' | 'seed' | 'save' | 'evaluate'>
+  readonly model: Pick<PreparedModel, 'checkpoint' | 'traced' | 'baseName'>
+  readonly data: Pick<PreparedData, 'batches' | 'batchesFrom' | 'heldOut' | 'steps'>
+  readonly identity: RunIdentity
+  readonly program: Program
+  /** Its values are those of `from`, or the first ones. */
+  readonly session: Session
+  readonly out: string
+  /** What the picture calls the run. */
+  readonly title: string
+  /** Where states go. */
+  readonly states: RunStates
+  /** The state to go on from, which `states` found; the session has its values. */
+  readonly from?: SavedState
+  /** No further step begins once it is aborted. */
+  readonly stop?: AbortSignal
+  /** Called before the result is saved, when the run was not stopped; the session holds what will be saved. */
+  readonly finished?: () => Promise<void>
+  /** Operations that stand in for the system's. */
+  readonly files?: WriteOptions
+}
+
+export interface LoopResult {
+  /** `early`: held-out records showed no improvement for as long as the recipe waits. */
+  readonly outcome: 'finished' | 'early' | 'stopped'
+  /** From the first step on, those before a resumption included. */
+  readonly figures: readonly StepFigures[]
+  readonly heldOut: readonly HeldOutFigures[]
+  /** Steps that were made, and of how many. */
+  readonly steps: number
+  readonly total: number
+  /** Directory of the adapter or model; undefined when the run was stopped before its first step. */
+  readonly saved: string | undefined
+  /** Whose weights were saved; undefined where nothing was held out: the last ones then. */
+  readonly best: Best | undefined
+  readonly metrics: string | undefined
+  readonly curve: string | undefined
+}
+
+/**
+ * Trains to the end, or until `stop`.
+ *
+ * @throws UserError HD810 when a number is not finite, HD405 when something cannot be written; the state that was saved
+ * last is whole then
+ */
+export async function trainToTheEnd(settings: LoopSettings, observer: LoopObserver = {}): Promise<LoopResult> {
+  const loop = new Loop(settings, observer)
+  try {
+    await loop.run()
+    return await loop.finish()
+  } finally {
+    loop.close()
+  }
+}
+
+class Loop {
+  readonly #settings: LoopSettings
+  readonly #observer: LoopObserver
+  readonly #batches: PreparedData['batches']
+  readonly #trainer: Trainer
+  readonly #watch: Watch | undefined
+  #metrics: MetricsFile | undefined
+  #bestValues: SnapshotPart | undefined
+  /** Step and evaluation of the newest state on the disk. */
+  #saved: { readonly step: number; readonly evaluated: number; readonly at: number }
+
+  constructor(settings: LoopSettings, observer: LoopObserver) {
+    const { recipe, data, session, from, out } = settings
+    this.#settings = settings
+    this.#observer = observer
+    this.#batches = from ? data.batchesFrom(from.batches) : data.batches
+    this.#trainer = new Trainer(session, this.#batches, recipe.seed, from?.progress)
+    if (recipe.evaluate) {
+      const heldOut = heldOutBatches(data.heldOut, recipe.batch.sequences)
+      this.#watch = new Watch(recipe.evaluate, heldOut, from?.watch ?? undefined)
+    }
+    this.#bestValues = from?.bestValues
+    this.#saved = {
+      step: from?.progress.step ?? 0,
+      evaluated: from?.watch?.evaluated ?? 0,
+      at: performance.now(),
+    }
+    for (const directory of [out, resultDirectory(out, recipe)]) removeLeftovers(directory)
+  }
+
+  /** Steps until there are no more, or the run is stopped; the state is saved then. */
+  async run(): Promise<void> {
+    const { stop, from, out, files } = this.#settings
+    if (from) this.#metrics = new MetricsFile(out, files, from.progress.step)
+    for (;;) {
+      await this.#evaluateIfDue()
+      if (stop?.aborted || this.#watch?.isOver) break
+      if (this.#isSavingDue()) await this.#save()
+      const figures = await this.#trainer.next()
+      if (!figures) break
+      this.#metrics ??= this.#begin()
+      this.#metrics.step(figures)
+      this.#observer.step?.(figures, this.#settings.data.steps)
+    }
+    const { step } = this.#trainer.progress
+    const isSaved = step === this.#saved.step && (this.#watch?.state.evaluated ?? 0) === this.#saved.evaluated
+    if (!isSaved) await this.#save()
+  }
+
+  /** Saves what was trained: the best of it where records were held out. */
+  async finish(): Promise<LoopResult> {
+    const { recipe, model, program, session, data, out, files, title } = this.#settings
+    const { step } = this.#trainer.progress
+    const { steps: figures, heldOut } = this.#metrics?.figures ?? { steps: [], heldOut: [] }
+    const outcome = step >= data.steps ? 'finished' : this.#watch?.isOver ? 'early' : 'stopped'
+    const result = { outcome, figures, heldOut, steps: step, total: data.steps } as const
+    if (step === 0) return { ...result, saved: undefined, best: undefined, metrics: undefined, curve: undefined }
+    const best = this.#watch?.state.best ?? undefined
+    if (best && best.step !== step && this.#bestValues) {
+      await this.#settings.states.restoreBest(this.#bestValues, program, session)
+    }
+    if (outcome !== 'stopped') await this.#settings.finished?.()
+    const saved = await saveTrained(out, recipe, model, program, session, files)
+    const curve = path.join(out, 'loss.svg')
+    if (figures.length > 0) {
+      const points = heldOut.map(({ step: after, heldout_loss }) => ({ step: after, loss: heldout_loss }))
+      const svg = lossCurveSvg(figures, `${title}: loss over ${step} steps`, {
+        points,
+        ...(best ? { best: best.step } : {}),
+      })
+      writeFiles([{ path: curve, chunks: [Buffer.from(svg)] }], files)
+    }
+    return { ...result, saved, best, metrics: this.#metrics?.path, curve: figures.length > 0 ? curve : undefined }
+  }
+
+  close(): void {
+    this.#metrics?.close()
+  }
+
+  /** Only now: a run that fails before its first step leaves the figures and states of an earlier one as they are. */
+  #begin(): MetricsFile {
+    const { out, files } = this.#settings
+    // States first: they must never be younger than the figures beside them.
+    if (this.#settings.states.putAside()) {
+      this.#observer.note?.('the state of the run before is in state.previous now; --resume would have gone on from it')
+    }
+    return new MetricsFile(out, files)
+  }
+
+  async #evaluateIfDue(): Promise<void> {
+    const { session, program, data, stop } = this.#settings
+    const { step } = this.#trainer.progress
+    if (!this.#watch?.isDue(step, data.steps)) return
+    const figures = await this.#watch.evaluate(session, step, stop)
+    if (!figures) return
+    if (figures.best) this.#bestValues = await this.#settings.states.saveBest(step, program, session)
+    this.#metrics?.heldOut(figures)
+    this.#observer.evaluated?.(figures)
+  }
+
+  #isSavingDue(): boolean {
+    const { step } = this.#trainer.progress
+    if (step === this.#saved.step) return false
+    const { save } = this.#settings.recipe
+    return save ? step % save.every === 0 : performance.now() - this.#saved.at >= SAVE_MILLISECONDS
+  }
+
+  async #save(): Promise<void> {
+    const { identity, program, session } = this.#settings
+    const { progress } = this.#trainer
+    const watch = this.#watch?.state ?? null
+    this.#metrics?.sync()
+    const state = { progress, batches: this.#batches.state, watch, identity }
+    await this.#settings.states.save(state, this.#bestValues, program, session)
+    this.#saved = { step: progress.step, evaluated: watch?.evaluated ?? 0, at: performance.now() }
+    this.#observer.stateSaved?.(progress.step)
+  }
+}
