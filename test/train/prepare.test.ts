@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
-import type { Example } from '../../data/batches.ts'
+import type { Example } from '../../data/examples.ts'
 import type { PreparedData, PreparedModel } from '../../train/prepare.ts'
 import { tinyProject, writeRecipe } from '../bin/support.ts'
 

@@ -4,7 +4,8 @@
 import assert from 'node:assert/strict'
 import type { Session, TensorData } from '../../backends/neon/driver/index.ts'
 import type { MicroBatch } from '../../data/batches.ts'
-import { trainSteps } from '../../train/trainer.ts'
+import { Trainer } from '../../train/trainer.ts'
+import type { Progress } from '../../train/trainer.ts'
 
 interface Seen {
   readonly seed: number
@@ -35,9 +36,10 @@ function microBatch(token: number, length = 2): MicroBatch {
   return { ...numbers, weights: new Float32Array(length).fill(1), sequences: 1, length }
 }
 
-async function train(seed: number, steps: readonly (readonly MicroBatch[])[]): Promise<Seen[]> {
+async function train(seed: number, steps: readonly (readonly MicroBatch[])[], from?: Progress): Promise<Seen[]> {
   const { session, seen } = recorder()
-  for await (const _ of trainSteps(session, steps, { seed })) {
+  const trainer = new Trainer(session, steps, seed, from)
+  while (await trainer.next()) {
     // Figures are of no interest here.
   }
   return seen
@@ -59,6 +61,13 @@ describe('the training loop', () => {
     const [first, again, other] = [await seedsOf(7), await seedsOf(7), await seedsOf(8)]
     assert.deepEqual(again, first)
     assert.equal(new Set([...first, ...other]).size, 40)
+  })
+
+  it('goes on with the seeds where another run stopped, however its steps were divided', async () => {
+    const one = microBatch(1)
+    const whole = (await train(3, [[one, one], [one], [one, one, one]])).map(({ seed }) => seed)
+    const rest = (await train(3, [[one, one, one]], { step: 2, micro: 3 })).map(({ seed }) => seed)
+    assert.deepEqual(rest, whole.slice(3))
   })
 
   it('gives batches in their order, at their own length, and updates after the last of a step', async () => {
