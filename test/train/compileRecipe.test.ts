@@ -1,0 +1,226 @@
+// That every number of a recipe reaches the compiled graph and means there what the recipe says. The graphs are run by
+// the interpreter in float64 and held against plain arithmetic; nothing is emitted.
+
+import assert from 'node:assert/strict'
+import { float64 } from '../../compiler/graph/float64.ts'
+import type { Graph } from '../../compiler/graph/node.ts'
+import { scalarTensor } from '../../compiler/graph/tensor.ts'
+import { findDevice } from '../../devices/index.ts'
+import { adamW, completions, constant, cosine, fullFineTuning, linearDecay, lora, recipe } from '../../dsl/index.ts'
+import type { AdamWOptimizer, Checkpoints } from '../../dsl/index.ts'
+import { gpt2, readGpt2Config } from '../../models/index.ts'
+import { compileRecipe } from '../../train/compileRecipe.ts'
+import type { CompiledRecipe } from '../../train/compileRecipe.ts'
+import { Session } from '../transform/oracleModel.ts'
+import { bigramLogits, bigramLora, bigramRecipe, bigramValues, length, sequences, traceBigram, vocabulary } from './lowRank.ts' // prettier-ignore
+
+const phone = findDevice('phone-8gb', 'avx2')
+const settings = { device: phone, threads: 2, memoryBudget: phone.memoryBudget }
+
+function sessionOn(graph: Graph): { session: Session; values: Map<string, Float32Array> } {
+  const values = bigramValues(graph.declarations.values())
+  const tokens = Int32Array.from({ length: sequences * length }, (_, place) => (3 * place) % vocabulary)
+  const inputs = {
+    tokens,
+    targets: tokens.map((token) => (token + 2) % vocabulary),
+    weights: new Float32Array(tokens.length).fill(1),
+    position: Int32Array.of(1, 3),
+    seed: Int32Array.of(0),
+  }
+  const stored = new Map<string, Float32Array | Int32Array>([...values, ...Object.entries(inputs)])
+  return { session: new Session(graph, float64, { seq: length }, stored), values }
+}
+
+function near(actual: number | undefined, expected: number, tolerance: number, what: string): void {
+  assert.ok(Math.abs((actual ?? NaN) - expected) <= tolerance * Math.max(1, Math.abs(expected)), `${what}: ${actual} is not ${expected}`) // prettier-ignore
+}
+
+describe("a recipe's optimizer, compiled", () => {
+  const compileWith = (optimizer: AdamWOptimizer, steps: number): Graph =>
+    compileRecipe(bigramRecipe({ adapt: fullFineTuning(), optimizer }), traceBigram(), { ...settings, steps }).graph
+
+  for (const clip of [0.7, undefined]) {
+    it(`updates by its betas, epsilon and decay, ${clip === undefined ? 'without clipping' : 'clipped'}`, () => {
+      const rate = 0.02
+      const [beta1, beta2, epsilon, decay] = [0.8, 0.6, 0.3, 0.25]
+      const optimizer = adamW({
+        rate: constant(rate),
+        betas: [beta1, beta2],
+        epsilon,
+        weightDecay: decay,
+        ...(clip === undefined ? {} : { clip }),
+      })
+      const { session, values } = sessionOn(compileWith(optimizer, 5))
+      const names = [...values.keys()]
+      assert.deepEqual([...names].sort(), ['down.weight', 'head.weight', 'up.weight', 'words.weight'])
+      // PyTorch's AdamW, every parameter by itself: [weight, first moment, second moment].
+      const expected = new Map(names.map((name) => [name, [...(values.get(name) ?? [])].map((w) => [w, 0, 0] as [number, number, number])])) // prettier-ignore
+      for (let step = 1; step <= 3; step++) {
+        session.run('accumulate')
+        const weight = session.scalar('sum/weight')
+        assert.equal(weight, sequences * length)
+        const gradients = new Map(names.map((name) => [name, [...session.stored(`grad/${name}`)].map((g) => g / weight)])) // prettier-ignore
+        const norm = Math.hypot(...[...gradients.values()].flat())
+        // Clipping must matter where it is asked for.
+        assert.ok(norm > 0.7)
+        for (const [name, list] of expected) {
+          list.forEach((parameter, place) => {
+            const raw = gradients.get(name)?.[place] ?? NaN
+            const g = clip === undefined ? raw : raw * Math.min(1, clip / (norm + 1e-6))
+            parameter[0] *= 1 - rate * decay
+            parameter[1] = beta1 * parameter[1] + (1 - beta1) * g
+            parameter[2] = beta2 * parameter[2] + (1 - beta2) * g * g
+            const root = Math.sqrt(parameter[2] / (1 - beta2 ** step))
+            parameter[0] -= (rate * (parameter[1] / (1 - beta1 ** step))) / (root + epsilon)
+          })
+        }
+        session.run('measure')
+        session.run('apply')
+        for (const [name, list] of expected) {
+          const got = session.stored(name)
+          // Constants of the graph are float32 numbers, hence not 1e-12.
+          list.forEach(([value], place) => near(got[place], value, 1e-6, `step ${step}, ${name}[${place}]`))
+        }
+      }
+    })
+  }
+
+  it('keeps its own epsilon and decay where none are stated', () => {
+    const { session, values } = sessionOn(compileWith(adamW({ rate: constant(0.5) }), 5))
+    for (const name of ['accumulate', 'measure', 'apply']) session.run(name)
+    // First steps are ±rate where the gradient is far above 1e-8, and nothing decays.
+    const before = values.get('head.weight') ?? []
+    const after = session.stored('head.weight')
+    for (const [place, value] of before.entries())
+      near(Math.abs((after[place] ?? NaN) - value), 0.5, 1e-6, `[${place}]`)
+  })
+
+  const ratesOf = (optimizer: AdamWOptimizer, steps: number): number[] => {
+    const { session } = sessionOn(compileWith(optimizer, steps))
+    return Array.from({ length: steps }, () => {
+      // Nothing was accumulated: the weights are NaN, the rate depends on the number of the step alone.
+      session.run('apply')
+      return session.scalar('report/rate')
+    })
+  }
+
+  it('warms up for a share of all steps, rounded up as transformers does, or for so many', () => {
+    const peak = 0.4
+    const floor = 0.04
+    for (const [kind, given, steps, warmup] of [
+      ['cosine', 0.15, 8, 2],
+      ['cosine', 0.25, 8, 2],
+      ['linear', 0.26, 8, 3],
+      ['linear', 0.01, 8, 1],
+      ['cosine', 3, 8, 3],
+      ['linear', 0, 8, 0],
+    ] as const) {
+      const rate = (kind === 'cosine' ? cosine : linearDecay)({ peak, warmup: given, floor })
+      ratesOf(adamW({ rate }), steps).forEach((actual, index) => {
+        const step = index + 1
+        const past = (step - warmup) / (steps - warmup)
+        const share = kind === 'cosine' ? 0.5 * (1 + Math.cos(Math.PI * past)) : 1 - past
+        const expected = step <= warmup ? (peak * step) / warmup : floor + (peak - floor) * share
+        near(actual, expected, 1e-6, `${kind}, warm-up ${given}: step ${step}`)
+      })
+    }
+  })
+
+  it('keeps a constant rate', () => {
+    for (const rate of ratesOf(adamW({ rate: constant(0.125) }), 4)) assert.equal(rate, 0.125)
+  })
+})
+
+describe("a recipe's adapters, compiled", () => {
+  const graphWith = (options: Parameters<typeof bigramLora>[0]): Graph =>
+    compileRecipe(bigramRecipe({ adapt: bigramLora(options) }), traceBigram(), { ...settings, steps: 4 }).graph
+
+  for (const [name, options, scale] of [
+    ['alpha / rank', {}, 5 / 3],
+    ['alpha / √rank with rslora', { rslora: true }, 5 / Math.sqrt(3)],
+    ['the same of others', { rank: 2, alpha: 7, rslora: true }, 7 / Math.SQRT2],
+  ] as const) {
+    it(`are scaled by ${name}`, () => {
+      const { session, values } = sessionOn(graphWith(options))
+      assert.equal(values.size, 8)
+      const logits = session.run('predict').get('logits')
+      assert.equal(logits?.data.length, sequences * vocabulary)
+      for (let row = 0; row < sequences; row++) {
+        const token = (3 * (row * length + [1, 3][row]!)) % vocabulary
+        const expected = bigramLogits(values, token, scale)
+        expected.forEach((logit, column) =>
+          near(logits.data[row * vocabulary + column], logit, 1e-6, `logit ${column} of row ${row}`),
+        )
+      }
+    })
+  }
+
+  it('sit on the targets alone', () => {
+    const { graph } = compileRecipe(bigramRecipe({ adapt: bigramLora({ targets: ['down'] }) }), traceBigram(), { ...settings, steps: 4 }) // prettier-ignore
+    const trained = [...graph.declarations.values()].filter(({ role }) => role === 'trainable').map(({ name }) => name)
+    assert.deepEqual(trained.sort(), ['down.lora_A.weight', 'down.lora_B.weight'])
+  })
+
+  it('drop what the recipe says while they are trained, and nothing otherwise', () => {
+    const dropping = graphWith({ dropout: 0.9 })
+    const losses = (graph: Graph): number[] => {
+      const { session } = sessionOn(graph)
+      return [1, 2, 3, 4].map((seed) => {
+        session.setInteger('seed', seed)
+        session.values.set('sum/loss', scalarTensor(0, 'f32'))
+        session.run('accumulate')
+        return session.scalar('sum/loss')
+      })
+    }
+    const [none, some, most] = [losses(graphWith({})), losses(graphWith({ dropout: 0.2 })), losses(dropping)]
+    assert.equal(new Set(none).size, 1)
+    assert.equal(new Set(some).size, 4)
+    assert.equal(new Set(most).size, 4)
+    assert.ok(some.every((loss, place) => loss !== none[place] && loss !== most[place]))
+    const evaluated = [1, 2].map((seed) => {
+      const { session } = sessionOn(dropping)
+      session.setInteger('seed', seed)
+      return session.run('evaluate').get('loss')?.data[0]
+    })
+    assert.deepEqual(evaluated, [none[0], none[0]])
+  })
+})
+
+describe("a recipe's checkpoints", function () {
+  this.timeout(60_000)
+
+  const config = readGpt2Config(
+    { model_type: 'gpt2', n_embd: 16, n_layer: 2, n_head: 2, n_positions: 128, vocab_size: 31 },
+    'config.json',
+  )
+  const compileWith = (checkpoints: Checkpoints, memoryBudget: number): CompiledRecipe => {
+    const made = recipe({
+      model: gpt2.from('./model'),
+      adapt: lora({ rank: 2, alpha: 4, targets: ['c_fc'] }),
+      data: completions('records.jsonl', { loss: 'completion' }),
+      optimizer: adamW({ rate: constant(0.01) }),
+      batch: { sequences: 2, length: 128, steps: 1 },
+      checkpoints,
+    })
+    return compileRecipe(made, gpt2.trace(config, { sequences: 2, length: 128 }), { ...settings, steps: 1, memoryBudget }) // prettier-ignore
+  }
+
+  it('are as it says whatever fits, and with auto keep all that fits, to the byte', () => {
+    const [none, every] = [compileWith('none', 1), compileWith('every layer', 2 ** 40)]
+    assert.deepEqual([none.checkpoints, every.checkpoints], ['none', 'every'])
+    const [most, least] = [none, every].map(({ certificate }) => certificate.peakBytes) as [number, number]
+    assert.ok(least < most, `${least} bytes instead of ${most}`)
+    for (const [budget, checkpoints, peak, fits] of [
+      [most, 'none', most, true],
+      [most - 1, 'every', least, true],
+      [least - 1, 'every', least, false],
+    ] as const) {
+      const { certificate, ...chosen } = compileWith('auto', budget)
+      assert.deepEqual(
+        [chosen.checkpoints, certificate.peakBytes, certificate.fits, certificate.budgetBytes],
+        [checkpoints, peak, fits, budget],
+        `within ${budget} bytes`,
+      )
+    }
+  })
+})

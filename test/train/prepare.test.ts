@@ -1,0 +1,158 @@
+// What becomes of a recipe's records and its model's configuration before anything is compiled: which token ends a text,
+// what is learnt, how many steps a run has, and which vocabularies fit. On files of a tiny project; nothing is run.
+
+import assert from 'node:assert/strict'
+import fs from 'node:fs'
+import path from 'node:path'
+import type { Example } from '../../data/examples.ts'
+import type { PreparedData, PreparedModel } from '../../train/prepare.ts'
+import { tinyProject, writeRecipe } from '../bin/support.ts'
+
+/** Ids of the project's tokenizer and rows of its embedding: bytes, merges, and the token that ends a text. */
+const vocabulary = 260
+
+describe('preparing a run', () => {
+  let dir = ''
+  let recipes = 0
+
+  const change = (file: string, values: Record<string, unknown>): void => {
+    const whole = path.join(dir, 'model', file)
+    const content = JSON.parse(fs.readFileSync(whole, 'utf8')) as Record<string, unknown>
+    fs.writeFileSync(whole, JSON.stringify({ ...content, ...values }))
+  }
+  /** Prepares a recipe of its own; a file's module is evaluated once for each name. */
+  const prepare = async (
+    parts: Readonly<Record<string, string>> = {},
+    steps?: number,
+  ): Promise<PreparedData & { model: PreparedModel }> => {
+    // As the command line comes to users: mocha may have loaded this file as CommonJS, and every module exists once.
+    const { loadRecipe } = await import('../../train/loadRecipe.ts')
+    const { prepareData, prepareModel } = await import('../../train/prepare.ts')
+    const name = `recipe${recipes++}.ts`
+    writeRecipe(dir, name, parts)
+    const loaded = await loadRecipe(path.join(dir, name))
+    const model = await prepareModel(loaded)
+    return { ...prepareData(loaded, model, steps), model }
+  }
+
+  beforeEach(() => {
+    dir = tinyProject()
+  })
+
+  describe('the token that ends a text', () => {
+    const lastTargets = ({ examples }: PreparedData): Set<number> =>
+      new Set(examples.examples.map(({ targets }: Example) => targets.at(-1) as number))
+    const lengths = ({ examples }: PreparedData): number[] => examples.examples.map(({ tokens }) => tokens.length)
+
+    it("is the tokenizer's, whatever config.json names", async () => {
+      const end = (await prepare()).tokenizer.eosId
+      assert.ok(end !== undefined && end < vocabulary)
+      change('config.json', { eos_token_id: 5 })
+      assert.deepEqual([...lastTargets(await prepare())], [end])
+    })
+
+    it('is the one of config.json where the tokenizer names none, the last id of the vocabulary included', async () => {
+      const ended = lengths(await prepare())
+      change('tokenizer_config.json', { eos_token: undefined })
+      const endless = await prepare()
+      assert.equal(endless.tokenizer.eosId, undefined)
+      assert.equal(endless.tokenizer.vocabSize, vocabulary)
+      assert.ok(!lastTargets(endless).has(0))
+      assert.deepEqual(lengths(endless), ended.map((length) => length - 1)) // prettier-ignore
+      for (const [named, end] of [
+        [5, 5],
+        [0, 0],
+        [vocabulary - 1, vocabulary - 1],
+        [[7, 5], 7],
+      ] as const) {
+        change('config.json', { eos_token_id: named })
+        const prepared = await prepare()
+        assert.deepEqual([...lastTargets(prepared)], [end])
+        assert.deepEqual(lengths(prepared), ended)
+      }
+    })
+
+    it('is none where config.json names what is no token', async () => {
+      change('tokenizer_config.json', { eos_token: undefined })
+      const endless = lengths(await prepare())
+      for (const named of [vocabulary, vocabulary + 1, -1, 2.5, '5', null, []]) {
+        change('config.json', { eos_token_id: named })
+        assert.deepEqual(lengths(await prepare()), endless, JSON.stringify(named))
+      }
+    })
+
+    it('is what generation stops at as well', async () => {
+      const { endOfText } = await import('../../train/prepare.ts')
+      change('tokenizer_config.json', { eos_token: undefined })
+      for (const [named, end] of [
+        [vocabulary - 1, vocabulary - 1],
+        [vocabulary, undefined],
+      ] as const) {
+        change('config.json', { eos_token_id: named })
+        const { tokenizer, model } = await prepare()
+        assert.equal(endOfText(tokenizer, model.checkpoint), end)
+      }
+    })
+  })
+
+  it('takes a vocabulary as large as the tokenizer and refuses one that is one short', async () => {
+    const { tokenizerOf } = await import('../../train/prepare.ts')
+    const { checkpoint, vocabulary: columns } = (await prepare()).model
+    assert.equal(columns, vocabulary)
+    for (const enough of [vocabulary, vocabulary + 1]) {
+      assert.equal(tokenizerOf({ checkpoint, vocabulary: enough }).vocabSize, vocabulary)
+    }
+    assert.throws(() => tokenizerOf({ checkpoint, vocabulary: vocabulary - 1 }), { code: 'HD808' })
+  })
+
+  it("learns the completion alone, or everything after the first token with loss: 'all'", async () => {
+    const weightsWith = async (loss: string): Promise<number[][]> => {
+      const data = `completions('records.jsonl', { loss: '${loss}' })`
+      return (await prepare({ data })).examples.examples.map(({ weights }) => [...weights])
+    }
+    const { tokenizer } = await prepare()
+    const records = fs.readFileSync(path.join(dir, 'records.jsonl'), 'utf8').trim().split('\n')
+    const counts = records.map((line) => {
+      const { prompt, completion } = JSON.parse(line) as { prompt: string; completion: string }
+      return [tokenizer.encode(prompt).length, tokenizer.encode(completion).length] as const
+    })
+    assert.ok(counts.every(([prompt]) => prompt > 1))
+    // Targets are the tokens from the second on, with the end of the text behind them.
+    assert.deepEqual(await weightsWith('completion'), counts.map(([prompt, completion]) => [...Array<number>(prompt - 1).fill(0), ...Array<number>(completion + 1).fill(1)])) // prettier-ignore
+    assert.deepEqual(await weightsWith('all'), counts.map(([prompt, completion]) => Array<number>(prompt + completion).fill(1))) // prettier-ignore
+  })
+
+  describe('the number of steps', () => {
+    // Seven records in steps of four.
+    const batch = (length: string): string => `{ sequences: 2, length: 24, accumulate: 2, ${length} }`
+
+    it('covers every record of all passes, fractions of them included', async () => {
+      for (const [epochs, steps] of [
+        [1, 2],
+        [2, 4],
+        [1.5, 3],
+        [0.5, 1],
+        [0.1, 1],
+        [1.2, 3],
+        [4 / 7, 1],
+        [2.25, 4],
+      ] as const) {
+        const prepared = await prepare({ batch: batch(`epochs: ${epochs}`) })
+        assert.equal(prepared.steps, steps, `${epochs} epochs`)
+        assert.equal([...prepared.batches].length, steps, `${epochs} epochs`)
+      }
+    })
+
+    it('shows every record once in each whole pass', async () => {
+      const { batches } = await prepare({ batch: batch('epochs: 3') })
+      const sequences = [...batches].flat().reduce((sum, micro) => sum + micro.sequences, 0)
+      assert.equal(sequences, 21)
+    })
+
+    it("is the recipe's own, or what replaces it", async () => {
+      assert.equal((await prepare({ batch: batch('steps: 5') })).steps, 5)
+      assert.equal((await prepare({ batch: batch('steps: 5') }, 9)).steps, 9)
+      assert.equal((await prepare({ batch: batch('epochs: 3') }, 1)).steps, 1)
+    })
+  })
+})
