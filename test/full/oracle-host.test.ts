@@ -87,8 +87,10 @@ describe('one result after two steps', function () {
   }
 
   it('at odd sizes in relaxed wasm', async () => {
-    const name = 'gpt2-odd/lora'
-    assert.equal(await hashAfter(2, name, { toolchain: 'wasm' }), await hashAfter(2, name, {}))
+    // The second leaves blocks of keys out.
+    for (const name of ['gpt2-odd/lora', 'gemma3-odd/full']) {
+      assert.equal(await hashAfter(2, name, { toolchain: 'wasm' }), await hashAfter(2, name, {}), name)
+    }
   })
 
   it('with schedules made for 1 and 8 threads, and optimised fully', async () => {

@@ -279,6 +279,32 @@ FAMILIES = {
         lengths=[37, 29],
         masked=[[(0, 5)], [(7, 9)]],
     ),
+    # Windows that leave whole blocks of 64 keys out.
+    "gemma3-odd": dict(
+        config=lambda: gemma3(
+            {"rope_type": "default", "rope_theta": 500_000.0},
+            {"rope_type": "default", "rope_theta": 1_000.0},
+            num_hidden_layers=2,
+            hidden_size=36,
+            num_attention_heads=3,
+            num_key_value_heads=1,
+            head_dim=10,
+            query_pre_attn_scalar=13,
+            intermediate_size=45,
+            vocab_size=307,
+            max_position_embeddings=256,
+            sliding_window=37,
+            layer_types=["sliding_attention", "full_attention"],
+            tie_word_embeddings=False,
+        ),
+        dtype=torch.float16,
+        shards=False,
+        targets=DECODER_TARGETS,
+        length=203,
+        gradient_limit=1024,
+        lengths=[203, 170],
+        masked=[[(0, 9)], []],
+    ),
 }
 
 
