@@ -5,7 +5,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { Tokenizer as Implementation } from '@huggingface/tokenizers'
 import { UserError } from '../compiler/diagnostic.ts'
-import { quote, readBounded } from './files.ts'
+import { quote, quoteValue, readBounded } from './files.ts'
 import { isObject, readJsonObject } from './json.ts'
 import type { JsonObject } from './json.ts'
 import { locateTokens, symbolOfByte } from './tokenSpans.ts'
@@ -83,11 +83,9 @@ export function loadTokenizer(tokenizerPath: string): Tokenizer {
   const spellingOf = (id: number): string => implementation.id_to_token(id) ?? ''
   const encode = (text: string, options: { readonly specials?: 'add' | 'omit' } = {}): number[] => {
     if (missingBytes.size > 0 && Buffer.from(text).some((byte) => missingBytes.has(byte))) throw inexpressible(text)
-    const ids: (number | undefined)[] = implementation.encode(text, {
-      add_special_tokens: options.specials === 'add',
-    }).ids
-    if (ids.includes(undefined)) throw inexpressible(text)
-    return ids as number[]
+    const ids = guarded(file, () => implementation.encode(text, { add_special_tokens: options.specials === 'add' }).ids)
+    if ((ids as readonly (number | undefined)[]).includes(undefined)) throw inexpressible(text)
+    return ids
   }
   return {
     file,
@@ -129,6 +127,16 @@ export function loadTokenizer(tokenizerPath: string): Tokenizer {
         clean_up_tokenization_spaces: false,
       })
     },
+  }
+}
+
+/** The library takes a definition's parts as they come; what it stumbles over is the definition's fault. */
+function guarded<Result>(file: string, use: () => Result): Result {
+  try {
+    return use()
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message.replace(/[^\x20-\x7e]+/g, ' ') : 'no reason given'
+    throw new UserError('HD430', `the tokenizer does not work: ${reason.slice(0, 200)}`, { place: { file }, cause })
   }
 }
 
@@ -247,14 +255,14 @@ function checkDefinition(definition: JsonObject, file: string): number {
   if (!isObject(model)) throw wrong('model', 'the tokenizer has no model')
   // The oldest files leave the type out.
   if (model.type === undefined && Array.isArray(model.merges)) model.type = 'BPE'
-  if (!['BPE', 'Unigram', 'WordPiece'].includes(String(model.type))) {
-    throw wrong('model.type', `the tokenizer model ${quote(String(model.type))} is not known`)
+  if (!['BPE', 'Unigram', 'WordPiece'].includes(model.type as string)) {
+    throw wrong('model.type', `the tokenizer model ${quoteValue(model.type)} is not known`)
   }
   const ids = new Map<number, string>()
   const claim = (at: string, token: unknown, id: unknown): void => {
     if (typeof token !== 'string') throw wrong(at, 'a token is not a string')
     if (typeof id !== 'number' || !Number.isSafeInteger(id) || id < 0 || id >= MAX_IDS) {
-      throw wrong(at, `the token ${quote(token)} has the id ${quote(String(id))}, not a number below ${MAX_IDS}`)
+      throw wrong(at, `the token ${quote(token)} has the id ${quoteValue(id)}, not a number below ${MAX_IDS}`)
     }
     const other = ids.get(id)
     if (other !== undefined && other !== token)
@@ -273,7 +281,7 @@ function checkDefinition(definition: JsonObject, file: string): number {
     if (!isObject(token)) throw wrong('added_tokens', 'an added token is not an object')
     claim('added_tokens', token.content, token.id)
   }
-  if (model.type === 'BPE') checkMerges(model.merges, wrong)
+  if (model.type === 'BPE') checkMerges(model.merges, (token) => Object.hasOwn(model.vocab as object, token), wrong)
   if (ids.size === 0) throw wrong('model.vocab', 'the vocabulary is empty')
   definition.added_tokens = added
   let largest = 0
@@ -281,13 +289,22 @@ function checkDefinition(definition: JsonObject, file: string): number {
   return largest + 1
 }
 
-function checkMerges(merges: unknown, wrong: (at: string, reason: string) => UserError): void {
+/** A merge into a token that is not there would lose its text without a word. */
+function checkMerges(
+  merges: unknown,
+  isToken: (spelling: string) => boolean,
+  wrong: (at: string, reason: string) => UserError,
+): void {
   if (!Array.isArray(merges)) throw wrong('model.merges', 'the merges are not a list')
   const asPairs = Array.isArray(merges[0])
   for (const [rank, merge] of merges.entries()) {
     const parts: unknown[] = Array.isArray(merge) ? merge : typeof merge === 'string' ? merge.split(' ') : []
     if (Array.isArray(merge) !== asPairs || parts.length !== 2 || !parts.every((part) => typeof part === 'string')) {
       throw wrong('model.merges', `merge ${rank} is not a pair of tokens`)
+    }
+    const missing = [...parts, parts.join('')].find((token) => !isToken(String(token)))
+    if (missing !== undefined) {
+      throw wrong('model.merges', `merge ${rank} has ${quoteValue(missing)}, which is not in the vocabulary`)
     }
   }
 }

@@ -21,6 +21,7 @@ import type { LoadedRecipe } from './loadRecipe.ts'
 import { trainToTheEnd } from './loop.ts'
 import type { LoopObserver, LoopResult } from './loop.ts'
 import { openTraining } from './openTraining.ts'
+import { withCulprit } from './notFinite.ts'
 import type { PredictionSize } from './predict.ts'
 import { endOfText, prepareData, prepareModel } from './prepare.ts'
 import { RunStates } from './runState.ts'
@@ -173,6 +174,8 @@ export async function runTraining(
       finished: async () => options.inspect?.('after', session, about),
     }
     return await trainToTheEnd(loop, observer)
+  } catch (error) {
+    throw await withCulprit(error, session, program, model.binding)
   } finally {
     await session.close()
   }

@@ -264,6 +264,33 @@ describe('heddle train refuses', () => {
     }
   })
 
+  it('a weight that is not a number, by its name', async () => {
+    const dir = tinyProject()
+    rewriteWeights(dir, (tensor) => {
+      if (!tensor.name.endsWith('h.0.mlp.c_fc.weight')) return tensor
+      const values = new Float32Array(tensor.shape.reduce((product, size) => product * size, 1)).fill(0.01)
+      values[7] = NaN
+      return float32Tensor(tensor.name, tensor.shape, values)
+    })
+    assertRefused(
+      await heddle(dir, 'train', 'lora.ts', '--out', 'out', '--optimise', 'light'),
+      /^HD810 model\/model\.safetensors \(tensor "transformer\.h\.0\.mlp\.c_fc\.weight"\) step 1: the loss is not finite; .* is not finite$/m,
+    )
+    assert.ok(!fs.existsSync(path.join(dir, 'out/adapter')))
+  })
+
+  it('a tokenizer whose merges lead nowhere', async () => {
+    const dir = tinyProject()
+    const file = path.join(dir, 'model/tokenizer.json')
+    const tokenizer = JSON.parse(fs.readFileSync(file, 'utf8')) as { model: { merges: unknown[] } }
+    tokenizer.model.merges.push(Array.isArray(tokenizer.model.merges[0]) ? ['q', 'z'] : 'q z')
+    fs.writeFileSync(file, JSON.stringify(tokenizer))
+    assertRefused(
+      await heddle(dir, 'plan', 'lora.ts'),
+      /^HD430 model\/tokenizer\.json .*"qz", which is not in the vocabulary/,
+    )
+  })
+
   it('recipes that end the program, or throw what has no text', async () => {
     const dir = temporaryDirectory()
     const files: [string, string, RegExp][] = [

@@ -150,8 +150,21 @@ describe('tokenizer', () => {
     refuses(() => loadTokenizer(broken({ vocab: { a: '1' } })), 'HD430', /not a number below/)
     refuses(() => loadTokenizer(broken({ vocab: { a: 7, b: 7 } })), 'HD430', /id 7 belongs to "a" and "b"/)
     refuses(() => loadTokenizer(broken({ merges: undefined })), 'HD430', /merges are not a list/)
-    refuses(() => loadTokenizer(broken({ merges: ['a b', 'a b c'] })), 'HD430', /merge 1 is not a pair/)
-    refuses(() => loadTokenizer(broken({ merges: [['a', 'b'], 'a b'] })), 'HD430', /merge 1 is not a pair/)
+    refuses(
+      () => loadTokenizer(broken({ vocab: { a: 5, b: 6, ab: 7 }, merges: ['a b', 'a b c'] })),
+      'HD430',
+      /merge 1 is not a pair/,
+    )
+    refuses(
+      () => loadTokenizer(broken({ vocab: { a: 5, b: 6, ab: 7 }, merges: [['a', 'b'], 'a b'] })),
+      'HD430',
+      /merge 1 is not a pair/,
+    )
+    refuses(
+      () => loadTokenizer(broken({ vocab: { a: 5, b: 6 }, merges: ['a b'] })),
+      'HD430',
+      /merge 0 has "ab", which is not/,
+    )
     refuses(() => loadTokenizer(broken({ type: 'Nonsense', vocab: { a: 0 } })), 'HD430', /"Nonsense" is not known/)
     refuses(
       () => loadTokenizer(written({ ...definition(), added_tokens: [{ content: 'x' }] })),
