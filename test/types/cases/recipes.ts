@@ -36,4 +36,10 @@ export const l = recipe({ model, adapt, data, optimizer, batch, evaluate: { data
 export const m = recipe({ model, adapt, data, optimizer, batch, evaluate: { share: 0.1 } }) // wrong
 export const n = recipe({ model, adapt, data, optimizer, batch, save: { minutes: 5 } }) // wrong
 export const z = chat('talks.jsonl', { loss: 'user' }) // wrong
-export const y = recipe({ model, adapt, data: chat('talks.jsonl', { loss: 'assistant', pack: true }), optimizer, batch })
+export const y = recipe({
+  model,
+  adapt,
+  data: chat('talks.jsonl', { loss: 'assistant', pack: true }),
+  optimizer,
+  batch,
+})
