@@ -2,6 +2,7 @@
 // is a few arrays of sequences × length.
 
 import { UserError } from '../compiler/diagnostic.ts'
+import { bucketOrder, checkBounds } from './buckets.ts'
 import type { Example } from './examples.ts'
 import { Random } from './random.ts'
 
@@ -37,6 +38,11 @@ export interface BatchOptions {
   /** Micro-batches of one optimizer step. */
   readonly accumulate: number
   readonly seed: number
+  /**
+   * Upper ends of the ranges of length from which a micro-batch takes its examples, ascending. Without, any length may
+   * come with any other.
+   */
+  readonly buckets?: readonly number[]
   /** How long to go on: whole passes or optimizer steps. */
   readonly until: { readonly epochs: number } | { readonly steps: number }
 }
@@ -49,13 +55,14 @@ export interface Batches extends Iterable<MicroBatch[]> {
 }
 
 /**
- * Batches in an order that depends on `seed` and the number of examples only. Each pass visits every example once;
+ * Batches in an order that depends on `seed` and the number of examples only, with `buckets` on their lengths and
+ * `sequences` too. Each pass visits every example once;
  * a step that begins at the end of one pass is filled from the next. With `epochs`, the last step may therefore hold
  * fewer micro-batches, and its last micro-batch fewer sequences. `from` resumes where another iteration's state was
  * taken. Raises HD512 for sizes that are no positive integers and HD513 for a state of other data.
  */
 export function batches(options: BatchOptions, from?: BatchState): Batches {
-  const { examples, sequences, length, accumulate, seed } = options
+  const { examples, sequences, length, accumulate, seed, buckets } = options
   positive('sequences', sequences)
   positive('length', length)
   positive('accumulate', accumulate)
@@ -74,6 +81,17 @@ export function batches(options: BatchOptions, from?: BatchState): Batches {
     }
   }
 
+  if (buckets !== undefined) checkBounds(buckets)
+  const lengths = examples.map((example) => example.tokens.length)
+  const orderOf = (pass: number): number[] => {
+    const random = new Random(seed, pass)
+    if (buckets === undefined) return random.shuffle(Array.from(examples, (_, index) => index))
+    // Micro-batches go on over the end of a pass: the first one may lack a few.
+    const begun = (pass * examples.length) % sequences
+    const head = Math.min(examples.length, begun === 0 ? 0 : sequences - begun)
+    return bucketOrder(lengths, buckets, sequences, head, random)
+  }
+
   const steps = Math.ceil(total / perStep)
   let given = from === undefined ? 0 : restoredCount(from, examples.length, perStep, total)
   let step = from?.step ?? 0
@@ -85,7 +103,7 @@ export function batches(options: BatchOptions, from?: BatchState): Batches {
     const wanted = Math.floor(given / examples.length)
     if (wanted !== epoch) {
       epoch = wanted
-      order = new Random(seed, epoch).shuffle(Array.from(examples, (_, index) => index))
+      order = orderOf(epoch)
     }
     return examples[order[given++ % examples.length] as number] as Example
   }

@@ -7,6 +7,11 @@ import { frozen, GivenValues } from './validation.ts'
 export interface Batching {
   /** Whether short examples share a row, kept apart in attention, positions and loss. */
   readonly pack: boolean
+  /**
+   * Whether a micro-batch takes examples of like length: between these lengths, or about eight ranges that hold equally
+   * many.
+   */
+  readonly buckets: boolean | readonly number[]
 }
 
 /** JSON lines or CSV rows of a prompt and its completion. */
@@ -70,6 +75,8 @@ export interface TextColumns {
 export interface BatchingOptions {
   /** false unless stated. */
   readonly pack?: boolean
+  /** false unless stated; true for ranges of our choice, or the greatest length of each, ascending. */
+  readonly buckets?: boolean | readonly number[]
 }
 
 export interface CompletionOptions extends BatchingOptions {
@@ -161,10 +168,25 @@ export function chat(path: string, options: ChatOptions): ChatRecords {
   })
 }
 
-const batchingKeys = ['pack'] as const
+const batchingKeys = ['pack', 'buckets'] as const
 
 function batchingOf(given: GivenValues): Batching {
-  return { pack: given.flag('pack') }
+  const pack = given.flag('pack')
+  const buckets = bucketsOf(given)
+  if (pack && buckets !== false) {
+    given.refuse("packed rows are of one length, so 'pack' and 'buckets' exclude each other")
+  }
+  return { pack, buckets }
+}
+
+function bucketsOf(given: GivenValues): Batching['buckets'] {
+  const value = given.value('buckets') ?? false
+  if (typeof value === 'boolean') return value
+  const list: readonly unknown[] = Array.isArray(value) ? value : []
+  const bounds = list.filter((one): one is number => typeof one === 'number' && Number.isSafeInteger(one) && one > 0)
+  const isAscending = bounds.every((bound, index) => index === 0 || bound > (bounds[index - 1] ?? 0))
+  const isList = bounds.length > 0 && bounds.length === list.length && isAscending
+  return isList ? bounds : given.fail('buckets', 'true, false or a list of ascending lengths')
 }
 
 function variablesOf(given: GivenValues): Pick<ChatRecords, 'variables'> {

@@ -31,7 +31,7 @@ export function identityOf(recipe: Recipe, model: PreparedModel, data: PreparedD
     ...flat('optimizer', optimizer),
     ...flat('objective', objective),
     ...flat('batch', { sequences, length, accumulate }),
-    ...flat('data', { pack: given.pack }),
+    ...flat('data', { pack: given.pack, buckets: given.buckets }),
     ...flat('weights', weights),
     seed,
     // A rate that falls is stretched over the whole run; with a constant one a run may be made longer.

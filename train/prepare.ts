@@ -19,7 +19,7 @@ import type { Tokenizer } from '../formats/tokenizer.ts'
 import { CheckpointBinding } from './bindCheckpoint.ts'
 import { holdOut } from './heldOut.ts'
 import type { LoadedRecipe } from './loadRecipe.ts'
-import { readExamples } from './recipeData.ts'
+import { bucketsOf, readExamples } from './recipeData.ts'
 
 /** A model with its checkpoint, read as a graph for batches of one size. */
 export interface PreparedModel {
@@ -162,6 +162,7 @@ export function prepareData(loaded: LoadedRecipe, model: PreparedModel, steps?: 
         length: batch.length,
         accumulate: batch.accumulate,
         seed,
+        ...bucketsOf(data, rows),
         until: wholeEpochs ? { epochs } : { steps: wanted },
       },
       from,

@@ -2,11 +2,12 @@
 
 import path from 'node:path'
 import { UserError } from '../compiler/diagnostic.ts'
+import { usualBounds } from '../data/buckets.ts'
 import { answersApart, asConversation, encodeConversation } from '../data/chatAnswers.ts'
 import { compileChatTemplate } from '../data/chatTemplate.ts'
 import type { ChatTemplate } from '../data/chatTemplate.ts'
 import { buildExamples } from '../data/examples.ts'
-import type { Examples, TextEncoding } from '../data/examples.ts'
+import type { Example, Examples, TextEncoding } from '../data/examples.ts'
 import { readRecords } from '../data/records.ts'
 import type { RecordLayout, TrainingRecord } from '../data/records.ts'
 import type { ChatRecords, Recipe } from '../dsl/index.ts'
@@ -34,6 +35,15 @@ export function layoutOf(data: Recipe['data']): RecordLayout {
     ...(columns === undefined ? {} : { columns }),
     ...(kind === 'text' ? { documents: data.documents } : {}),
   }
+}
+
+/** The ranges of length that a recipe's micro-batches take their examples from. */
+export function bucketsOf(
+  { buckets }: Pick<Recipe['data'], 'buckets'>,
+  examples: readonly Example[],
+): { readonly buckets?: readonly number[] } {
+  if (buckets === false || examples.length === 0) return {}
+  return { buckets: buckets === true ? usualBounds(examples.map(({ tokens }) => tokens.length)) : buckets }
 }
 
 /**

@@ -1,6 +1,7 @@
 // `heddle data`: what training would read, token by token, with figures and warnings.
 
 import { batches } from '../../data/batches.ts'
+import type { BatchOptions } from '../../data/batches.ts'
 import type { Example } from '../../data/examples.ts'
 import { packExamples } from '../../data/packing.ts'
 import { paddingShare, reportOf } from '../../data/report.ts'
@@ -10,7 +11,7 @@ import type { Recipe } from '../../dsl/index.ts'
 import type { Tokenizer } from '../../formats/tokenizer.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
 import { endOfText, prepareModel, tokenizerOf } from '../../train/prepare.ts'
-import { readExamples } from '../../train/recipeData.ts'
+import { bucketsOf, readExamples } from '../../train/recipeData.ts'
 import type { RecipeExamples } from '../../train/recipeData.ts'
 import { exampleText, histogramLines, isColoured, namedLines, number, percent } from '../dataView.ts'
 import type { ViewOptions } from '../dataView.ts'
@@ -68,22 +69,31 @@ function showExamples(
 /** How much of one pass's batches is padding, by how the recipe might bring its examples together. */
 interface Padding {
   readonly plain: number
+  /** In the recipe's buckets, in the usual ones unless it has some. */
+  readonly bucketed: number
   readonly packed: number
 }
 
-function paddingOf(examples: readonly Example[], { batch, seed }: Recipe): Padding {
+function paddingOf(examples: readonly Example[], { batch, data: given, seed }: Recipe): Padding {
   const { sequences, length, accumulate } = batch
   const tokens = examples.reduce((sum, example) => sum + example.tokens.length, 0)
-  const share = (rows: readonly Example[]): number =>
-    paddingShare(batches({ examples: rows, sequences, length, accumulate, seed, until: { epochs: 1 } }), tokens)
-  return { plain: share(examples), packed: share(packExamples(examples, { length, seed })) }
+  const share = (rows: readonly Example[], more: Pick<BatchOptions, 'buckets'> = {}): number =>
+    paddingShare(
+      batches({ examples: rows, sequences, length, accumulate, seed, until: { epochs: 1 }, ...more }),
+      tokens,
+    )
+  return {
+    plain: share(examples),
+    bucketed: share(examples, bucketsOf({ buckets: given.buckets === false ? true : given.buckets }, examples)),
+    packed: share(packExamples(examples, { length, seed })),
+  }
 }
 
 function showFigures(
   report: DataReport,
   padding: Padding,
   { examples, file }: RecipeExamples,
-  { batch, data: { pack } }: Recipe,
+  { batch, data: given }: Recipe,
   output: Output,
   view: ViewOptions,
 ): void {
@@ -91,9 +101,13 @@ function showFigures(
   output.say(`${shownPath(file)}: ${number(report.examples)} examples, ${number(tokens)} positions`)
   output.say(`  learnt   ${number(learnt)} (${percent(learnt / tokens)})`)
   output.say(`  length   shortest ${shortest}, median ${median}, longest ${longest}; the batch takes ${batch.length}`)
+  const isPlain = !given.pack && given.buckets === false
+  const form = (share: number, name: string, isChosen: boolean): string =>
+    `${percent(share)} ${name}${isChosen ? ' (so the recipe has it)' : ''}`
   const forms = [
-    `${percent(padding.plain)} of what is computed${pack ? ' without packing' : ''}`,
-    `${percent(padding.packed)} ${pack ? 'as they are packed' : 'with pack: true'}`,
+    form(padding.plain, 'of what is computed', isPlain),
+    form(padding.bucketed, 'with buckets', given.buckets !== false),
+    form(padding.packed, 'packed', given.pack),
   ]
   output.say(`  padding  ${forms.join(', ')}`)
   output.say('  positions of an example, and how many have as many')

@@ -28,7 +28,7 @@ async function train(dir: string, name: string, data: string, batch: string): Pr
 }
 
 describe('batches', () => {
-  it('give the same steps apart and packed', async () => {
+  it('give the same steps apart, in buckets and packed', async () => {
     const dir = tinyProject()
     // One letter is one token, and the end is learnt too: an example has as many positions as its record has letters.
     const records = [33, 7, 30, 10, 25, 15, 22, 18].map((letters, index) => ({
@@ -39,12 +39,18 @@ describe('batches', () => {
     const whole = await train(dir, 'whole', '', 'sequences: 8, accumulate: 1')
     // Eight examples make four rows of forty, which are one step of two micro-batches.
     const packed = await train(dir, 'packed', 'pack: true', 'sequences: 2, accumulate: 2')
-    assert.equal(packed.length, 3)
-    for (const [index, step] of whole.entries()) {
-      const other = packed[index] as Step
-      assert.ok(Math.abs(other.loss / step.loss - 1) < 1e-5, `${other.loss} against ${step.loss}`)
-      assert.ok(Math.abs(other.gradient_norm / step.gradient_norm - 1) < 1e-4)
-      assert.deepEqual([other.tokens, step.tokens], [4 * 40, 8 * 33])
+    const bucketed = await train(dir, 'bucketed', 'buckets: [10, 18, 25]', 'sequences: 2, accumulate: 4')
+    for (const [others, computed] of [
+      [packed, 4 * 40],
+      [bucketed, 2 * (10 + 18 + 25 + 33)],
+    ] as const) {
+      assert.equal(others.length, 3)
+      for (const [index, step] of whole.entries()) {
+        const other = others[index] as Step
+        assert.ok(Math.abs(other.loss / step.loss - 1) < 1e-5, `${other.loss} against ${step.loss}`)
+        assert.ok(Math.abs(other.gradient_norm / step.gradient_norm - 1) < 1e-4)
+        assert.deepEqual([other.tokens, step.tokens], [computed, 8 * 33])
+      }
     }
   })
 })

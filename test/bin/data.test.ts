@@ -94,7 +94,10 @@ describe('heddle data', () => {
     assert.doesNotMatch(stdout, /example 2/)
     assert.match(stdout, /^records\.jsonl: 7 examples, \d+ positions$/m)
     assert.match(stdout, /^ {2}learnt {3}\d+ \(\d+\.\d %\)$/m)
-    assert.match(stdout, /^ {2}padding {2}\d+\.\d % of what is computed, \d+\.\d % with pack: true$/m)
+    assert.match(
+      stdout,
+      /^ {2}padding {2}\d+\.\d % of what is computed \(so the recipe has it\), \d+\.\d % with buckets, \d+\.\d % packed$/m,
+    )
     assert.match(stdout, /^ {4}\d+(–\d+)? █+ 7$/m)
   })
 

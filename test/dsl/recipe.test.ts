@@ -46,7 +46,14 @@ describe('recipe', () => {
 
   it('takes each kind of records', () => {
     const path = 'r.csv'
-    assert.deepEqual(text(path), { kind: 'text', path, documents: 'paragraphs', long: 'cut', pack: false })
+    assert.deepEqual(text(path), {
+      kind: 'text',
+      path,
+      documents: 'paragraphs',
+      long: 'cut',
+      pack: false,
+      buckets: false,
+    })
     assert.equal(text(path, { documents: 'file' }).long, 'split')
     assert.equal(text(path, { documents: 'file', long: 'cut' }).long, 'cut')
     assert.deepEqual(completions(path, { loss: 'all', columns: { prompt: 'question' } }), {
@@ -54,10 +61,21 @@ describe('recipe', () => {
       path,
       loss: 'all',
       pack: false,
+      buckets: false,
       columns: { prompt: 'question' },
     })
-    const plain = { kind: 'chat', path, loss: 'assistant', turns: 'together', template: 'default', pack: false }
+    const plain = {
+      kind: 'chat',
+      path,
+      loss: 'assistant',
+      turns: 'together',
+      template: 'default',
+      pack: false,
+      buckets: false,
+    }
     assert.deepEqual(chat(path, { loss: 'assistant' }), plain)
+    assert.deepEqual(text(path, { buckets: [8, 64] }).buckets, [8, 64])
+    assert.equal(text(path, { buckets: true }).buckets, true)
     const all = { template: 'rag', variables: { enable_thinking: false }, date: '2024-02-29' } as const
     assert.deepEqual(
       chat(path, { loss: 'assistant', turns: 'apart', pack: true, columns: { messages: 'turns' }, ...all }),
@@ -146,6 +164,10 @@ const mistakes: Record<string, () => unknown> = {
   'a day that is none': () => h.chat('r.jsonl', { loss: 'all', date: '2026-02-30' }),
   'a variable that is a list': () => h.chat('r.jsonl', { loss: 'all', variables: { tools: [] } }),
   'packing by a number': () => h.text('r.txt', { pack: 1 }),
+  'buckets that fall': () => h.text('r.txt', { buckets: [64, 8] }),
+  'no buckets at all': () => h.text('r.txt', { buckets: [] }),
+  'buckets by the word': () => h.text('r.txt', { buckets: 'auto' }),
+  'packed buckets': () => h.text('r.txt', { buckets: true, pack: true }),
   'a template that is none': () => h.chat('r.jsonl', { loss: 'all', template: 7 }),
   'a column of no name': () => h.completions('r.csv', { loss: 'all', columns: { prompt: '' } }),
   'a column that nobody reads': () => h.text('r.csv', { columns: { prompt: 'question' } }),

@@ -1,5 +1,5 @@
 // Lines that end in "wrong" must be refused by type; all others must pass.
-import { adamW, completions, constant, cosine, fullFineTuning, lora, nextToken, recipe, text } from 'heddle'
+import { adamW, chat, completions, constant, cosine, fullFineTuning, lora, nextToken, recipe, text } from 'heddle'
 import { qwen2 } from 'heddle/models'
 
 const model = qwen2.from('Qwen/Qwen2.5-0.5B')
@@ -35,3 +35,11 @@ export const k = recipe({ model, adapt, data, optimizer, batch, checkpoints: 'so
 export const l = recipe({ model, adapt, data, optimizer, batch, evaluate: { data: 'a.jsonl', share: 0.1, every: 5 } }) // wrong
 export const m = recipe({ model, adapt, data, optimizer, batch, evaluate: { share: 0.1 } }) // wrong
 export const n = recipe({ model, adapt, data, optimizer, batch, save: { minutes: 5 } }) // wrong
+export const z = chat('talks.jsonl', { loss: 'user' }) // wrong
+export const y = recipe({
+  model,
+  adapt,
+  data: chat('talks.jsonl', { loss: 'assistant', pack: true }),
+  optimizer,
+  batch,
+})
