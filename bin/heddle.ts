@@ -152,6 +152,8 @@ Examples:
   $ heddle eval ./model --task mmlu=anatomy_test.csv --shots 5 --examples mmlu=anatomy_dev.csv --json`,
     )
     .action(action(async () => (await import('./commands/eval.ts')).evaluate))
+
+  program
     .command('new')
     .description('write the definition of an architecture nobody has written yet, as far as its config.json tells')
     .argument('<config>', 'a config.json, or the directory it is in')

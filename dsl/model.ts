@@ -159,7 +159,7 @@ function ownErrors<Result>(name: string, run: () => Result): Result {
     if (error instanceof Error && thrownInside(error)) throw error
     const place = thrownAt(error)
     const message = error instanceof Error ? error.message : String(error)
-    throw new UserError('HD112', `${name}: the model's own code threw: ${message.slice(0, 300)}`, {
+    throw new UserError('HD113', `${name}: the model's own code threw: ${message.slice(0, 300)}`, {
       ...(place ? { place } : {}),
       cause: error,
     })

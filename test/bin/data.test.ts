@@ -143,14 +143,16 @@ describe('heddle data', () => {
   })
 
   it('is in colour where colours are asked for', async () => {
-    const before = process.env['FORCE_COLOR']
+    const { FORCE_COLOR: forced, NO_COLOR: refused } = process.env
     process.env['FORCE_COLOR'] = '1'
+    delete process.env['NO_COLOR']
     try {
       const { stdout } = await startHeddle(tinyProject(), 'data', 'lora.ts', '--examples', '1').ended
       assert.ok(stdout.includes('\u001b[32m') && !stdout.includes('⟦'))
     } finally {
-      if (before === undefined) delete process.env['FORCE_COLOR']
-      else process.env['FORCE_COLOR'] = before
+      if (forced === undefined) delete process.env['FORCE_COLOR']
+      else process.env['FORCE_COLOR'] = forced
+      if (refused !== undefined) process.env['NO_COLOR'] = refused
     }
   })
 
