@@ -145,11 +145,11 @@ describe('softmax of stored scores', () => {
 
 describe('scores', () => {
   /** q·k over `dim`, as scores of `rows` × `keys`. */
-  const scoresOf = (c: Case, heads = 2) => {
+  const scoresOf = (c: Case, heads = 2, bound = 70) => {
     const [head, seq, key, dim] = [
       c.b.axis('head', heads),
-      c.b.axis('seq', 70, 'seq'),
-      c.b.axis('key', 70, 'seq'),
+      c.b.axis('seq', bound, 'seq'),
+      c.b.axis('key', bound, 'seq'),
       c.b.axis('dim', 5),
     ]
     const [q, k, v] = [
@@ -223,19 +223,20 @@ describe('scores', () => {
     }
   })
 
-  for (const heads of [2, 73]) {
-    it(`with gradients by both operands, ${heads} at a time`, () => gradients(heads))
-  }
+  it('with gradients by both operands', () => gradients(2, 70))
+  it('with gradients by both operands, more of them than places', () => gradients(19, 17))
 
-  function gradients(heads: number): void {
+  function gradients(heads: number, bound: number): void {
     const c = new Case()
     const { b } = c
-    const { head, seq, key, dim, q, k, v, scores } = scoresOf(c, heads)
+    const { head, seq, key, dim, q, k, v, scores } = scoresOf(c, heads, bound)
     const masked = b.map('select', b.map('intLessEqual', b.iota(key), b.iota(seq)), scores, b.float(-3.0e38))
     const p = b.map('exp', b.map('sub', masked, b.logSumExp(masked, key, 64)))
     const g = c.read('g', [[head], [seq], [dim]])
     const ds = b.map('mul', p, b.dot(g, v, [dim]))
-    const scheduled = c.check([b.product(ds, k, [key]), b.product(ds, q, [seq]), b.product(p, g, [seq])], [], extents)
+    const scheduled = c.check([b.product(ds, k, [key]), b.product(ds, q, [seq]), b.product(p, g, [seq])], [], {
+      seq: bound - 3,
+    })
     assert.deepEqual(kindsOf(scheduled).toSorted(), ['softmax', 'stream', 'stream'])
   }
 })
