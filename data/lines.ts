@@ -1,7 +1,7 @@
 // The lines of a text file that nobody has vouched for: sizes are bounded before anything is kept, bytes must be UTF-8,
 // and every mistake names its line. Knows nothing of records.
 
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import { UserError } from '../compiler/diagnostic.ts'
 
 export interface LineLimits {
@@ -99,15 +99,16 @@ function* streamBytes(file: string, limits: LineLimits): Generator<{ bytes: Uint
 function openRegular(file: string): number {
   let descriptor: number
   try {
-    descriptor = openSync(file, 'r')
+    // Without O_NONBLOCK, opening a named pipe that nobody writes to would wait for ever.
+    descriptor = openSync(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
   } catch (cause) {
     throw new UserError('HD501', `the file cannot be opened (${reason(cause)})`, { place: { file }, cause })
   }
-  if (fstatSync(descriptor).isDirectory()) {
-    closeSync(descriptor)
-    throw new UserError('HD501', 'this is a directory, not a file of records', { place: { file } })
-  }
-  return descriptor
+  const status = fstatSync(descriptor)
+  if (status.isFile()) return descriptor
+  closeSync(descriptor)
+  const what = status.isDirectory() ? 'a directory' : 'no regular file'
+  throw new UserError('HD501', `this is ${what}, not a file of records`, { place: { file } })
 }
 
 function readChunk(descriptor: number, chunk: Uint8Array, file: string): number {

@@ -212,7 +212,8 @@ describe('heddle train', function () {
 
   it('saves on SIGTERM too', async () => {
     const { child, ended } = await begun('terminated')
-    child.kill('SIGTERM')
+    // To the whole group, as service managers do.
+    process.kill(-(child.pid as number), 'SIGTERM')
     const { code, stderr } = await ended
     assert.equal(code, 143, stderr)
     assert.match(

@@ -1,6 +1,7 @@
 // The readers of records on good files of every format, and on bad ones: each must be refused at its line.
 
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -180,6 +181,12 @@ describe('data/records: JSON lines', () => {
     rmSync(directory, { recursive: true })
     assert.throws(() => readRecords(join(folder, 'records.parquet'), text), { code: 'HD508' })
     assert.throws(() => readRecords(folder, text), { code: 'HD508' })
+  })
+
+  it('does not wait for a named pipe', () => {
+    const pipe = join(folder, 'pipe.jsonl')
+    execFileSync('mkfifo', [pipe])
+    assert.throws(() => readRecords(pipe, text), /no regular file/)
   })
 
   it('hands out records before a mistake further on', () => {

@@ -299,8 +299,11 @@ class CommandLine {
 int main() {
   // A reader that went away is a failed write, not a death.
   signal(SIGPIPE, SIG_IGN);
-  // A terminal sends Ctrl-C to the whole group; whoever drives this program decides what it ends.
+  // A terminal sends Ctrl-C to the whole group, and so do those who stop services; whoever drives this program decides
+  // what it ends, and its end closes the standard input.
   signal(SIGINT, SIG_IGN);
+  signal(SIGTERM, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);
   heddle::CommandLine command_line(heddle_program_table, STDIN_FILENO, STDOUT_FILENO);
   return command_line.run();
 }
