@@ -280,6 +280,29 @@ describe('the tokenizer in other compilers', function () {
     assert.deepEqual(results[2], results[0])
   })
 
+  it('needs no system header on Android and iOS, and its ABI is C', () => {
+    const runtime = join(root, 'backends/tokenizer/runtime')
+    const unit = join(folder, 'unit.cpp')
+    const user = join(folder, 'user.c')
+    writeFileSync(unit, '#include "heddle_tokenizer_runtime.h"\n')
+    writeFileSync(user, '#include "heddle_tokenizer.h"\nint main(void) { return heddle_tokenizer_sentence(0) == 0; }\n')
+    const strict = ['-Wall', '-Wextra', '-Werror', '-pedantic', `-I${runtime}`, '-c', '-o', join(folder, 'unit.o')]
+    const bare = ['-std=c++17', '-O2', '-ffreestanding', '-nostdlibinc', '-fno-exceptions', '-fno-rtti']
+    const compilations = [
+      ...['aarch64-linux-android24', 'arm64-apple-ios14'].map((target) => [
+        'clang++-22',
+        `--target=${target}`,
+        ...bare,
+        unit,
+      ]),
+      ['gcc', '-std=c99', user],
+    ]
+    for (const [compiler = '', ...operands] of compilations) {
+      const { status, stderr } = spawnSync(compiler, [...operands, ...strict], { encoding: 'utf8' })
+      assert.equal(status, 0, `${compiler} ${operands.join(' ')}: ${stderr}`)
+    }
+  })
+
   it('reads nothing out of bounds, whatever a table says', async () => {
     const native = await compileNative(folder, 'g++', sanitize)
     const text = join(folder, 'hard.txt')
