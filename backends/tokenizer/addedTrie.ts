@@ -26,7 +26,7 @@ export interface AddedTrie {
 }
 
 /** UserError HD432 when the tokens are too long together. */
-export function addedTrie({ added, normalizer }: Definition, place: Place): AddedTrie {
+export function addedTrie({ added }: Definition, place: Place): AddedTrie {
   const encoder = new TextEncoder()
   const roots: Record<'written' | 'normalized', Node> = {
     written: { edges: new Map(), id: EMPTY },
@@ -36,12 +36,12 @@ export function addedTrie({ added, normalizer }: Definition, place: Place): Adde
   const texts: Uint8Array[] = []
   let length = 0
   let soughtBytes = 0
-  for (const { content, id, matches } of added) {
+  for (const { content, id, matches, sought: text } of added) {
     const name = encoder.encode(content)
     names.push(id, length, name.length)
     texts.push(name)
     length += name.length
-    const sought = matches === 'written' ? name : encoder.encode(normalized(content, normalizer))
+    const sought = encoder.encode(text)
     soughtBytes += sought.length
     if (soughtBytes > MOST_SOUGHT_BYTES) {
       throw new UserError('HD432', 'the added tokens are too long together', { place })
@@ -79,9 +79,4 @@ function insert(root: Node, bytes: Uint8Array, id: number): void {
     node = next
   }
   node.id = id
-}
-
-function normalized(text: string, normalizer: Definition['normalizer']): string {
-  if (!normalizer) return text
-  return normalizer.kind === 'nfc' ? text.normalize('NFC') : text.replaceAll(normalizer.from, () => normalizer.to)
 }

@@ -30,6 +30,8 @@ export interface Automaton {
 export const MATCHED = 0x8000
 const MOST_STATES = 4096
 const MOST_INSTRUCTIONS = 20_000
+/** Places looked at while states are found: a second or two; real patterns need some ten thousand. */
+const MOST_WORK = 20_000_000
 
 type Instruction =
   | { readonly op: 'one'; readonly set: number }
@@ -165,6 +167,8 @@ function tooLarge(place: Place): UserError {
 interface Step {
   readonly matched: boolean
   readonly next: readonly number[]
+  /** How many places were looked at. */
+  readonly work: number
 }
 
 /** Where the ordered places lead when the next character is of a class; `undefined`: the text is at its end. */
@@ -175,7 +179,7 @@ function step(
   next: number | undefined,
 ): Step {
   const seen = new Set<number>()
-  const after: number[] = []
+  const after = new Set<number>()
   const isNext = (set: number): boolean => next !== undefined && members[set]?.has(next) === true
   // Depth first, in the order of preference.
   const open = [...places].reverse()
@@ -185,16 +189,16 @@ function step(
     const instruction = program[at]
     if (instruction === undefined) continue
     // What is less preferred than a match cannot win any more; what was preferred goes on.
-    if (instruction.op === 'match') return { matched: true, next: after }
+    if (instruction.op === 'match') return { matched: true, next: [...after], work: seen.size }
     if (instruction.op === 'one') {
-      if (isNext(instruction.set) && !after.includes(at + 1)) after.push(at + 1)
+      if (isNext(instruction.set)) after.add(at + 1)
     } else if (instruction.op === 'ahead') {
       if (isNext(instruction.set) === (instruction.next === 'is')) open.push(at + 1)
     } else {
       open.push(instruction.second, instruction.first)
     }
   }
-  return { matched: false, next: after }
+  return { matched: false, next: [...after], work: seen.size }
 }
 
 function determine(
@@ -206,9 +210,13 @@ function determine(
   const states: (readonly number[])[] = [[], [0]]
   const numbers = new Map(states.map((places, number) => [places.join(), number]))
   const rows: number[] = []
+  let work = 0
   for (let state = 0; state < states.length; state++) {
     for (let next = 0; next <= classes; next++) {
-      const { matched, next: places } = step(program, members, states[state] ?? [], next < classes ? next : undefined)
+      const taken = step(program, members, states[state] ?? [], next < classes ? next : undefined)
+      const { matched, next: places } = taken
+      work += taken.work
+      if (work > MOST_WORK) throw tooLarge(place)
       if (matched && state === 1) {
         throw new UserError('HD432', 'the pattern matches where there is nothing', { place })
       }

@@ -62,6 +62,12 @@ export function readNormalizer(component: unknown, refuse: Refuse): Normalizer |
   return { kind: 'replace', ...replacement(only, at, refuse) }
 }
 
+/** A text behind the normalizer. */
+export function normalized(text: string, normalizer: Normalizer | undefined): string {
+  if (!normalizer) return text
+  return normalizer.kind === 'nfc' ? text.normalize('NFC') : text.replaceAll(normalizer.from, () => normalizer.to)
+}
+
 function replacement(component: JsonObject, at: string, refuse: Refuse): Replacement {
   const from = isObject(component.pattern) ? component.pattern.String : undefined
   const to = component.content

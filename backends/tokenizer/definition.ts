@@ -6,7 +6,7 @@ import type { Place } from '../../compiler/diagnostic.ts'
 import { quote } from '../../formats/files.ts'
 import { isObject, readJsonObject } from '../../formats/json.ts'
 import type { JsonObject } from '../../formats/json.ts'
-import { readDecoder, readNormalizer, readPostProcessor, readSplits } from './components.ts'
+import { normalized, readDecoder, readNormalizer, readPostProcessor, readSplits } from './components.ts'
 import type { Frame, Normalizer, Refuse, Replacement, Split } from './components.ts'
 
 export interface AddedToken {
@@ -15,6 +15,8 @@ export interface AddedToken {
   readonly isSpecial: boolean
   /** Whether it is looked for in the text as written or behind the normalizer. */
   readonly matches: 'written' | 'normalized'
+  /** What is looked for, and what it is decoded to: its content, normalized in the second case. */
+  readonly sought: string
 }
 
 export interface Merge {
@@ -77,7 +79,7 @@ export function definitionOf(json: JsonObject, file: string): Definition {
   const vocabulary = readVocabulary(model.vocab, refuse)
   checkFallback(model, symbols, vocabulary, refuse)
   const normalizer = readNormalizer(json.normalizer, refuse)
-  const added = readAdded(json.added_tokens, vocabulary, refuse)
+  const added = readAdded(json.added_tokens, vocabulary, normalizer, refuse)
   const ids = [...vocabulary.values(), ...added.map(({ id }) => id)]
   const wholeWords = model.ignore_merges === true
   if (wholeWords && symbols === 'characters') {
@@ -184,13 +186,20 @@ function readMerges(merges: unknown, vocabulary: ReadonlyMap<string, number>, re
   })
 }
 
-function readAdded(list: unknown, vocabulary: ReadonlyMap<string, number>, refuse: Refuse): AddedToken[] {
+function readAdded(
+  list: unknown,
+  vocabulary: ReadonlyMap<string, number>,
+  normalizer: Normalizer | undefined,
+  refuse: Refuse,
+): AddedToken[] {
   const at = 'added_tokens'
   if (list === undefined || list === null) return []
   if (!Array.isArray(list)) return refuse(at, 'the added tokens are not a list')
   if (list.length > MOST_ADDED) refuse(at, `there are more than ${MOST_ADDED} added tokens`)
   const contents = new Set<string>()
   const ids = new Map([...vocabulary].map(([token, id]) => [id, token]))
+  // Hugging Face's library numbers tokens that the vocabulary lacks by itself, whatever the file says.
+  let next = vocabulary.size
   return list.map((entry: unknown): AddedToken => {
     if (!isObject(entry)) return refuse(at, 'an added token is not an object')
     const { content, id } = entry
@@ -203,6 +212,10 @@ function readAdded(list: unknown, vocabulary: ReadonlyMap<string, number>, refus
       refuse(at, `the id ${id} belongs to ${quote(owner)} and ${quote(content)}`)
     }
     if (other !== undefined && other !== id) refuse(at, `the token ${quote(content)} has two ids, ${other} and ${id}`)
+    if (other === undefined && id !== next) {
+      refuse(at, `the token ${quote(content)} has the id ${id} where Hugging Face's library counts ${next}`)
+    }
+    next = Math.max(next, id + 1)
     if (contents.has(content)) refuse(at, `the token ${quote(content)} is added twice`)
     for (const flag of ['lstrip', 'rstrip', 'single_word']) {
       if (entry[flag] === true) refuse(at, `the added token ${quote(content)} asks for ${flag}`)
@@ -214,6 +227,7 @@ function readAdded(list: unknown, vocabulary: ReadonlyMap<string, number>, refus
       id,
       isSpecial: entry.special === true,
       matches: entry.normalized === true ? 'normalized' : 'written',
+      sought: entry.normalized === true ? normalized(content, normalizer) : content,
     }
   })
 }

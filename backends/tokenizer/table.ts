@@ -162,8 +162,8 @@ function tokenText(definition: Definition): { offsets: Uint32Array; bytes: Uint8
     texts[id] = byte === undefined ? utf8(text) : Uint8Array.of(Number.parseInt(byte, 16))
   }
   for (const [token, id] of vocabulary) put(token, id)
-  for (const { content, id, isSpecial } of added) {
-    put(content, id)
+  for (const { sought, id, isSpecial } of added) {
+    put(sought, id)
     if (isSpecial) flags[id] = (flags[id] ?? 0) | tokenFlags.special
   }
   const offsets = new Uint32Array(size + 1)

@@ -1,9 +1,13 @@
-// `heddle build`: what `heddle train` would run, compiled; with `--dump`, every stage as text.
+// `heddle build`: what `heddle train` would run, compiled, and the tokenizer's table for a device; with `--dump`, every
+// stage as text.
 
+import { createHash } from 'node:crypto'
 import path from 'node:path'
 import { buildProgram, programSources } from '../../backends/neon/driver/index.ts'
-import { chooseToolChain } from '../../backends/neon/toolchain/index.ts'
+import { chooseToolChain, CompileCache } from '../../backends/neon/toolchain/index.ts'
 import type { ToolChainPreference } from '../../backends/neon/toolchain/index.ts'
+import { tokenizerTable } from '../../backends/tokenizer/index.ts'
+import { UserError } from '../../compiler/diagnostic.ts'
 import { printKernel } from '../../compiler/kernel/print.ts'
 import { makeDirectory, writeFiles } from '../../formats/files.ts'
 import { compileRecipe, keepFunctions } from '../../train/compileRecipe.ts'
@@ -54,10 +58,30 @@ export async function build(recipePath: string, options: BuildCommandOptions): P
     ])
     output.say(`graph after each pass, kernels and C++ are in ${shownPath(path.resolve(options.dump))}`)
   }
+  const table = await tokenizerFile(model.checkpoint.tokenizerPath)
+  output.say(table.path === null ? `no tokenizer for a device: ${table.why}` : `tokenizer: ${shownPath(table.path)}`)
   output.say(`compiling ${certificate.kernels} kernels with ${chain.describe()} …`)
   output.event('compiling', { toolchain: chain.describe(), kernels: certificate.kernels })
   const result = await buildProgram(program, chain, { optimise: options.optimise })
   output.say(shownPath(result))
-  output.event('end', { toolchain: chain.name, path: result, dump: options.dump ?? null })
+  output.event('end', { toolchain: chain.name, path: result, tokenizer: table.path, dump: options.dump ?? null })
   return exitCodes.ok
+}
+
+/** Makes the tokenizer's table; a tokenizer that a device could not follow exactly is no mistake of the recipe. */
+async function tokenizerFile(
+  tokenizerPath: string | undefined,
+): Promise<{ readonly path: string } | { readonly path: null; readonly why: string }> {
+  if (tokenizerPath === undefined) return { path: null, why: 'the model has no tokenizer.json' }
+  let table: Uint8Array
+  try {
+    table = tokenizerTable(tokenizerPath)
+  } catch (error) {
+    if (error instanceof UserError && error.code === 'HD432') return { path: null, why: error.sentence }
+    throw error
+  }
+  // Named by its content: whatever goes into a table, an entry can never be an older one's.
+  const text = createHash('sha256').update(table).digest('hex')
+  const key = { compiler: 'tokenizer table', flags: [], sources: [{ name: 'table', text }] }
+  return { path: await new CompileCache().result(key, 'tokenizer.table', () => Promise.resolve(table)) }
 }

@@ -77,6 +77,22 @@ describe('heddle build', () => {
     const sources = fs.readdirSync(path.join(dir, 'stages')).filter((name) => name.endsWith('.cpp'))
     assert.ok(sources.length > 0)
     assert.match(read(sources[0] as string), /^\/\/|^#include/m)
+    const table = /^tokenizer: (.+)$/m.exec(stdout)?.[1] ?? ''
+    assert.equal(fs.readFileSync(path.resolve(dir, table)).toString('latin1', 0, 4), 'HDTK')
+  })
+
+  it('compiles all the same where a device could not follow the tokenizer, and says why', async () => {
+    const dir = tinyProject()
+    const file = path.join(dir, 'model', 'tokenizer.json')
+    const definition = JSON.parse(fs.readFileSync(file, 'utf8')) as { added_tokens: object[] }
+    definition.added_tokens = definition.added_tokens.map((token) => ({ ...token, rstrip: true }))
+    fs.writeFileSync(file, JSON.stringify(definition))
+    const operands = ['--toolchain', 'wasm', '--optimise', 'light']
+    const { code, stdout } = await heddle(dir, 'build', 'lora.ts', ...operands)
+    assert.equal(code, 0)
+    assert.match(stdout, /^no tokenizer for a device: HD432 .* asks for rstrip$/m)
+    const machine = await heddle(dir, 'build', 'lora.ts', ...operands, '--json')
+    assert.equal(eventsOf(machine.stdout).at(-1)?.['tokenizer'], null)
   })
 })
 

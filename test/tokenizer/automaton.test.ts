@@ -164,5 +164,7 @@ describe('patterns of pre-tokenizers', function () {
     refused('a'.repeat(5000), /5000 characters/)
     refused('(?:(?:a{64}){64}){64}', /too large/)
     refused('(?:a|b)*a(?:a|b){20}', /too large/)
+    refused('(?:(?:a{1,64}){1,64}){1,3}\\p{L}', /too large/)
+    refused('(?:\\p{L}{1,64}\\p{N}?){1,64}', /too large/)
   })
 })

@@ -71,7 +71,8 @@ export function characterTokenizer(merges: readonly (readonly [string, string])[
   for (let byte = 0; byte < 256; byte++) add(`<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`)
   for (const character of Array.from(characters)) add(character)
   for (const [left, right] of merges) add(left + right)
-  const added = ['<pad>', '<bos>', '<unk>'].map((content, id) => ({ id, content, special: true, normalized: false }))
+  const flags = { lstrip: false, rstrip: false, single_word: false, normalized: false, special: true }
+  const added = ['<pad>', '<bos>', '<unk>'].map((content, id) => ({ id, content, ...flags }))
   return {
     version: '1.0',
     added_tokens: added,

@@ -32,7 +32,7 @@ const kinds: Readonly<Record<string, () => string>> = {
     written(
       changed({
         added_tokens: ['<|endoftext|>', '<|', '<|end', '  ', 'inging', '👍'].map((content, index) => ({
-          id: index === 0 ? 0 : 5000 + index,
+          id: index === 0 ? 0 : 547 + index,
           content,
           special: index < 2,
           normalized: false,
