@@ -108,8 +108,10 @@ describe('a run on a terminal', () => {
     view.evaluated({ step: 4, heldout_loss: 2.5, best: true, seconds: 1 })
     view.end()
     const text = drawn.join('')
-    const end = /4\/4 {2}loss 1\.2500 {2}held out 2\.5000 \(best\) {2}1,000 tokens\/s {2}peak 3\.0 MiB {2}0:00 left/
-    assert.match(text, end)
+    assert.match(
+      text,
+      /4\/4 {2}loss 1\.2500 {2}held out 2\.5000 \(best\) {2}1,000 tokens\/s {2}peak 3\.0 MiB {2}0:00 left/,
+    )
     assert.doesNotMatch(text, /step 1\/4/)
   })
 

@@ -40,15 +40,25 @@ describe('a run that is killed', function () {
     await trainPrepared(run, straight)
   })
 
-  /** Starts a run in `out` that ends before operation `at`, or `delay` milliseconds after it could begin. */
-  function killed(out: string, end: { at: number } | { delay: number }): Promise<NodeJS.Signals | null> {
+  /**
+   * Starts a run in `out` that ends before operation `at`, or `delay` milliseconds after it has said so many lines: that
+   * it begins, then each state that it saved.
+   */
+  function killed(out: string, end: { at: number } | { lines: number; delay: number }): Promise<NodeJS.Signals | null> {
     const at = 'at' in end ? [String(end.at)] : []
     const child = spawn(
       process.execPath,
       ['--import', './test/support/typescript.mjs', script, prepared(), out, ...at],
       { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] },
     )
-    if ('delay' in end) child.stdout.once('data', () => setTimeout(() => child.kill('SIGKILL'), end.delay))
+    let said = 0
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      const before = said
+      said += text.split('\n').length - 1
+      if ('delay' in end && before < end.lines && said >= end.lines) {
+        setTimeout(() => child.kill('SIGKILL'), end.delay)
+      }
+    })
     return new Promise((resolve) => child.on('close', (_code, signal) => resolve(signal)))
   }
 
@@ -102,8 +112,12 @@ describe('a run that is killed', function () {
       const outs = Array.from({ length: PROCESSES }, (_, place) => path.join(dir, `random-${lineage}-${place}`))
       await each(outs, async (out) => {
         for (let time = 0; time < 4; time++) {
-          const delay = random.below(Math.ceil(duration))
-          if ((await killed(out, { delay })) === 'SIGKILL') kills++
+          // While it begins, or shortly after it saved a state, when the next step and the next state are under way.
+          const lines = 1 + random.below(2)
+          const delay = random.below(lines === 1 ? Math.ceil(duration) : 40)
+          // One that reached its end leaves nothing to kill.
+          if ((await killed(out, { lines, delay })) !== 'SIGKILL') break
+          kills++
           found.add(new SnapshotDirectory(path.join(out, 'state')).newest().snapshot?.number ?? 0)
         }
         await assertResumes(out, `${out} after ${kills} kills`)

@@ -12,4 +12,5 @@ const [prepared = '', out = '', at = ''] = process.argv.slice(2)
 const { operations } = tracedFiles(at === '' ? Infinity : Number(at), () => process.kill(process.pid, 'SIGKILL'))
 const run = deserialize(fs.readFileSync(prepared)) as PreparedRun
 process.stdout.write('ready\n')
-await trainPrepared(run, out, { resume: true, threads: 1, files: operations })
+const observer = { stateSaved: (step: number) => void process.stdout.write(`saved ${step}\n`) }
+await trainPrepared(run, out, { resume: true, threads: 1, files: operations, observer })

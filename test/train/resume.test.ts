@@ -227,6 +227,31 @@ describe('heddle train --resume', function () {
     assert.equal(hashOfResult(path.join(dir, 'longer')), hashOfResult(path.join(dir, 'straight')))
   })
 
+  for (const [name, data, evaluate] of [
+    ['packed rows, held-out records among them', 'pack: true', { evaluate: '{ share: 0.3, every: 2 }' }],
+    ['buckets of like length', 'buckets: [13, 24]', {}],
+  ] as const) {
+    it(`ends the same with ${name}`, async () => {
+      const recipe = `${name.split(' ')[0]}.ts`
+      writeRecipe(dir, recipe, {
+        data: `completions('records.jsonl', { loss: 'completion', ${data} })`,
+        batch: '{ sequences: 2, length: 24, accumulate: 2, epochs: 4 }',
+        ...evaluate,
+      })
+      await run(recipe, `${name} straight`)
+      const expected = metricsOf(path.join(dir, `${name} straight`))
+      const { step: last } = expected.at(-1) as { step: number }
+      assert.ok(last >= 3, `${last} steps`)
+      for (let until = 1; until < last; until += 2) {
+        const out = `${name} ${until}`
+        await run(recipe, out, {}, until)
+        assert.deepEqual(await run(recipe, out, { resume: true }), [`opened at ${until}`])
+        assert.equal(hashOfResult(path.join(dir, out)), hashOfResult(path.join(dir, `${name} straight`)))
+        assert.deepEqual(metricsOf(path.join(dir, out)), expected)
+      }
+    })
+  }
+
   it('saves the result again when it is only that which is missing', async () => {
     const out = path.join(dir, 'finished')
     fs.cpSync(path.join(dir, 'straight'), out, { recursive: true })
