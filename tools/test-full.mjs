@@ -25,9 +25,14 @@ const programs = [
 
 const totals = { passed: 0, failed: 0 }
 const summary = []
+/** What failed phases said, told again at the end: whoever reads only the last lines of a long log finds it there. */
+const said = []
 const begun = performance.now()
 
 const minutes = (since) => ((performance.now() - since) / 60_000).toFixed(1)
+
+/** All output of the program that ran last. */
+let lastOutput = ''
 
 /** Runs a program in the repository's root and hands its output through; resolves with exit code and output. */
 function run(command, operands) {
@@ -44,22 +49,36 @@ function run(command, operands) {
         shown.write(part)
       })
     }
-    child.on('error', (error) => resolve({ code: 127, text: `${text}\n${error.message}` }))
-    child.on('close', (code) => resolve({ code: code ?? 1, text }))
+    const end = (code, output) => {
+      lastOutput = output
+      resolve({ code, text: output })
+    }
+    child.on('error', (error) => end(127, `${text}\n${error.message}`))
+    child.on('close', (code) => end(code ?? 1, text))
   })
+}
+
+/** From mocha's list of failures on, or the last lines of anything else. */
+function complaint(text) {
+  const lines = text.trimEnd().split('\n')
+  const listed = lines.findLastIndex((line) => /^\s+\d+ failing/.test(line))
+  return (listed < 0 ? lines.slice(-30) : lines.slice(listed, listed + 80)).join('\n')
 }
 
 /** A phase gives how many checks passed and failed; one that throws counts as one failure. */
 async function phase(title, check) {
   const since = performance.now()
+  lastOutput = ''
   console.log(`\n----- ${title}`)
   let result
   try {
     result = await check()
   } catch (error) {
     console.log(error)
+    lastOutput += String(error)
     result = { passed: 0, failed: 1 }
   }
+  if (result.failed > 0) said.push(`----- ${title} said:\n${complaint(lastOutput)}`)
   totals.passed += result.passed
   totals.failed += result.failed
   const line = `${title}: ${result.passed} passed, ${result.failed} failed, ${minutes(since)} minutes`
@@ -88,7 +107,8 @@ async function mocha(operands) {
 
 await phase('tools', () => {
   const missing = programs.filter(([command, ...operands]) => spawnSync(command, operands).status !== 0)
-  for (const [command] of missing) console.log(`${command} is missing or broken; npm run setup:full installs it`)
+  lastOutput = missing.map(([command]) => `${command} is missing or broken; npm run setup:full installs it`).join('\n')
+  if (missing.length > 0) console.log(lastOutput)
   return { passed: programs.length - missing.length, failed: missing.length }
 })
 await phase('types', () => single('npm', ['run', '--silent', 'check:types']))
@@ -117,7 +137,7 @@ await phase('chat fixtures made again', () =>
   remade('tools/oracle/make_chat.py', (folder) => single('diff', ['-r', 'test/fixtures/chat', folder])),
 )
 await phase('fixtures questioned', () => single(python, ['tools/oracle/check_oracle.py', fixtures]))
-console.log(`\n${summary.join('\n')}`)
+console.log(`\n${[...said, summary.join('\n')].join('\n\n')}`)
 console.log(`${minutes(begun)} minutes on ${availableParallelism()} cores`)
 console.log(`${totals.passed} passed, ${totals.failed} failed`)
 process.exitCode = totals.failed === 0 ? 0 : 1
