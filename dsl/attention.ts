@@ -10,7 +10,9 @@ import type { AnyAxis, AnyPredicate, NameOf, Off, On, OnBoth, Tensor } from './c
 import { rotaryTable } from './frequencies.ts'
 import type { RopeScaling } from './frequencies.ts'
 import { positive } from './layers.ts'
-import { positionsAlong, sameText } from './positions.ts'
+import { keepKeys } from './keptKeys.ts'
+import type { Keys } from './keptKeys.ts'
+import { placesAlong, positionsAlong, sameText } from './positions.ts'
 import { operation, shapeOf } from './trace.ts'
 import type { Operation } from './trace.ts'
 
@@ -100,7 +102,7 @@ export function causal(options: { readonly at?: AnyAxis } = {}): Mask {
   return {
     name: 'causal',
     predicate: (op, keys) =>
-      op.outsideLayers(() => op.builder.map('intLessEqual', op.builder.iota(keys), op.builder.iota(op.axis(at)))),
+      op.outsideLayers(() => op.builder.map('intLessEqual', op.builder.iota(keys), placesAlong(op, op.axis(at)))),
   }
 }
 
@@ -125,10 +127,10 @@ export function sliding(window: number, options: { readonly at?: AnyAxis } = {})
       const along = op.axis(at)
       const isEarlier = upTo.predicate(op, keys)
       // No sequence is longer than the window, so that it closes nothing.
-      if (window >= Math.min(along.size, widestWindow)) return isEarlier
+      if (window >= Math.min(keys.size, widestWindow)) return isEarlier
       return op.outsideLayers(() => {
         const b = op.builder
-        const before = b.map('intSub', b.iota(along), b.int(window))
+        const before = b.map('intSub', placesAlong(op, along), b.int(window))
         return b.map('and', isEarlier, b.map('intLess', before, b.iota(keys)))
       })
     },
@@ -176,17 +178,19 @@ export function attend<A extends string, B extends string, C extends string, O e
     ] as const)
       op.on([keys], node, which)
     op.off([keys], queries, 'q')
-    const scores = b.map('mul', b.dot(queries, keyed, [over]), op.number(positive(op, 'scale', options.scale)))
-    const masked = maskScores(op, scores, keys, options.mask)
-    return b.softmaxDot(masked, values, keys, softmaxBlock.keys)
+    const seen = keepKeys(op, { keyed, values, axis: keys })
+    const scores = b.map('mul', b.dot(queries, seen.keyed, [over]), op.number(positive(op, 'scale', options.scale)))
+    const masked = maskScores(op, scores, seen, options.mask)
+    return b.softmaxDot(masked, seen.values, seen.axis, softmaxBlock.keys)
   })
 }
 
-function maskScores(op: Operation, scores: Node, keys: GraphAxis, mask: Mask | AnyPredicate | undefined): Node {
+function maskScores(op: Operation, scores: Node, seen: Keys, mask: Mask | AnyPredicate | undefined): Node {
+  const keys = seen.axis
   const within = sameText(op, scores, keys)
   if (mask === undefined) return within ? op.builder.map('select', within, scores, op.number(maskedScore)) : scores
   const isMask = 'predicate' in mask
-  const stated = isMask ? mask.predicate(op, keys) : op.node(mask, 'the mask', 'bool')
+  const stated = isMask ? mask.predicate(op, keys) : seen.mask(op.node(mask, 'the mask', 'bool'))
   const predicate = within ? op.outsideLayers(() => op.builder.map('and', stated, within)) : stated
   const wrong = predicate.axes.find((axis) => !scores.axes.includes(axis))
   if (wrong) {

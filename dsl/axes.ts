@@ -26,15 +26,18 @@ export function axis<const N extends string>(name: OneName<N>, size: number): Ax
  */
 export function like<const N extends string>(twin: AnyAxis, name: OneName<N>): Axis<N> {
   const op = beginOperation('like')
-  const { size, extent } = op.axis(twin)
-  return declare<N>(op, name, size, extent)
+  const original = op.axis(twin)
+  const made = declare<N>(op, name, original.size, original.extent)
+  const { sequences } = op.trace
+  if (sequences.has(original)) sequences.add(op.axis(made))
+  return made
 }
 
 function declare<N extends string>(op: Operation, name: string, size: number, extent: string | undefined): Axis<N> {
   if (typeof name !== 'string' || !namePattern.test(name)) {
     op.fail('HD101', `${JSON.stringify(name)} is no name for an axis`, 'use letters, digits and _')
   }
-  if (op.builder.hasAxis(name)) {
+  if (op.trace.hasAxis(name)) {
     op.fail('HD101', `the model has an axis '${name}' already`, 'declare it once, outside the layers')
   }
   if (!Number.isSafeInteger(size) || size < 1) {
@@ -63,10 +66,14 @@ export const seq: Axis<'seq'> = wellKnown('seq')
 /** `seq` as keys and values of attention see it: rename to it what is attended to. */
 export const key: Axis<'key'> = wellKnown('key')
 
-/** Gives a new trace the three axes of every language model, in this order. */
-export function bindWellKnown(trace: Trace): void {
+/** Gives a reading of a model the three axes of every language model, in this order; `one`: a token at a time. */
+export function bindWellKnown(trace: Trace, one = false): void {
   const { sequences, length } = trace.options
   trace.bind(batch, 'batch', sequences)
-  trace.bind(seq, 'seq', length, 'seq')
-  trace.bind(key, 'key', length, 'seq')
+  for (const [axis, name] of [
+    [seq, 'seq'],
+    [key, 'key'],
+  ] as const) {
+    trace.sequences.add(trace.bind(axis, name, one ? 1 : length, one ? undefined : 'seq'))
+  }
 }

@@ -149,7 +149,7 @@ function weightedSurprise(op: Operation, parts: BuiltParts, states: AnyTensor): 
   return b.map('mul', b.read('weights'), surprise(b, logits, b.read('targets'), vocabulary))
 }
 
-function logitsOf(op: Operation, parts: BuiltParts, states: AnyTensor, axes: readonly GraphAxis[]): Node {
+export function logitsOf(op: Operation, parts: BuiltParts, states: AnyTensor, axes: readonly GraphAxis[]): Node {
   const logits = op.node(parts.head(states), 'the logits', 'f32')
   if (!sameAxes(logits.axes, axes)) {
     op.fail('HD103', `the head gives logits on (${axisNames(logits.axes)}), not on (${axisNames(axes)})`)
@@ -157,7 +157,7 @@ function logitsOf(op: Operation, parts: BuiltParts, states: AnyTensor, axes: rea
   return logits
 }
 
-function output(op: Operation, name: string, node: Node): { name: string; node: Node } {
+export function output(op: Operation, name: string, node: Node): { name: string; node: Node } {
   op.trace.provenance.note(node, name, undefined)
   op.wrap(node)
   return { name, node }

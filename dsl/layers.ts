@@ -221,8 +221,10 @@ export function positionEmbedding<A extends string, O extends AnyAxis, P extends
     const axis = op.axis(rows)
     const along = op.axis(at)
     op.on([axis], values, 'the table')
-    if (along.size > axis.size) {
-      const sentence = `'${along.name}' has up to ${along.size} places and the table only ${axis.size}`
+    const kept = op.trace.sequences.has(along) ? op.trace.reading?.kept : undefined
+    const places = kept?.context.size ?? along.size
+    if (places > axis.size) {
+      const sentence = `'${along.name}' has up to ${places} places and the table only ${axis.size}`
       op.fail('HD104', sentence, `set the recipe's batch.length to at most ${axis.size}`)
     }
     return op.outsideLayers(() => op.builder.gather(values, positionsAlong(op, along), axis))

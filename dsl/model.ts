@@ -6,8 +6,9 @@ import type { Place } from '../compiler/diagnostic.ts'
 import type { Graph, Provenance } from '../compiler/graph/node.ts'
 import { bindWellKnown } from './axes.ts'
 import type { Tensor } from './checks.ts'
+import { defineDecoding } from './decoding.ts'
 import { declareInputs, defineFunctions, partsOf } from './languageModel.ts'
-import type { LanguageModel } from './languageModel.ts'
+import type { BuiltParts, LanguageModel } from './languageModel.ts'
 import { parameterScope } from './parameters.ts'
 import type { ParameterScope } from './parameters.ts'
 import { callPlace, plainPlace, thrownAt, thrownInside } from './place.ts'
@@ -132,19 +133,24 @@ function traceModel(
   options: TraceOptions,
   place: Place,
 ): TracedModel {
-  for (const size of [options.sequences, options.length]) {
+  for (const size of [options.sequences, options.length, options.kept ?? 1]) {
     if (!Number.isSafeInteger(size) || size < 1) {
       throw new UserError('HD104', `${name}: a batch cannot have ${options.sequences} × ${options.length} tokens`)
     }
   }
   const trace = new Trace(options)
   return within(trace, () => {
-    bindWellKnown(trace)
     const op = new Operation(name, trace, place)
-    declareInputs(op)
-    const parts = partsOf(ownErrors(name, () => build(parameterScope(''))))
-    if (!parts) return op.fail('HD109', 'the function of a model returns causalLM(…)')
-    ownErrors(name, () => op.guard(() => defineFunctions(op, parts)))
+    const parts = (): BuiltParts =>
+      partsOf(build(parameterScope(''))) ?? op.fail('HD109', 'the function of a model returns causalLM(…)')
+    ownErrors(name, () =>
+      op.guard(() => {
+        if (options.kept !== undefined) return defineDecoding(op, options.kept, parts)
+        bindWellKnown(trace)
+        declareInputs(op)
+        defineFunctions(op, parts())
+      }),
+    )
     const { builder, provenance, modules, streams } = trace
     return { graph: builder.finish(), provenance, modules, streams }
   })

@@ -1,7 +1,9 @@
 // Operations that move values between axes without computing: renaming, taking apart, joining, choosing. The physical
 // order of memory is the compiler's business, so none of them says anything about it.
 
+import { seq } from './axes.ts'
 import type { AnyAxis, Axis, NameOf, Off, On, Tensor, ValueType } from './checks.ts'
+import { placesAlong } from './positions.ts'
 import { operation } from './trace.ts'
 
 /** The same values under another axis of the same size. */
@@ -112,7 +114,11 @@ export function gather<A extends string, T extends ValueType, B extends string, 
   })
 }
 
-/** 0, 1, 2, … along an axis. */
+/** 0, 1, 2, … along an axis: of `seq`, the place in the row. */
 export function iota<N extends string>(axis: Axis<N>): Tensor<N, 'i32'> {
-  return operation('iota', (op) => op.builder.iota(op.axis(axis)))
+  return operation('iota', (op) => {
+    const along = op.axis(axis)
+    // As keys, tokens stand where they are kept: `attend` sees to that.
+    return along === op.axis(seq) ? placesAlong(op, along) : op.builder.iota(along)
+  })
 }

@@ -38,8 +38,30 @@ export interface TraceOptions {
    * text) and `positions` (i32, from 0 within a text) say which and where, and attention stays within a text.
    */
   readonly packed?: boolean
+  /**
+   * The model is read for generating text with keys and values that are kept, for texts of at most so many tokens: the
+   * graph has the functions of `decoding.ts` instead of those of training, and `length` bounds what one call adds.
+   */
+  readonly kept?: number
   /** The variable that a call initialises, by its place (see the frontend's `nameValues`). */
   readonly names?: (place: Place) => string | undefined
+}
+
+/** What stands for the tokens of a call while the model is read, where it is not their index that says where they are. */
+export interface Reading {
+  /** Input that says where each token stands in its text (i32, over batch and seq). */
+  readonly positions: string
+  /** Keys and values of earlier calls, which attention sees as well. */
+  readonly kept?: KeptKeys
+}
+
+export interface KeptKeys {
+  /** The axis of everything kept: a run-time extent of its own. */
+  readonly context: GraphAxis
+  /** Which of the call's tokens exist (bool, over batch and seq); all of them where absent. */
+  readonly isToken: Node | undefined
+  /** What is to be written back, by name of the declared state, in the order of the attentions. */
+  readonly writes: Map<string, Node>
 }
 
 export class Trace {
@@ -48,23 +70,48 @@ export class Trace {
   readonly modules: LinearModule[] = []
   readonly options: TraceOptions
   /** Dropout acts while the loss is traced and is the identity elsewhere. */
-  training = true
+  training: boolean
   /** Random streams given out so far; each dropout takes the next. */
   streams = 0
   /** Path of the repeated layer that is being traced. */
   scope = ''
+  reading: Reading | undefined
+  /** Axes along which a text's tokens lie: `seq`, `key` and what is like them. */
+  readonly sequences = new Set<GraphAxis>()
   readonly #axes = new Map<AnyAxis, GraphAxis>()
   readonly #inner = new Map<string, GraphAxis>()
   #parameters = new Set<string>()
+  #declared = new Set<string>()
 
   constructor(options: TraceOptions) {
     this.options = options
+    this.training = options.kept === undefined
+    if (options.packed === true) this.reading = { positions: 'positions' }
   }
 
   bind(axis: AnyAxis, name: string, size: number, extent?: string): GraphAxis {
-    const made = this.builder.axis(name, size, extent)
+    this.#declared.add(name)
+    const made = this.#readAgain(name, size, extent) ?? this.builder.axis(this.freeName(name), size, extent)
     this.#axes.set(axis, made)
     return made
+  }
+
+  /** Whether this reading of the model has declared an axis of that name, or the language has made one. */
+  hasAxis(name: string): boolean {
+    return this.#declared.has(name) || [...this.#inner.values()].some((axis) => axis.name === name)
+  }
+
+  /** The axis of an earlier reading of the model, where this one declares the same. */
+  #readAgain(name: string, size: number, extent: string | undefined): GraphAxis | undefined {
+    const known = this.builder.axisNamed(name)
+    return known?.size === size && known.extent === extent ? known : undefined
+  }
+
+  /** The name, or one made of it that no axis has. */
+  freeName(name: string): string {
+    let free = name
+    for (let suffix = 2; this.builder.hasAxis(free); suffix++) free = `${name}_${suffix}`
+    return free
   }
 
   graphAxis(axis: AnyAxis): GraphAxis | undefined {
@@ -76,9 +123,7 @@ export class Trace {
     const key = `${name} ${size}`
     const known = this.#inner.get(key)
     if (known) return known
-    let free = name
-    for (let suffix = 2; this.builder.hasAxis(free); suffix++) free = `${name}_${suffix}`
-    const made = this.builder.axis(free, size)
+    const made = this.builder.axis(this.freeName(name), size)
     this.#inner.set(key, made)
     return made
   }
@@ -87,6 +132,13 @@ export class Trace {
   nextPass(): void {
     this.#parameters = new Set()
     this.training = false
+  }
+
+  /** The model's function is run again, with a `seq` and a `key` of other sizes: it declares its axes once more. */
+  nextReading(): void {
+    this.nextPass()
+    this.#declared = new Set()
+    this.sequences.clear()
   }
 
   /** False when this pass has met the name already. */

@@ -4,7 +4,7 @@
 import path from 'node:path'
 import { UserError } from '../compiler/diagnostic.ts'
 import { valueNamer } from '../compiler/frontend/names.ts'
-import type { Recipe, TracedModel } from '../dsl/index.ts'
+import type { Recipe, TracedModel, TraceOptions } from '../dsl/index.ts'
 import { batches } from '../data/batches.ts'
 import type { Batches, BatchState } from '../data/batches.ts'
 import { refuseWithoutExamples } from '../data/examples.ts'
@@ -62,7 +62,7 @@ export function modelSource(source: string, folder: string): string {
  */
 export async function prepareModel(loaded: LoadedRecipe, resolving: ResolveOptions = {}): Promise<PreparedModel> {
   const { model, batch, data, adapt } = loaded.recipe
-  const size = { ...batch, packed: data.pack }
+  const size = { sequences: batch.sequences, length: batch.length, packed: data.pack }
   const source = modelSource(model.source, loaded.folder)
   const resolved = await resolveModel(source, resolving)
   const isDirectory = resolved.source === 'directory'
@@ -80,7 +80,7 @@ export async function prepareModel(loaded: LoadedRecipe, resolving: ResolveOptio
 export function readModel(
   definition: Recipe['model']['definition'],
   dir: string,
-  size: { readonly sequences: number; readonly length: number; readonly packed?: boolean },
+  size: Pick<TraceOptions, 'sequences' | 'length' | 'packed' | 'kept'>,
   weights: 'frozen' | 'trained' = 'frozen',
 ): Pick<PreparedModel, 'checkpoint' | 'binding' | 'traced' | 'vocabulary'> {
   const checkpoint = openCheckpoint(dir)
@@ -88,9 +88,7 @@ export function readModel(
   const config = definition.readConfig(checkpoint.config, configFile)
   const binding = new CheckpointBinding(checkpoint)
   const traced = definition.trace(config, {
-    sequences: size.sequences,
-    length: size.length,
-    packed: size.packed ?? false,
+    ...size,
     storedDType: (name) => {
       const stored = binding.storedDType(name)
       return weights === 'trained' ? 'f32' : stored
@@ -101,9 +99,9 @@ export function readModel(
   return { checkpoint, binding, traced, vocabulary: vocabularyOf(traced) }
 }
 
-/** Columns of the logits that `predict` gives. */
+/** Columns of the logits that predicting a token gives. */
 function vocabularyOf({ graph }: TracedModel): number {
-  const logits = graph.functions.find((fn) => fn.name === 'predict')?.outputs.find(({ name }) => name === 'logits')
+  const logits = graph.functions.flatMap(({ outputs }) => outputs).find(({ name }) => name === 'logits')
   return logits?.node.axes.find((axis) => axis.name !== 'batch')?.size ?? 0
 }
 

@@ -42,6 +42,10 @@ export class GraphBuilder {
     return this.#axes.has(name)
   }
 
+  axisNamed(name: string): Axis | undefined {
+    return this.#axes.get(name)
+  }
+
   declare(declaration: Declaration): void {
     if (this.#declarations.has(declaration.name)) throw new ShapeError(`'${declaration.name}' is declared twice`)
     const flat = declaration.stored.flat()
@@ -51,6 +55,10 @@ export class GraphBuilder {
 
   declaration(name: string): Declaration | undefined {
     return this.#declarations.get(name)
+  }
+
+  declarations(): Iterable<Declaration> {
+    return this.#declarations.values()
   }
 
   define(fn: GraphFunction): void {

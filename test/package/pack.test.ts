@@ -94,7 +94,7 @@ describe('the package', function () {
     const { code, stderr } = await run(home, 'npx', 'heddle', 'check', 'wrong.ts')
     assert.equal(code, 1)
     const line = text.split('\n').findIndex((part) => part.includes('rank:')) + 1
-    assert.match(stderr, new RegExp(`HD111 .*wrong\\.ts:${line}:\\d+ Type 'string' is not assignable to type 'number'`))
+    assert.match(stderr, new RegExp(`HD111 .*wrong\\.ts:${line}:\\d+ 'rank' is of type string, not number`))
     assert.doesNotMatch(stderr, /^\s+at /m)
   })
 
