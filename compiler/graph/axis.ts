@@ -19,9 +19,12 @@ export interface Axis {
   readonly order: number
 }
 
-/** Canonical order: declaration. Layouts of everything but parameters follow it. */
+/**
+ * Canonical order: declaration, behind the axes that have one place at most. Layouts of everything but parameters follow
+ * it; an axis without neighbours lies outermost, so that kernels never run along it.
+ */
 export function sortAxes(axes: Iterable<Axis>): Axis[] {
-  return [...new Set(axes)].sort((a, b) => a.order - b.order)
+  return [...new Set(axes)].sort((a, b) => Number(a.size > 1) - Number(b.size > 1) || a.order - b.order)
 }
 
 export function unionAxes(...lists: readonly (readonly Axis[])[]): Axis[] {

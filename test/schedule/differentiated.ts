@@ -1,5 +1,6 @@
 // Random graphs with a loss and the gradients of everything trainable, for properties of schedules. Only for tests.
 
+import { sortAxes } from '../../compiler/graph/axis.ts'
 import type { GraphBuilder } from '../../compiler/graph/builder.ts'
 import { elementwiseOp } from '../../compiler/graph/elementwise.ts'
 import { isMap, isOp, rootsOf, topological, Provenance } from '../../compiler/graph/node.ts'
@@ -25,7 +26,7 @@ export function withGradients({ graph, values, extents }: RandomGraph, after: re
   const all = new Map<string, Tensor>(values)
   for (const { name, stored, role } of adjoint.declarations.values()) {
     if (all.has(name) || role !== 'state') continue
-    const axes = stored.flat().sort((a, b) => a.order - b.order)
+    const axes = sortAxes(stored.flat())
     const sizes = axes.map((axis) => extentOf(axis, extents))
     all.set(
       name,

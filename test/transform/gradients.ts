@@ -1,6 +1,7 @@
 // Gradients by central differences: small graphs with given trainables, run in float64. Only for tests.
 
 import { interpret } from '../../compiler/graph/interpret.ts'
+import { sortAxes } from '../../compiler/graph/axis.ts'
 import type { Axis } from '../../compiler/graph/axis.ts'
 import type { GraphBuilder } from '../../compiler/graph/builder.ts'
 import { float64 } from '../../compiler/graph/float64.ts'
@@ -37,7 +38,7 @@ export function randomValues(
   return values
 
   function valueOf({ stored, dtype, role, initial }: Declaration): Tensor {
-    const axes = stored.flat().sort((a, b) => a.order - b.order)
+    const axes = sortAxes(stored.flat())
     const sizes = axes.map((axis) => extentOf(axis, extents))
     const length = sizes.reduce((product, size) => product * size, 1)
     const start = initial?.kind === 'constant' ? initial.value : 0

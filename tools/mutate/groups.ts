@@ -23,6 +23,10 @@ const schedule = ['truth/scheduling', 'schedule/golden', 'schedule/edges', 'sche
   (name) => `test/${name}.test.ts`,
 )
 
+const language = ['dsl/layers', 'dsl/positions', 'truth/language', 'models/packed', 'models/truth'].map(
+  (name) => `test/${name}.test.ts`,
+)
+
 export const groups: readonly Group[] = [
   {
     name: 'derivatives',
@@ -40,7 +44,7 @@ export const groups: readonly Group[] = [
     name: 'masks',
     sources: ['dsl/attention.ts', 'dsl/languageModel.ts', 'dsl/layers.ts'],
     operators: [operators.droppedMasks],
-    tests: ['test/dsl/layers.test.ts', 'test/truth/language.test.ts', 'test/models/truth.test.ts'],
+    tests: language,
   },
   {
     name: 'masks',
@@ -88,7 +92,7 @@ export const groups: readonly Group[] = [
     name: 'arithmetic',
     sources: ['dsl/attention.ts', 'dsl/layers.ts', 'dsl/languageModel.ts'],
     operators: [operators.otherWords],
-    tests: ['test/dsl/layers.test.ts', 'test/truth/language.test.ts', 'test/models/truth.test.ts'],
+    tests: language,
   },
   {
     name: 'schedule',
