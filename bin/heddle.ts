@@ -26,6 +26,19 @@ function threadCount(text: string): number {
   throw new InvalidArgumentError('There are at most 64.')
 }
 
+/** A number above `low`, up to `high`. */
+function numberAbove(low: number, high: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (text.trim() !== '' && value > low && value <= high) return value
+    throw new InvalidArgumentError(high === Infinity ? `It is above ${low}.` : `It is above ${low}, at most ${high}.`)
+  }
+}
+
+function temperature(text: string): number {
+  return Number(text) === 0 && text.trim() !== '' ? 0 : numberAbove(0, 1000)(text)
+}
+
 const toolchain = (): Option =>
   new Option('--toolchain <name>', 'what compiles the kernels')
     .choices(['auto', 'host', 'wasm', 'arm64'])
@@ -108,16 +121,43 @@ export async function main(operands: readonly string[]): Promise<number> {
 
   program
     .command('generate')
-    .description('continue a text, always with the likeliest token')
+    .description('continue a text, with the likeliest tokens unless told to draw them')
     .argument('<model-or-recipe>', 'a model directory, a Hugging Face id, or a recipe file')
     .requiredOption('--prompt <text>', 'the text to continue')
+    .option('--chat', "the prompt is a user's message in the model's chat template")
+    .option('--system <text>', "the system's message of the chat")
+    .addOption(new Option('--tokens <n>', 'most tokens to add').argParser(positiveInteger).default(64))
+    .addOption(
+      new Option('--temperature <t>', 'draw tokens; low is likely, 1 is as the model says').argParser(temperature),
+    )
+    .addOption(new Option('--top-k <k>', 'draw among the k likeliest tokens').argParser(positiveInteger))
+    .addOption(
+      new Option('--top-p <p>', 'draw among the likeliest tokens that make up this probability').argParser(
+        numberAbove(0, 1),
+      ),
+    )
+    .addOption(
+      new Option('--repetition-penalty <r>', 'above 1, tokens that are there already are less likely').argParser(
+        numberAbove(0, Infinity),
+      ),
+    )
+    .addOption(new Option('--seed <n>', 'draw the same tokens again').argParser(count))
+    .option('--stop <text...>', 'strings that end the text; they are left out of it')
     .option('--adapter <directory>', 'a LoRA adapter in the layout of PEFT')
     .option('--weights <directory>', 'a model directory read in place of the stated one, such as runs/NAME/model')
-    .addOption(new Option('--tokens <n>', 'most tokens to add').argParser(positiveInteger).default(64))
+    .option('--recompute', 'keep no keys and values: every token computes the whole text again, to the same bits')
     .addOption(toolchain())
     .addOption(threads())
     .addOption(optimise())
     .addOption(json())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ heddle generate recipe.ts --adapter runs/recipe/adapter --prompt 'How did I sleep?'
+  $ heddle generate ./model --chat --system 'Answer briefly.' --prompt 'What is a heddle?'
+  $ heddle generate ./model --prompt 'Once' --temperature 0.8 --top-p 0.95 --seed 7 --stop 'The end' --json`,
+    )
     .action(action(async () => (await import('./commands/generate.ts')).generate))
 
   program

@@ -7,6 +7,8 @@ import type { ChatRecord, TrainingRecord } from './records.ts'
 /** What this file needs of a tokenizer; `encode` adds no special tokens. */
 export interface TextEncoding {
   encode(text: string): ArrayLike<number>
+  /** Put in front of every text: what the model has seen there when it was made. A conversation begins by its template. */
+  readonly prefix?: readonly number[]
   /** Appended to every example when there is one, and learnt as its last target; a conversation ends by its template. */
   readonly eosId?: number
   /** A conversation's tokens, and for each of them whether it is to be learnt. Needed for chat records only. */
@@ -128,8 +130,9 @@ function encodeRecord(record: TrainingRecord, tokenizer: TextEncoding, loss: 'co
   const isText = 'text' in record
   const prompt = isText ? [] : Array.from(tokenizer.encode(record.prompt))
   const learnt = Array.from(tokenizer.encode(isText ? record.text : record.completion))
-  const ids = [...prompt, ...learnt, ...(tokenizer.eosId === undefined ? [] : [tokenizer.eosId])]
-  const first = loss === 'all' ? 0 : prompt.length
+  const { prefix = [], eosId } = tokenizer
+  const ids = [...prefix, ...prompt, ...learnt, ...(eosId === undefined ? [] : [eosId])]
+  const first = prefix.length + (loss === 'all' ? 0 : prompt.length)
   return { ids, isLearnt: (index) => index >= first, isEmpty: learnt.length === 0 }
 }
 

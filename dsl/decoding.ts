@@ -26,10 +26,10 @@ interface Call {
  * - `prefill` takes `tokens` (i32 over batch and seq), the `positions` where they stand in their texts (likewise) and the
  *   index `last` of each sequence's last one (i32 over batch), behind which is padding;
  * - `decode` takes a `token` of each sequence and its `place` (i32 over batch and an axis of one);
- * - `clear` forgets all texts.
+ * - `clear` forgets what stands at the first `context` places of all texts.
  *
- * The first two give the `logits` (batch, vocabulary) of each sequence's last token. The run-time extent `context` is at
- * least one more than the greatest position. `build` runs the model's function, once for each size of a call.
+ * The first two give the `logits` (batch, vocabulary) of each sequence's last token; for them the run-time extent `context`
+ * is at least one more than the greatest position. `build` runs the model's function, once for each size of a call.
  *
  * @throws UserError HD114 where tokens meet in another way than by attention
  */

@@ -115,7 +115,7 @@ async function openScoring(
     device,
     threads: threads ?? device.cores,
     optimise,
-    fn: 'score',
+    functions: ['score'],
     ...(adapter ? { adapter } : {}),
   })
 }
@@ -123,16 +123,9 @@ async function openScoring(
 function encoderOf(tokenizer: Tokenizer): Encoder {
   return {
     encode: (text) => tokenizer.encode(text),
-    prefix: leading(tokenizer),
+    prefix: tokenizer.prefix,
     fallback: tokenizer.bosId ?? tokenizer.eosId,
   }
-}
-
-/** What a tokenizer puts in front of a text: up to where the text's own first token stands. */
-function leading(tokenizer: Tokenizer): number[] {
-  const [own] = tokenizer.encode('a')
-  const whole = tokenizer.encode('a', { specials: 'add' })
-  return own === undefined ? [] : whole.slice(0, Math.max(0, whole.indexOf(own)))
 }
 
 function readItem(item: Item, encoder: Encoder, { shots, limit }: EvaluateOptions): Work {

@@ -45,6 +45,8 @@ export interface Tokenizer {
   readonly eosId: number | undefined
   readonly bosId: number | undefined
   readonly padId: number | undefined
+  /** What `specials: 'add'` puts in front of a text: a beginning-of-text token, or nothing. */
+  readonly prefix: readonly number[]
   /**
    * Chat templates by name: that of chat_template.jinja, else those of tokenizer_config.json. The only one is `default`.
    */
@@ -94,6 +96,7 @@ export function loadTokenizer(tokenizerPath: string): Tokenizer {
     eosId: eos === undefined ? undefined : idOf(eos),
     bosId: bos === undefined ? undefined : idOf(bos),
     padId: pad === undefined ? undefined : idOf(pad),
+    prefix: prefixOf(encode),
     chatTemplates: chatTemplates(config, configPath),
     specialTokens,
     encode,
@@ -131,6 +134,13 @@ export function loadTokenizer(tokenizerPath: string): Tokenizer {
 }
 
 /** The library takes a definition's parts as they come; what it stumbles over is the definition's fault. */
+/** What post-processing puts in front: up to where a text's own first token stands. */
+function prefixOf(encode: Tokenizer['encode']): number[] {
+  const [own] = encode('a')
+  const whole = encode('a', { specials: 'add' })
+  return own === undefined ? [] : whole.slice(0, Math.max(0, whole.indexOf(own)))
+}
+
 function guarded<Result>(file: string, use: () => Result): Result {
   try {
     return use()

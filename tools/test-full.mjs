@@ -118,12 +118,12 @@ await phase('tests', () => mocha(['--timeout', '240000', 'test/**/*.test.ts']))
 await phase('mutations, a sample', () =>
   single('npm', ['run', '--silent', 'mutate', '--', '--every', '6', '--minutes', '15']),
 )
-/** Makes fixtures in a folder of their own and has them compared with those of the repository. */
-async function remade(script, compare) {
+/** Makes fixtures in a folder of their own, or in one file there, and has them compared with those of the repository. */
+async function remade(script, compare, file = '') {
   const folder = mkdtempSync(join(tmpdir(), 'heddle-fixtures-'))
   try {
-    const made = await run(python, [script, '--out', folder])
-    return made.code === 0 ? await compare(folder) : one(false)
+    const made = await run(python, [script, '--out', join(folder, file)])
+    return made.code === 0 ? await compare(join(folder, file)) : one(false)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
@@ -135,6 +135,13 @@ await phase('fixtures made again', () =>
 )
 await phase('chat fixtures made again', () =>
   remade('tools/oracle/make_chat.py', (folder) => single('diff', ['-r', 'test/fixtures/chat', folder])),
+)
+await phase('generation fixture made again', () =>
+  remade(
+    'tools/oracle/make_generation.py',
+    (file) => single('diff', ['test/fixtures/generation.json', file]),
+    'made.json',
+  ),
 )
 await phase('fixtures questioned', () => single(python, ['tools/oracle/check_oracle.py', fixtures]))
 console.log(`\n${[...said, summary.join('\n')].join('\n\n')}`)

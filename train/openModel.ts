@@ -16,6 +16,8 @@ import { modelSource, readModel, tokenizerOf } from './prepare.ts'
 const sourceFile = /\.m?[jt]s$/
 
 export interface OpenedModel {
+  /** Undefined where a model was named. */
+  readonly recipe: Recipe | undefined
   readonly definition: Recipe['model']['definition']
   readonly dir: string
   readonly checkpoint: Checkpoint
@@ -44,7 +46,15 @@ export async function openModel(modelOrRecipe: string, options: OpenOptions = {}
   // Once as short as can be, to know the vocabulary and with it what a text has as tokens.
   const { vocabulary } = readModel(definition, dir, { sequences: 1, length: 1 })
   const tokenizer = tokenizerOf({ checkpoint, vocabulary })
-  return { definition, dir, checkpoint, tokenizer, vocabulary, positions: positionsOf(checkpoint.config) }
+  return {
+    recipe: loaded?.recipe,
+    definition,
+    dir,
+    checkpoint,
+    tokenizer,
+    vocabulary,
+    positions: positionsOf(checkpoint.config),
+  }
 }
 
 /** Positions that the model was made for, where its configuration says so. */

@@ -28,19 +28,19 @@ export interface PredictionOptions {
   readonly device: DeviceProfile
   readonly threads: number
   readonly adapter?: Adapter
-  /** What the session is for: `predict` unless stated. */
-  readonly fn?: 'predict' | 'score'
+  /** The functions it is for: `predict` unless stated. */
+  readonly functions?: readonly string[]
   readonly optimise: 'full' | 'light'
 }
 
-/** The program of one function alone. UserError HD302 when the adapter is on a module that the model lacks. */
+/** The program of a few functions alone. UserError HD302 when the adapter is on a module that the model lacks. */
 export function compilePrediction(
   traced: TracedModel,
   name: string,
-  { device, threads, adapter, fn = 'predict' }: Omit<PredictionOptions, 'chain' | 'optimise'>,
+  { device, threads, adapter, functions: wanted = ['predict'] }: Omit<PredictionOptions, 'chain' | 'optimise'>,
 ): Program {
   const { provenance, modules } = traced
-  const graph = { ...traced.graph, functions: traced.graph.functions.filter(({ name: called }) => called === fn) }
+  const graph = { ...traced.graph, functions: traced.graph.functions.filter((fn) => wanted.includes(fn.name)) }
   const adapting = adapter ? [lora({ ...adapterOptions(adapter), modules })] : []
   const passes = runPasses(graph, [...adapting, simplify(), separateWrites()], { provenance })
   const functions = passes.graph.functions.map((each) =>
@@ -65,7 +65,7 @@ function adapterOptions({ settings, modules }: Adapter): {
 }
 
 /**
- * Opens a session for `predict` or `score`.
+ * Opens a session for `predict` or what else is asked for.
  *
  * @throws UserError HD302 or HD813 for an adapter that does not fit the model, HD40x for its file
  */

@@ -47,7 +47,8 @@ export async function nextTokens(
   return prefixes.map((_, row) => likeliest(logits.subarray(row * size.vocabulary, (row + 1) * size.vocabulary)))
 }
 
-function likeliest(logits: ArrayLike<number>): number {
+/** The token with the greatest logit; of equals the smallest. HD810 for a logit that is not a number. */
+export function likeliest(logits: ArrayLike<number>): number {
   let best = 0
   for (let token = 0; token < logits.length; token++) {
     const value = logits[token] as number
@@ -55,26 +56,6 @@ function likeliest(logits: ArrayLike<number>): number {
     if (value > (logits[best] as number)) best = token
   }
   return best
-}
-
-/** Why a text ends: its own end, the tokens that were asked for, or the positions that there are. */
-export type StopReason = 'end of text' | 'tokens' | 'positions'
-
-/** Continues one prompt, token by token, and returns why it stopped. Errors as for `nextTokens`. */
-export async function* continuePrompt(
-  session: Session,
-  prompt: readonly number[],
-  size: PredictionSize,
-  limits: CompletionLimits,
-): AsyncGenerator<number, StopReason, undefined> {
-  const prefix = [...prompt]
-  for (let added = 0; added < limits.tokens && prefix.length <= size.length; added++) {
-    const [token] = await nextTokens(session, [prefix], size)
-    if (token === undefined || token === limits.end) return 'end of text'
-    yield token
-    prefix.push(token)
-  }
-  return prefix.length > size.length ? 'positions' : 'tokens'
 }
 
 /** Completes many prompts, as many at a time as the program takes; completions in the prompts' order. */

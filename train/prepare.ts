@@ -131,6 +131,14 @@ export function endOfText(tokenizer: Tokenizer, { config }: Checkpoint): number 
     : undefined
 }
 
+/** The tokens that end what a model writes: that of `endOfText`, and those its configurations name for generating. */
+export function endsOfText(tokenizer: Tokenizer, checkpoint: Checkpoint): ReadonlySet<number> {
+  const { config, generationConfig } = checkpoint
+  const named: unknown[] = [config, generationConfig].flatMap((one) => one?.['eos_token_id'] ?? [])
+  const end = endOfText(tokenizer, checkpoint)
+  return new Set([...(end === undefined ? [] : [end]), ...named.filter((id) => typeof id === 'number')])
+}
+
 /**
  * Reads and encodes the recipe's records. `steps` replaces the recipe's own length of the run.
  *

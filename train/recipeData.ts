@@ -47,11 +47,14 @@ export function bucketsOf(
 }
 
 /**
- * The chat template that a recipe asks for.
+ * The chat template that a recipe asks for, or another one of the checkpoint's.
  *
  * @throws UserError HD530 when the checkpoint has none of that name, HD531 when it is no template
  */
-export function templateOf({ template, variables, date }: ChatRecords, tokenizer: Tokenizer): ChatTemplate {
+export function templateOf(
+  { template, variables, date }: Pick<ChatRecords, 'template' | 'variables' | 'date'>,
+  tokenizer: Tokenizer,
+): ChatTemplate {
   const { chatTemplates, file, specialTokens } = tokenizer
   const place = { file: path.dirname(file) }
   const source = chatTemplates.get(template)
@@ -96,6 +99,7 @@ export function readExamples(
   const file = recordsFile(loaded, source)
   const plain: TextEncoding = {
     encode: (text) => tokenizer.encode(text),
+    prefix: tokenizer.prefix,
     ...(eosId === undefined ? {} : { eosId }),
   }
   if (data.kind !== 'chat') {

@@ -49,16 +49,25 @@ export const layers: readonly Layer[] = [
   { path: 'devices/', mayImport: [diagnostic, ...profiles, 'backends/neon/isa/'], usesNode: true },
   { path: 'train/', mayImport: all, usesNode: true },
   { path: 'evaluate/', mayImport: [...all, 'train/'], usesNode: true },
+  { path: 'generate/', mayImport: [...all, 'train/'], usesNode: true },
   // An application is a user of the whole, but not of the command line that starts it.
   { path: 'apps/', mayImport: [...all, 'train/'], usesNode: true },
-  { path: 'bin/', mayImport: [...all, 'train/', 'evaluate/', 'apps/'], usesNode: true },
+  { path: 'bin/', mayImport: [...all, 'train/', 'evaluate/', 'generate/', 'apps/'], usesNode: true },
   {
     path: 'bench/',
-    mayImport: [...all, 'train/', 'evaluate/', 'bin/', 'apps/', 'test/support/', 'test/tokenizer/'],
+    mayImport: [...all, 'train/', 'evaluate/', 'generate/', 'bin/', 'apps/', 'test/support/', 'test/tokenizer/'],
     usesNode: true,
   },
-  { path: 'tools/', mayImport: [...all, 'train/', 'evaluate/', 'bin/', 'apps/', 'bench/', 'test/'], usesNode: true },
-  { path: 'test/', mayImport: [...all, 'train/', 'evaluate/', 'bin/', 'apps/', 'bench/', 'tools/'], usesNode: true },
+  {
+    path: 'tools/',
+    mayImport: [...all, 'train/', 'evaluate/', 'generate/', 'bin/', 'apps/', 'bench/', 'test/'],
+    usesNode: true,
+  },
+  {
+    path: 'test/',
+    mayImport: [...all, 'train/', 'evaluate/', 'generate/', 'bin/', 'apps/', 'bench/', 'tools/'],
+    usesNode: true,
+  },
 ]
 
 /** The layer a file belongs to. */

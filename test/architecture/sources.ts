@@ -19,6 +19,7 @@ export const shippedFolders = [
   'devices',
   'dsl',
   'evaluate',
+  'generate',
   'formats',
   'models',
   'train',

@@ -2,10 +2,12 @@
 // and nothing else, held against transformers and PEFT. Norms stand behind attention and MLP instead of before them, and
 // queries and keys are normalised over the whole projection.
 
+import assert from 'node:assert/strict'
 import { simplify } from '../../compiler/transform/simplify.ts'
 import { add, attend, axis, causal, causalLM, defineModel, embedding, key, layer, linear } from '../../dsl/index.ts'
 import { mul, rename, rmsNorm, rope, seq, silu, split, untied } from '../../dsl/index.ts'
 import type { ModelDefinition, ParameterScope, Tensor } from '../../dsl/index.ts'
+import { continuationsOf, continueText, openText } from '../generate/fixture.ts'
 import { oracleCase } from '../support/oracle.ts'
 import { openTrainCase } from '../support/trainCase.ts'
 import { checkGraph } from '../transform/graphTruth.ts'
@@ -85,5 +87,12 @@ describe("an architecture of one's own", function () {
     } finally {
       await open.session.close()
     }
+  })
+
+  it('continues a prompt over 64 tokens as transformers does, with keys and values kept', async () => {
+    const { prompt, greedy } = continuationsOf('olmo2-small')
+    const session = await openText('olmo2-small', { toolchain: 'wasm', definition, length: 16, kept: 80 })
+    assert.deepEqual(await continueText(session, { prompt, count: 64, chunk: 16 }), greedy)
+    await session.close()
   })
 })
