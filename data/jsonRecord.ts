@@ -9,13 +9,20 @@ import type { Message, RecordLayout, TrainingRecord } from './records.ts'
 const MAX_DEPTH = 32
 const MAX_MESSAGES = 4096
 
-/** A line's record; `file` is only for the message. Raises HD505 (not JSON) and HD506 (JSON of another shape). */
+/** A line's record; `file` is only for the message. Raises HD505 (not JSON), HD506 (JSON of another shape) and HD515 (tools). */
 export function parseJsonRecord({ text, line, isEnded }: TextLine, layout: RecordLayout, file: string): TrainingRecord {
   const place = { file, line }
   let value: unknown
   try {
     value = JSON.parse(text)
   } catch (cause) {
+    if (line === 1 && text.trimStart().startsWith('[')) {
+      throw new UserError('HD505', 'the file begins with a JSON array', {
+        place,
+        mend: 'write one record on each line, without the array around them',
+        cause,
+      })
+    }
     throw isEnded
       ? new UserError('HD505', 'the line is not JSON', { place, cause })
       : new UserError('HD505', 'the last line is not JSON and has no line end', {
@@ -40,6 +47,7 @@ export function parseJsonRecord({ text, line, isEnded }: TextLine, layout: Recor
     return given
   }
   if (layout.kind === 'text') return { line, text: string('text') }
+  if (layout.kind === 'chat') refuseTools(fields.get('tools'), 'the record has "tools"', place)
   // Other keys (an identifier, a date) are the user's own business; the ones that train are named by the layout.
   if (layout.kind === 'completions' || (!fields.has(name('messages')) && fields.has(name('prompt')))) {
     return { line, prompt: string('prompt'), completion: string('completion') }
@@ -59,10 +67,20 @@ function messagesOf(given: unknown, key: string, layout: RecordLayout, place: Pl
     refuseHalfPairs(message, which, layout, place)
     // Interfaces give absent fields as null; a template would print it.
     const present = Object.fromEntries(Object.entries(message).filter(([, value]) => value !== null))
+    for (const key of ['tool_calls', 'function_call']) refuseTools(present[key], `${which} has "${key}"`, place)
     const { role, content } = present
     if (typeof role !== 'string') throw shapeError(`${which} has no "role"`, layout, place)
     if (typeof content !== 'string') throw shapeError(`${which} has no "content" that is a string`, layout, place)
     return { ...present, role, content }
+  })
+}
+
+/** What would be left out of the text is refused, not ignored. Interfaces give `[]` where no tool is offered or called. */
+function refuseTools(given: unknown, sentence: string, place: Place): void {
+  if (given === undefined || given === null || (Array.isArray(given) && given.length === 0)) return
+  throw new UserError('HD515', `${sentence}, which conversations cannot be written with yet`, {
+    place,
+    mend: 'leave such records out, or write the calls into "content" as the model is to spell them',
   })
 }
 

@@ -46,7 +46,11 @@ export function* streamLines(file: string, limits: LineLimits = {}): Generator<T
     try {
       text = decoder.decode(bytes)
     } catch (cause) {
-      throw new UserError('HD504', 'the line is not valid UTF-8', { place, cause })
+      throw new UserError('HD504', `${isEnded ? 'the line' : 'the last line'} is not valid UTF-8`, {
+        place,
+        mend: isEnded ? 'save the file as UTF-8' : 'the file was not written to its end, or is not UTF-8',
+        cause,
+      })
     }
     if (line === 1 && text.startsWith('\ufeff')) text = text.slice(1)
     yield { text, line, isEnded }

@@ -61,7 +61,8 @@ const formats: Readonly<Record<string, 'json lines' | 'csv' | 'tsv' | 'text'>> =
 
 /**
  * All records of `file`, in order. Raises UserError HD501 to HD504 and HD509 (see `streamLines`), HD505 (not JSON), HD506
- * (a record of another shape), HD507 (no record at all), HD508 (a format that is not read), HD514 (broken CSV).
+ * (a record of another shape), HD507 (no record at all), HD508 (a format that is not read), HD514 (broken CSV), HD515 (tools
+ * in a conversation).
  */
 export function readRecords(file: string, layout: RecordLayout, limits: LineLimits = {}): TrainingRecord[] {
   const records = [...streamRecords(file, layout, limits)]

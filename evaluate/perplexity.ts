@@ -20,7 +20,7 @@ export interface Perplexity {
  * predicted. A window's last token is only predicted, never read.
  */
 export function windows(tokens: readonly number[], length: number, stride: number): Scored[] {
-  if (tokens.length < 2) throw new UserError('HD604', `the text has ${tokens.length} tokens; nothing can be predicted`)
+  refuseShortText(tokens)
   if (stride < 1 || stride > length) {
     throw new UserError('HD605', `the stride is ${stride}`, { mend: `give one from 1 to the window's ${length}` })
   }
@@ -33,6 +33,14 @@ export function windows(tokens: readonly number[], length: number, stride: numbe
     next = end
   }
   return made
+}
+
+/** UserError HD604 for a text whose tokens leave nothing to predict. */
+export function refuseShortText(tokens: readonly number[], file?: string): void {
+  if (tokens.length >= 2) return
+  const count = tokens.length === 1 ? '1 token' : 'no token'
+  const place = file === undefined ? undefined : { file }
+  throw new UserError('HD604', `the text has ${count}, so nothing can be predicted`, { place })
 }
 
 /** Perplexity of a text. `onProgress` is told how many of all tokens have been predicted. Errors as for `logLikelihoods`. */

@@ -18,7 +18,7 @@ import { deviceOf } from '../train/run.ts'
 import { answerQuestions, scoredOf, withExamples } from './choices.ts'
 import type { ChoiceResult, Encoder } from './choices.ts'
 import { readText } from './lines.ts'
-import { perplexityOf, windows } from './perplexity.ts'
+import { perplexityOf, refuseShortText, windows } from './perplexity.ts'
 import type { Perplexity } from './perplexity.ts'
 import type { ScoreSize } from './score.ts'
 import { taskNamed } from './tasks/index.ts'
@@ -130,7 +130,9 @@ function encoderOf(tokenizer: Tokenizer): Encoder {
 
 function readItem(item: Item, encoder: Encoder, { shots, limit }: EvaluateOptions): Work {
   if (item.kind === 'text') {
-    return { kind: 'text', item, tokens: [...encoder.prefix, ...encoder.encode(readText(item.file))] }
+    const tokens = [...encoder.prefix, ...encoder.encode(readText(item.file))]
+    refuseShortText(tokens, item.file)
+    return { kind: 'text', item, tokens }
   }
   const task = taskNamed(item.task)
   const files = { questions: item.file, ...(item.labels === undefined ? {} : { labels: item.labels }) }

@@ -128,7 +128,7 @@ export interface Adapter {
 /**
  * Opens an adapter directory written by PEFT or by `saveAdapter`; matrices are checked, not read.
  * Errors: HD406 (a file is missing), HD410 (a configuration that is malformed or does more than plain LoRA), HD411 (a
- * matrix is missing, has another rank, or an unknown key), HD401 to HD404 (a file is malformed).
+ * matrix is missing, has another rank, belongs to no target module, or an unknown key), HD401 to HD404 (a file is malformed).
  */
 export function openAdapter(dir: string): Adapter {
   for (const name of [CONFIG_FILE, WEIGHTS_FILE]) {
@@ -137,9 +137,12 @@ export function openAdapter(dir: string): Adapter {
     }
   }
   const file = path.join(dir, CONFIG_FILE)
-  const settings = readSettings(readJsonObject(file, MAX_CONFIG_BYTES), file)
+  const config = readJsonObject(file, MAX_CONFIG_BYTES)
+  const settings = readSettings(config, file)
   const divisor = settings.scaling === 'alpha/rank' ? settings.rank : Math.sqrt(settings.rank)
   const modules = readModules(path.join(dir, WEIGHTS_FILE), settings.rank)
+  // A text is an expression or a word of PEFT's, which is left to it.
+  if (Array.isArray(config.target_modules)) refuseLeftOut(modules, settings.targetModules, path.join(dir, WEIGHTS_FILE))
   return { dir, settings, scale: settings.alpha / divisor, modules }
 }
 
@@ -170,11 +173,15 @@ function isNothing(value: unknown): boolean {
   return value === null || value === false || (typeof value === 'object' && Object.keys(value).length === 0)
 }
 
+function shown(value: unknown): string {
+  if (value === undefined) return 'nothing'
+  if (typeof value === 'string') return quote(value)
+  return typeof value === 'object' && value !== null ? 'what it holds' : JSON.stringify(value)
+}
+
 function readSettings(config: JsonObject, file: string): LoraSettings {
   const wrong = (key: string, expected: string): UserError =>
-    new UserError('HD410', `${expected}, not ${quote(JSON.stringify(config[key]) ?? 'missing')}`, {
-      place: { file, at: key },
-    })
+    new UserError('HD410', `${expected}, not ${shown(config[key])}`, { place: { file, at: key } })
   if (config.peft_type !== 'LORA') throw wrong('peft_type', 'only LORA adapters can be read')
   for (const [key, isPlain] of Object.entries(PLAIN)) {
     if (config[key] !== undefined && !isPlain(config[key])) throw wrong(key, 'plain LoRA was expected')
@@ -235,6 +242,14 @@ function readModules(file: string, rank: number): ReadonlyMap<string, LoraModule
   }
   if (modules.size === 0) throw new UserError('HD411', 'the file holds no LoRA matrix', { place: { file } })
   return modules
+}
+
+/** PEFT would load the model without a module that no target matches. */
+function refuseLeftOut(modules: ReadonlyMap<string, LoraModule>, targets: readonly string[], file: string): void {
+  for (const { path: modulePath, a } of modules.values()) {
+    if (targets.some((target) => matchesTarget(modulePath, target))) continue
+    throw wrongTensor(file, a.name, `no entry of target_modules in ${CONFIG_FILE} is this module`)
+  }
 }
 
 function wrongTensor(file: string, name: string, reason: string): UserError {

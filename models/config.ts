@@ -32,6 +32,20 @@ export function refuseUnless(supported: boolean, file: string, key: string, sent
   if (!supported) throw new UserError('HD108', sentence, { place: { file, at: `key "${key}"` } })
 }
 
+/**
+ * UserError HD108 for the configuration of another architecture. Those that have the same tensors under the same names
+ * (SmolLM3 and Llama) would otherwise be read as one another, and compute something else. One that names none passes.
+ */
+export function requireType(json: unknown, file: string, ...types: readonly string[]): void {
+  const named = typeof json === 'object' && json !== null && 'model_type' in json ? json.model_type : undefined
+  if (named === undefined || types.some((one) => one === named)) return
+  const shown = typeof named === 'string' ? JSON.stringify(named.slice(0, 64)) : 'no name'
+  throw new UserError('HD108', `the architecture is ${shown}, and this model reads ${types.join(' or ')}`, {
+    place: { file, at: 'key "model_type"' },
+    mend: 'take the model of that name, or write it with defineModel()',
+  })
+}
+
 /** UserError HD107 unless sizes fit together. */
 export function requireFit(fits: boolean, file: string, key: string, sentence: string): void {
   if (!fits) throw new UserError('HD107', sentence, { place: { file, at: `key "${key}"` } })

@@ -6,7 +6,17 @@ import { z } from 'zod'
 import { add, attend, axis, causal, causalLM, defineModel, embedding, gelu, key, layer, linear } from '../dsl/index.ts'
 import { mul, rename, rmsNorm, rope, roundedAs, seq, sliding, tied, untied } from '../dsl/index.ts'
 import type { ParameterScope, Tensor } from '../dsl/index.ts'
-import { checkConfig, flag, layerCount, positiveNumber, refuseUnless, requireFit, size, word } from './config.ts'
+import {
+  checkConfig,
+  flag,
+  layerCount,
+  positiveNumber,
+  refuseUnless,
+  requireFit,
+  requireType,
+  size,
+  word,
+} from './config.ts'
 import { decoderKeys, decoderTargets, readHeads, refuseOtherActivations, rotaryOf, rotarySchema } from './decoder.ts'
 import type { DecoderConfig, Rotary } from './decoder.ts'
 
@@ -58,6 +68,7 @@ export interface Gemma3Config extends DecoderConfig {
  * wrong key, HD108 for a setting this model does not have.
  */
 export function readGemma3Config(json: unknown, file: string): Gemma3Config {
+  requireType(json, file, 'gemma3', 'gemma3_text')
   const outer = checkConfig(nested, json, file)
   if (outer.text_config === undefined) return readText(json, file, 'model')
   const text = { ...outer.text_config, tie_word_embeddings: outer.tie_word_embeddings }

@@ -5,7 +5,17 @@ import { z } from 'zod'
 import { add, attend, axis, causal, causalLM, defineModel, embedding, gelu, key, layer } from '../dsl/index.ts'
 import { layerNorm, linear, pick, positionEmbedding, rename, seq, tied, untied } from '../dsl/index.ts'
 import type { GeluForm, ParameterScope, Tensor } from '../dsl/index.ts'
-import { checkConfig, flag, layerCount, positiveNumber, refuseUnless, requireFit, size, word } from './config.ts'
+import {
+  checkConfig,
+  flag,
+  layerCount,
+  positiveNumber,
+  refuseUnless,
+  requireFit,
+  requireType,
+  size,
+  word,
+} from './config.ts'
 
 const schema = z.looseObject({
   vocab_size: size,
@@ -45,6 +55,7 @@ const activations = new Map<string, GeluForm>([
 
 /** Checks a parsed config.json. UserError HD107 for a wrong key, HD108 for a setting this model does not have. */
 export function readGpt2Config(json: unknown, file: string): Gpt2Config {
+  requireType(json, file, 'gpt2')
   const c = checkConfig(schema, json, file)
   const activation = activations.get(c.activation_function)
   for (const name of ['scale_attn_by_inverse_layer_idx', 'reorder_and_upcast_attn', 'add_cross_attention'] as const) {

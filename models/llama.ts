@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { add, attend, axis, causal, causalLM, defineModel, embedding, key, layer, linear } from '../dsl/index.ts'
 import { mul, rename, rmsNorm, rope, seq, silu, tied, untied } from '../dsl/index.ts'
 import type { Tensor } from '../dsl/index.ts'
-import { checkConfig, flag, word } from './config.ts'
+import { checkConfig, flag, requireType, word } from './config.ts'
 import { decoderKeys, decoderTargets, readHeads, readRotary, refuseOtherActivations } from './decoder.ts'
 import type { DecoderConfig, Rotary } from './decoder.ts'
 
@@ -27,6 +27,7 @@ export interface LlamaConfig extends DecoderConfig {
 
 /** Checks a parsed config.json. UserError HD107 for a wrong key, HD108 for a setting this model does not have. */
 export function readLlamaConfig(json: unknown, file: string): LlamaConfig {
+  requireType(json, file, 'llama')
   const c = checkConfig(schema, json, file)
   refuseOtherActivations(c.hidden_act, 'silu', 'Llama', file, 'hidden_act')
   return { ...readHeads(c, file), rotary: readRotary(c, 10_000, file) }

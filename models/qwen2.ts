@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { add, attend, axis, causal, causalLM, defineModel, embedding, key, layer, linear } from '../dsl/index.ts'
 import { mul, rename, rmsNorm, rope, seq, silu, tied, untied } from '../dsl/index.ts'
 import type { Tensor } from '../dsl/index.ts'
-import { checkConfig, flag, word } from './config.ts'
+import { checkConfig, flag, requireType, word } from './config.ts'
 import { decoderKeys, decoderTargets, readHeads, readRotary, refuseOtherActivations, refuseWindows } from './decoder.ts'
 import type { DecoderConfig, Rotary } from './decoder.ts'
 
@@ -25,6 +25,7 @@ export interface Qwen2Config extends DecoderConfig {
 
 /** Checks a parsed config.json. UserError HD107 for a wrong key, HD108 for a setting this model does not have. */
 export function readQwen2Config(json: unknown, file: string): Qwen2Config {
+  requireType(json, file, 'qwen2')
   const c = checkConfig(schema, json, file)
   refuseOtherActivations(c.hidden_act, 'silu', 'Qwen2', file, 'hidden_act')
   refuseWindows(c, 'Qwen2', file)

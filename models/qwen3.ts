@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { add, attend, axis, causal, causalLM, defineModel, embedding, key, layer, linear } from '../dsl/index.ts'
 import { mul, rename, rmsNorm, rope, seq, silu, tied, untied } from '../dsl/index.ts'
 import type { Tensor } from '../dsl/index.ts'
-import { checkConfig, flag, word } from './config.ts'
+import { checkConfig, flag, requireType, word } from './config.ts'
 import { decoderKeys, decoderTargets, readHeads, readRotary, refuseOtherActivations, refuseWindows } from './decoder.ts'
 import type { DecoderConfig, Rotary } from './decoder.ts'
 
@@ -28,6 +28,7 @@ export interface Qwen3Config extends DecoderConfig {
 
 /** Checks a parsed config.json. UserError HD107 for a wrong key, HD108 for a setting this model does not have. */
 export function readQwen3Config(json: unknown, file: string): Qwen3Config {
+  requireType(json, file, 'qwen3')
   const c = checkConfig(schema, json, file)
   refuseOtherActivations(c.hidden_act, 'silu', 'Qwen3', file, 'hidden_act')
   refuseWindows(c, 'Qwen3', file)

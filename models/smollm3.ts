@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { add, attend, axis, causal, causalLM, defineModel, embedding, key, layer, linear } from '../dsl/index.ts'
 import { mul, rename, rmsNorm, rope, seq, silu, tied, untied } from '../dsl/index.ts'
 import type { Tensor } from '../dsl/index.ts'
-import { checkConfig, flag, layerCount, requireFit, word } from './config.ts'
+import { checkConfig, flag, layerCount, requireFit, requireType, word } from './config.ts'
 import { decoderKeys, decoderTargets, readHeads, readRotary, refuseOtherActivations, refuseWindows } from './decoder.ts'
 import type { DecoderConfig, Rotary } from './decoder.ts'
 
@@ -34,6 +34,7 @@ export interface SmolLM3Config extends DecoderConfig {
 
 /** Checks a parsed config.json. UserError HD107 for a wrong key, HD108 for a setting this model does not have. */
 export function readSmolLM3Config(json: unknown, file: string): SmolLM3Config {
+  requireType(json, file, 'smollm3')
   const c = checkConfig(schema, json, file)
   refuseOtherActivations(c.hidden_act, 'silu', 'SmolLM3', file, 'hidden_act')
   refuseWindows(c, 'SmolLM3', file)

@@ -133,6 +133,11 @@ await phase('fixtures made again', () =>
     single(python, ['tools/oracle/compare_fixtures.py', fixtures, folder]),
   ),
 )
+await phase('packed fixtures made again', () =>
+  remade('tools/oracle/make_packed.py', (folder) =>
+    single(python, ['tools/oracle/compare_fixtures.py', 'test/fixtures/packed', folder]),
+  ),
+)
 await phase('chat fixtures made again', () =>
   remade('tools/oracle/make_chat.py', (folder) => single('diff', ['-r', 'test/fixtures/chat', folder])),
 )

@@ -1,18 +1,20 @@
 // Everything that can be said about a recipe without compiling it: types, values, graph, records. Downloads nothing.
 
+import path from 'node:path'
 import { UserError } from '../compiler/diagnostic.ts'
 import { checkFile } from '../compiler/frontend/check.ts'
 import { trainingPasses } from '../compiler/pipeline.ts'
 import { runPasses } from '../compiler/transform/runner.ts'
-import { asConversation } from '../data/chatAnswers.ts'
+import { refuseWithoutExamples } from '../data/examples.ts'
+import type { Examples } from '../data/examples.ts'
 import { noRecords, streamRecords } from '../data/records.ts'
-import type { TrainingRecord } from '../data/records.ts'
-import type { ChatRecords } from '../dsl/index.ts'
+import type { Tokenizer } from '../formats/tokenizer.ts'
 import { adaptationOf, optimizerOf } from './compileRecipe.ts'
 import { loadRecipe } from './loadRecipe.ts'
-import { prepareModel, tokenizerOf } from './prepare.ts'
+import type { LoadedRecipe } from './loadRecipe.ts'
+import { endOfText, prepareModel, tokenizerOf } from './prepare.ts'
 import type { PreparedModel } from './prepare.ts'
-import { dateNote, layoutOf, recordsFile, templateOf } from './recipeData.ts'
+import { layoutOf, readExamples, recordsFile } from './recipeData.ts'
 
 export interface CheckReport {
   readonly problems: readonly UserError[]
@@ -24,12 +26,13 @@ export interface CheckReport {
 export async function checkRecipe(file: string): Promise<CheckReport> {
   const problems: UserError[] = []
   const notes: string[] = []
-  const attempt = async (action: () => void | Promise<void>): Promise<void> => {
+  const attempt = async <T>(action: () => T | Promise<T>): Promise<T | undefined> => {
     try {
-      await action()
+      return await action()
     } catch (error) {
       if (!(error instanceof UserError)) throw error
       problems.push(error)
+      return undefined
     }
   }
   await attempt(() => {
@@ -55,18 +58,12 @@ export async function checkRecipe(file: string): Promise<CheckReport> {
       })
       runPasses(graph, passes, { provenance })
     })
+    const tokenizer = await attempt(() => model && tokenizerOf(model))
     const heldOut = recipe.evaluate?.data
-    const files = [recordsFile(loaded), ...(heldOut === undefined ? [] : [recordsFile(loaded, heldOut)])]
-    for (const records of files) {
+    for (const source of heldOut === undefined ? [recipe.data.path] : [recipe.data.path, heldOut]) {
       await attempt(() => {
-        const write =
-          model && recipe.data.kind === 'chat' ? conversationWriter(recipe.data, model, records, notes) : undefined
-        let count = 0
-        for (const record of streamRecords(records, layoutOf(recipe.data))) {
-          count++
-          write?.(record)
-        }
-        if (count === 0) throw noRecords(records)
+        if (model && tokenizer) notes.push(...checkExamples(loaded, model, tokenizer, source))
+        else checkRecords(loaded, source)
       })
     }
   })
@@ -74,16 +71,30 @@ export async function checkRecipe(file: string): Promise<CheckReport> {
   return { problems, notes: [...new Set(notes)] }
 }
 
-/** Writes a conversation out by the checkpoint's template, which refuses roles out of order. */
-function conversationWriter(
-  data: ChatRecords,
-  model: PreparedModel,
-  file: string,
-  notes: string[],
-): (record: TrainingRecord) => void {
-  const template = templateOf(data, tokenizerOf(model))
-  notes.push(...dateNote(data, template))
-  return (record) => {
-    if (!('text' in record)) template.render(asConversation(record).messages, false, { file, line: record.line })
-  }
+/** Reads records as training does, tokens and all; refuses what training refuses. Returns what the user should know. */
+function checkExamples(loaded: LoadedRecipe, model: PreparedModel, tokenizer: Tokenizer, source: string): string[] {
+  const { length } = loaded.recipe.batch
+  const { examples, file, notes } = readExamples(loaded, tokenizer, endOfText(tokenizer, model.checkpoint), source)
+  refuseWithoutExamples(examples, file, length)
+  return [...notes, ...lossNotes(examples, path.basename(file), length)]
+}
+
+/** How many records do not go into the batch's length as they are. */
+function lossNotes({ lines }: Examples, name: string, length: number): string[] {
+  const dropped = new Set(lines.dropped)
+  const cut = new Set(lines.truncated.filter((line) => !dropped.has(line)))
+  const records = (count: number): string => (count === 1 ? '1 record is' : `${count} records are`)
+  const told = [
+    [cut.size, `cut short to ${length} positions`],
+    [dropped.size, `left out, since within ${length} positions there is nothing to learn`],
+  ] as const
+  return told.flatMap(([count, what]) => (count > 0 ? [`${name}: ${records(count)} ${what}`] : []))
+}
+
+/** Reads records without a tokenizer: whether each of them is one. */
+function checkRecords(loaded: LoadedRecipe, source: string): void {
+  const file = recordsFile(loaded, source)
+  let isEmpty = true
+  for (const _ of streamRecords(file, layoutOf(loaded.recipe.data))) isEmpty = false
+  if (isEmpty) throw noRecords(file)
 }

@@ -3,7 +3,7 @@
 import { basename } from 'node:path'
 import { parse } from 'csv-parse/sync'
 import { UserError } from '../../compiler/diagnostic.ts'
-import { readText, wrongLine } from '../lines.ts'
+import { nothingIn, readText, wrongColumns, wrongLine } from '../lines.ts'
 import { question } from '../task.ts'
 import type { Question, Task } from '../task.ts'
 
@@ -22,23 +22,27 @@ function subjectOf(file: string): string {
 }
 
 function rowsOf(file: string): Row[] {
-  let rows: unknown
+  const text = readText(file)
+  let read = 0
   try {
-    rows = parse(readText(file), {
+    return parse(text, {
       info: true,
       relax_column_count: true,
       skip_empty_lines: true,
       max_record_size: 1 << 20,
-    })
+      on_record: (record, { lines }) => {
+        read = lines
+        return record
+      },
+    }) as unknown as Row[]
   } catch (cause) {
-    const line = cause instanceof Error && 'lines' in cause ? Number(cause.lines) : 1
-    throw new UserError('HD602', 'the line is not CSV', { place: { file, line }, cause })
+    // An open quote is noticed at the end of the file: the row that has it is the one behind the last good one.
+    throw new UserError('HD602', 'the row that begins here is not CSV', { place: { file, line: read + 1 }, cause })
   }
-  return rows as Row[]
 }
 
 function readQuestion(file: string, { record, info }: Row): Question {
-  if (record.length !== 6) throw wrongLine(file, info.lines, `the line has ${record.length} columns instead of 6`)
+  if (record.length !== 6) throw wrongColumns(file, info.lines, record.length, 6)
   const [asked = '', ...rest] = record
   const answer = letters.indexOf((rest.pop() ?? '').trim())
   if (answer < 0) throw wrongLine(file, info.lines, `an answer is ${letters.join(', ')}`)
@@ -52,7 +56,7 @@ export const mmlu: Task = {
   description: (file) => `The following are multiple choice questions (with answers) about ${subjectOf(file)}.\n\n`,
   read: ({ questions: file }) => {
     const questions = rowsOf(file).map((row) => readQuestion(file, row))
-    if (questions.length === 0) throw new UserError('HD601', 'the file holds no question', { place: { file } })
+    if (questions.length === 0) throw nothingIn(file)
     return questions
   },
 }

@@ -18,7 +18,7 @@ export const piqa: Task = {
       throw new UserError('HD603', 'PIQA has its answers in a second file', { mend: 'name it with --labels' })
     }
     const rows = readJsonLines(path, schema)
-    const labels = readLines(labelPath)
+    const labels = readLines(labelPath, 'answer')
     if (labels.length !== rows.length) {
       throw new UserError('HD603', `${labels.length} answers for ${rows.length} questions`, {
         place: { file: labelPath },

@@ -1,6 +1,6 @@
 // QNLI (Wang et al. 2018, from SQuAD): tab-separated questions and sentences, and whether the sentence answers.
 
-import { readLines, wrongLine } from '../lines.ts'
+import { nothingIn, readLines, wrongColumns, wrongLine } from '../lines.ts'
 import { question } from '../task.ts'
 import type { Task } from '../task.ts'
 
@@ -16,10 +16,11 @@ export const qnli: Task = {
     if (head?.text.split('\t').join() !== columns.join()) {
       throw wrongLine(path, head?.number ?? 1, `the first line is not the columns ${columns.join(', ')}`)
     }
+    if (rows.length === 0) throw nothingIn(path)
     return rows.map(({ text, number }) => {
       const [, asked, sentence, label, ...more] = text.split('\t')
       if (asked === undefined || sentence === undefined || label === undefined || more.length > 0) {
-        throw wrongLine(path, number, `the line has ${text.split('\t').length} columns instead of 4`)
+        throw wrongColumns(path, number, text.split('\t').length, 4)
       }
       const answer = labels.indexOf(label)
       if (answer < 0) throw wrongLine(path, number, `a label is ${labels.join(' or ')}`)

@@ -78,6 +78,19 @@ describe('data/records: JSON lines', () => {
     ])
   })
 
+  it('refuses tools that are offered or called, and reads records that name none', () => {
+    const messages = [{ role: 'user', content: 'a' }]
+    const called = [...messages, { role: 'assistant', content: 'b', tool_calls: [{ id: 1 }] }]
+    const given = (record: object): string => JSON.stringify(record)
+    refuses('HD515', 1, chat, given({ messages, tools: [{ type: 'function' }] }))
+    refuses('HD515', 1, chat, given({ prompt: 'a', completion: 'b', tools: '[{}]' }))
+    refuses('HD515', 1, chat, given({ messages: called }))
+    for (const tools of [[], null]) {
+      assert.deepEqual(read(chat, given({ messages, tools })), [{ line: 1, messages }])
+    }
+    assert.equal(read(completions, given({ prompt: 'a', completion: 'b', tools: [{}] })).length, 1)
+  })
+
   it('takes other names for its keys', () => {
     const columns = { prompt: 'question', completion: 'answer', messages: 'turns' }
     assert.deepEqual(read({ kind: 'completions', columns }, '{"question":"a","answer":"b"}'), [

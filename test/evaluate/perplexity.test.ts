@@ -43,6 +43,6 @@ describe('windows of a text', () => {
   it('refuse a stride that leaves tokens out, and a text without any', () => {
     assert.throws(() => windows([1, 2, 3], 2, 3), /the stride is 3/)
     assert.throws(() => windows([1, 2, 3], 2, 0), /the stride is 0/)
-    assert.throws(() => windows([1], 2, 1), /1 tokens; nothing can be predicted/)
+    assert.throws(() => windows([1], 2, 1), /the text has 1 token, so nothing can be predicted/)
   })
 })

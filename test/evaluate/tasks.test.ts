@@ -81,7 +81,7 @@ describe('benchmarks', () => {
     refused('arc_easy', arc.replace('"stem"', '"stam"'), /^HD602 .*:1 'question\.stem' is not as/)
     refused('mmlu', 'q,a,b,c,d,E\n', /^HD602 .*:1 an answer is A, B, C, D/)
     refused('mmlu', 'q,a,b,c,d,A\nq,a,b,c,A\n', /^HD602 .*:2 the line has 5 columns instead of 6/)
-    refused('mmlu', 'q,"a,b,c,d,A\n', /^HD602 .*:\d+ the line is not CSV/)
+    refused('mmlu', 'q,"a,b,c,d,A\n', /^HD602 .*:1 the row that begins here is not CSV/)
     refused(
       'hellaswag',
       '{"activity_label":"","ctx_a":"","ctx_b":"","endings":["a","b"],"label":"2"}\n',

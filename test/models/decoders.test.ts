@@ -10,7 +10,7 @@ import { isOp, rootsOf, topological } from '../../compiler/graph/node.ts'
 import type { Node } from '../../compiler/graph/node.ts'
 import { printGraph } from '../../compiler/graph/print.ts'
 import type { TracedModel } from '../../dsl/index.ts'
-import { modelFor, readGemma3Config, readLlamaConfig, readQwen3Config, readSmolLM3Config } from '../../models/index.ts'
+import { modelFor, readGemma3Config, readGpt2Config, readLlamaConfig, readQwen2Config, readQwen3Config, readSmolLM3Config } from '../../models/index.ts' // prettier-ignore
 import { golden } from '../support/golden.ts'
 
 type Json = Record<string, unknown>
@@ -190,6 +190,25 @@ describe('configurations that are refused', () => {
         g({ text_config: { final_logit_softcapping: 1 } }),
       ].join(''),
     )
+  })
+
+  it('are those of another architecture, also where every tensor would fit', () => {
+    // SmolLM3 has Llama's tensors, and layers that do not rotate.
+    const read = { gpt2: readGpt2Config, llama: readLlamaConfig, qwen2: readQwen2Config, qwen3: readQwen3Config, smollm3: readSmolLM3Config, gemma3: readGemma3Config } // prettier-ignore
+    for (const [name, reader] of Object.entries(read)) {
+      for (const model_type of ['mistral', name === 'llama' ? 'smollm3' : 'llama']) {
+        const said = sentence(() => reader({ model_type, ...tiny }, 'config.json'))
+        const known = name === 'gemma3' ? 'gemma3 or gemma3_text' : name
+        assert.ok(
+          said.startsWith(
+            `HD108 config.json (key "model_type") the architecture is "${model_type}", and this model reads ${known}; `,
+          ),
+          said,
+        )
+      }
+    }
+    const { model_type: _type, ...untyped } = llama
+    assert.equal(readLlamaConfig(untyped, 'config.json').hidden_size, 8)
   })
 
   it('or read, whatever the values', () => {

@@ -25,6 +25,10 @@ export interface OracleBatch {
   readonly targets: readonly (readonly number[])[]
   /** 1 where the position counts in the loss, 0 where it is masked or padding. */
   readonly weights: readonly (readonly number[])[]
+  /** Of packed rows: the number of each position's document in its row, padding being one more. */
+  readonly segments?: readonly (readonly number[])[]
+  /** Of packed rows: each position's index within its document. */
+  readonly positions?: readonly (readonly number[])[]
 }
 
 /** Logits over all positions that are not padding, in order sequence, position, token. */
@@ -72,12 +76,12 @@ export interface OracleOptimizer {
   readonly clipNorm: number
 }
 
-export interface OracleCase {
+/** A model, what of it is trained on which batch, and what that must give. */
+export interface TrainingOracle {
   /** `gpt2-small/full`, … */
   readonly name: string
   /** `model_type` of its configuration. */
   readonly family: string
-  readonly size: 'small' | 'odd'
   readonly mode: 'full' | 'lora'
   /** A Hugging Face model directory. */
   readonly modelDirectory: string
@@ -89,6 +93,17 @@ export interface OracleCase {
   readonly batch: OracleBatch
   /** At step 0: sum of weighted cross entropies (nats) over the sum of weights. */
   readonly loss: number
+  readonly gradientNorm: number
+  /**
+   * By the names transformers gives the parameters (`transformer.h.0…` even where the file leaves the prefix out) or, in
+   * mode `lora`, by the names in `adapter_model.safetensors`. A tied weight stands once, with the sum of both uses.
+   */
+  readonly gradients: ReadonlyMap<string, OracleGradient>
+  readonly curve: OracleCurve
+}
+
+export interface OracleCase extends TrainingOracle {
+  readonly size: 'small' | 'odd'
   /** Cross entropy of each position that is not padding, masked ones too: [sequence][position]. */
   readonly tokenLosses: readonly (readonly number[])[]
   /** Any way to accumulate over these gives the same loss, gradients and curve. */
@@ -97,13 +112,6 @@ export interface OracleCase {
   readonly logits: LogitFingerprint
   /** Without an adapter. */
   readonly baseLogits: LogitFingerprint
-  readonly gradientNorm: number
-  /**
-   * By the names transformers gives the parameters (`transformer.h.0…` even where the file leaves the prefix out) or, in
-   * mode `lora`, by the names in `adapter_model.safetensors`. A tied weight stands once, with the sum of both uses.
-   */
-  readonly gradients: ReadonlyMap<string, OracleGradient>
-  readonly curve: OracleCurve
   /**
    * transformers' float32 rotary frequencies, which entered the oracle as they are: one list for each kind of layer, in
    * the order in which layers first use them; none for GPT-2.
@@ -141,13 +149,17 @@ interface Manifest {
 type Expected = Pick<OracleCase, 'loss' | 'tokenLosses' | 'microBatches' | 'logits' | 'gradientNorm' | 'curve'> & {
   /** In mode `lora`, where the base under the adapter is not quite the model of mode `full`. */
   readonly baseLogits?: LogitFingerprint
-  readonly gradients: Record<
-    string,
-    { readonly shape: readonly number[]; readonly norm: number; readonly sampled: boolean }
-  >
+  readonly gradients: ExpectedGradients
 }
 
-function readJson<T>(path: string): T {
+/** What expected.json says of each tensor in gradients.safetensors. */
+export type ExpectedGradients = Record<
+  string,
+  { readonly shape: readonly number[]; readonly norm: number; readonly sampled: boolean }
+>
+
+/** A file of fixtures, whose shape only its maker vouches for. */
+export function readJson<T>(path: string): T {
   return JSON.parse(readFileSync(path, 'utf8')) as T
 }
 
@@ -203,16 +215,25 @@ function readCase(manifest: Manifest, name: string, mode: OracleCase['mode']): O
     logits: expected.logits,
     baseLogits: expected.baseLogits ?? base.logits,
     gradientNorm: expected.gradientNorm,
-    gradients: readGradients(join(directory, mode, 'gradients.safetensors'), expected, manifest.gradientSamples),
+    gradients: readGradients(
+      join(directory, mode, 'gradients.safetensors'),
+      expected.gradients,
+      manifest.gradientSamples,
+    ),
     curve: expected.curve,
     ropeInverseFrequencies,
   }
 }
 
-function readGradients(path: string, expected: Expected, samples: number): ReadonlyMap<string, OracleGradient> {
+/** Gradients stored whole, or as `samples` entries. */
+export function readGradients(
+  path: string,
+  expected: ExpectedGradients,
+  samples: number,
+): ReadonlyMap<string, OracleGradient> {
   const tensors = readOracleSafetensors(path)
   return new Map(
-    Object.entries(expected.gradients).map(([name, { shape, norm, sampled }]) => {
+    Object.entries(expected).map(([name, { shape, norm, sampled }]) => {
       const stored = tensors.get(name)
       const count = shape.reduce((product, size) => product * size, 1)
       if (!stored || stored.values.length !== (sampled ? samples : count)) {

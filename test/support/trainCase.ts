@@ -17,7 +17,7 @@ import type { TensorEntry } from '../../formats/safetensors.ts'
 import type { DType } from '../../compiler/graph/axis.ts'
 import type { ModelDefinition, TracedModel } from '../../dsl/index.ts'
 import { modelFor } from '../../models/index.ts'
-import type { OracleCase } from './oracle.ts'
+import type { TrainingOracle } from './oracle.ts'
 
 export interface TrainCaseOptions extends Omit<SessionOptions, 'toolchain' | 'frozen'> {
   readonly toolchain: ToolChainPreference | ToolChain
@@ -45,7 +45,7 @@ export interface TrainCase {
 const storage: Record<string, DType> = { F32: 'f32', F16: 'f16', BF16: 'bf16' }
 
 /** The checkpoint's tensors by the names that models declare; the hub's GPT-2 leaves the first component out. */
-function tensorsOf(oracle: OracleCase): (name: string) => TensorEntry {
+function tensorsOf(oracle: TrainingOracle): (name: string) => TensorEntry {
   const { tensors } = openCheckpoint(oracle.modelDirectory)
   return (name) => {
     const entry = tensors.get(name) ?? tensors.get(name.replace(/^transformer\./, ''))
@@ -56,7 +56,7 @@ function tensorsOf(oracle: OracleCase): (name: string) => TensorEntry {
 
 /** An oracle case through the whole pipeline. */
 export function compileCase(
-  oracle: OracleCase,
+  oracle: TrainingOracle,
   options: {
     readonly profile: ScheduleProfile
     readonly checkpoints?: CompileOptions['checkpoints']
@@ -70,6 +70,7 @@ export function compileCase(
   const traced = definition.trace(definition.readConfig(config, 'config.json'), {
     sequences: batch.tokens.length,
     length: lengthOf(oracle),
+    packed: batch.segments !== undefined,
     // What is trained is held in float32, whatever the file has.
     storedDType: (name) => (oracle.lora ? (storage[entryOf(name).dtype] ?? 'f32') : 'f32'),
   })
@@ -92,7 +93,7 @@ export function compileCase(
   return { compiled, traced }
 }
 
-export function lengthOf({ batch }: OracleCase): number {
+export function lengthOf({ batch }: TrainingOracle): number {
   return Math.max(...batch.tokens.map((tokens) => tokens.length))
 }
 
@@ -116,7 +117,7 @@ export function withFunctions(program: Program, names: readonly string[]): Progr
   }
 }
 
-export async function openTrainCase(oracle: OracleCase, options: TrainCaseOptions): Promise<TrainCase> {
+export async function openTrainCase(oracle: TrainingOracle, options: TrainCaseOptions): Promise<TrainCase> {
   const { toolchain, checkpoints, plannedThreads, functions, definition, ...sessionOptions } = options
   const chain = typeof toolchain === 'string' ? await chooseToolChain(toolchain) : toolchain
   const all = compileCase(oracle, {
@@ -171,7 +172,7 @@ export async function openTrainCase(oracle: OracleCase, options: TrainCaseOption
   }
 }
 
-async function writeBatch(oracle: OracleCase, session: Session): Promise<void> {
+async function writeBatch(oracle: TrainingOracle, session: Session): Promise<void> {
   const { batch } = oracle
   const length = lengthOf(oracle)
   const shape = [batch.tokens.length, length]
@@ -180,6 +181,10 @@ async function writeBatch(oracle: OracleCase, session: Session): Promise<void> {
   await session.write('tokens', Int32Array.from(flat(batch.tokens)), shape)
   await session.write('targets', Int32Array.from(flat(batch.targets)), shape)
   await session.write('weights', Float32Array.from(flat(batch.weights)), shape)
+  if (batch.segments && batch.positions) {
+    await session.write('segments', Int32Array.from(flat(batch.segments)), shape)
+    await session.write('positions', Int32Array.from(flat(batch.positions)), shape)
+  }
 }
 
 /** SHA-256 over the bytes of everything a step changes: trained values, gradients, moments and reports, by name. */

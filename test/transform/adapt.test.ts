@@ -137,8 +137,9 @@ describe('lora', () => {
   })
 
   it('starts as the model without it: B is zero', () => {
-    const one = traceCase(oracleCase('gpt2-small/lora'))
-    const { lora: options, baseLogits } = one.oracle
+    const oracle = oracleCase('gpt2-small/lora')
+    const one = traceCase(oracle)
+    const { lora: options, baseLogits } = oracle
     const graph = transformed(one.traced, [lora({ ...options!, modules: one.traced.modules })])
     const run = session(one, graph, float64)
     for (const { name, initial } of graph.declarations.values()) {
@@ -146,7 +147,7 @@ describe('lora', () => {
       const tensor = run.values.get(name)!
       run.values.set(name, { ...tensor, data: tensor.data.map(() => initial.value) })
     }
-    run.setBatch(one.oracle.batch)
+    run.setBatch(oracle.batch)
     const samples = baseLogits.samples.filter(([sequence, position]) => position === 11 || sequence === 1)
     for (const [sequence, position, token, logit] of samples) {
       run.values.set('position', { ...run.values.get('position')!, ...positionOf(graph, position) })

@@ -6,6 +6,7 @@ import { float64 } from '../../compiler/graph/float64.ts'
 import { verifyGraph } from '../../compiler/graph/verify.ts'
 import type { Pass } from '../../compiler/transform/pass.ts'
 import { gradientError } from '../support/oracle.ts'
+import type { OracleBatch } from '../support/oracle.ts'
 import { relative } from '../truth/comparing.ts'
 import { declaredName, session, trainingPasses, transformed } from './oracleModel.ts'
 import type { TracedCase } from './oracleModel.ts'
@@ -14,14 +15,20 @@ import type { TracedCase } from './oracleModel.ts'
 const lossTolerance = 1e-7
 const gradientTolerance = 2e-6
 
-/** The loss and every gradient of a case. */
-export function checkGraph(one: TracedCase, passes: readonly Pass[]): void {
+/** The loss and every gradient of a case, whose batch is accumulated as a whole or in parts. */
+export function checkGraph(
+  one: TracedCase,
+  passes: readonly Pass[],
+  parts: readonly OracleBatch[] = [one.oracle.batch],
+): void {
   const { oracle } = one
   const graph = transformed(one.traced, trainingPasses(one, passes))
   verifyGraph(graph)
   const run = session(one, graph, float64)
-  run.setBatch(oracle.batch)
-  run.run('accumulate')
+  for (const batch of parts) {
+    run.setBatch(batch)
+    run.run('accumulate')
+  }
   const weight = run.scalar('sum/weight')
   const lossError = relative(run.scalar('sum/loss') / weight, oracle.loss)
   assert.ok(lossError < lossTolerance, `the loss is off by ${lossError}`)

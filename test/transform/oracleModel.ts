@@ -18,12 +18,12 @@ import type { Pass } from '../../compiler/transform/pass.ts'
 import type { ModelDefinition, TracedModel } from '../../dsl/model.ts'
 import { modelFor } from '../../models/index.ts'
 import { readOracleSafetensors } from '../support/oracle.ts'
-import type { OracleBatch, OracleCase } from '../support/oracle.ts'
+import type { OracleBatch, TrainingOracle } from '../support/oracle.ts'
 
 const dtypes = { F32: 'f32', F16: 'f16', BF16: 'bf16' } as const
 
 export interface TracedCase {
-  readonly oracle: OracleCase
+  readonly oracle: TrainingOracle
   readonly traced: TracedModel
   /** Checkpoint and adapter in stored order, by declared name. */
   readonly stored: ReadonlyMap<string, Float32Array>
@@ -31,7 +31,7 @@ export interface TracedCase {
 
 /** `definition` is the architecture, where `models/` has none for the case. */
 export function traceCase(
-  oracle: OracleCase,
+  oracle: TrainingOracle,
   sequences = oracle.batch.lengths.length,
   definition?: ModelDefinition<unknown>,
 ): TracedCase {
@@ -45,7 +45,12 @@ export function traceCase(
     const found = tensors.get(name) ?? tensors.get(name.replace(/^transformer\./, ''))
     return oracle.lora && found ? dtypes[found.dtype] : 'f32'
   }
-  const traced = model.trace(model.readConfig(config, 'config.json'), { sequences, length, storedDType })
+  const traced = model.trace(model.readConfig(config, 'config.json'), {
+    sequences,
+    length,
+    packed: oracle.batch.segments !== undefined,
+    storedDType,
+  })
   const stored = new Map<string, Float32Array>()
   for (const [name, tensor] of tensors) {
     stored.set(traced.graph.declarations.has(name) ? name : `transformer.${name}`, tensor.values)
@@ -67,7 +72,7 @@ export function adaptation({ oracle, traced }: TracedCase, dropout = 0): Pass {
   return oracle.lora ? lora({ ...oracle.lora, dropout, modules: traced.modules }) : trainable('all')
 }
 
-export function optimizer({ optimizer: o }: OracleCase): Pass {
+export function optimizer({ optimizer: o }: TrainingOracle): Pass {
   return adamW({
     schedule: { kind: 'cosine', peak: o.peakRate, warmup: o.warmupSteps, total: o.steps },
     beta1: o.betas[0],
@@ -97,7 +102,7 @@ export class Session {
   readonly graph: Graph
   readonly values = new Map<string, Tensor>()
   readonly #arithmetic: Scalars<number>
-  readonly #extents: Extents
+  #extents: Extents
 
   constructor(graph: Graph, arithmetic: Scalars<number>, extents: Extents, stored: ReadonlyMap<string, Numbers>) {
     this.graph = graph
@@ -124,8 +129,9 @@ export class Session {
     this.values.set(name, scalarTensor(value, 'i32'))
   }
 
-  /** Tokens, targets and weights of some sequences of a batch. */
+  /** Tokens, targets and weights of some sequences of a batch; as many positions as it has are computed from now on. */
   setBatch(batch: OracleBatch, sequences: readonly number[] = batch.tokens.map((_, index) => index)): void {
+    this.#extents = { batch: sequences.length, seq: batch.tokens[0]?.length ?? 0 }
     const integers = (rows: readonly (readonly number[])[]): Int32Array =>
       Int32Array.from(sequences.flatMap((sequence) => rows[sequence] ?? []))
     const set = (name: string, data: Numbers): void => {
@@ -134,6 +140,10 @@ export class Session {
     }
     set('tokens', integers(batch.tokens))
     set('targets', integers(batch.targets))
+    if (batch.segments && batch.positions) {
+      set('segments', integers(batch.segments))
+      set('positions', integers(batch.positions))
+    }
     set('weights', Float64Array.from(sequences.flatMap((sequence) => batch.weights[sequence] ?? [])))
     this.setInteger('seed', 7)
   }

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import type { Session } from '../../backends/neon/driver/index.ts'
 import type { Program } from '../../compiler/plan/program.ts'
 import { gradientError } from '../support/oracle.ts'
-import type { LogitFingerprint, OracleCase } from '../support/oracle.ts'
+import type { LogitFingerprint, OracleCase, TrainingOracle } from '../support/oracle.ts'
 import { lengthOf } from '../support/trainCase.ts'
 import type { TrainCase } from '../support/trainCase.ts'
 
@@ -32,7 +32,7 @@ export function trainedNames({ values }: Program): string[] {
 }
 
 /** One accumulation of the batch on a fresh session: the loss and every gradient, none of them missing or zero. */
-export async function checkGradients(oracle: OracleCase, open: TrainCase): Promise<void> {
+export async function checkGradients(oracle: TrainingOracle, open: TrainCase): Promise<void> {
   const { session } = open
   await open.accumulate()
   const weight = await scalar(session, 'sum/weight')
@@ -61,7 +61,7 @@ export async function forgetGradients({ compiled, session }: TrainCase): Promise
 }
 
 /** Thirty AdamW steps on a session that has made none: each loss and gradient norm. */
-export async function checkCurve(oracle: OracleCase, open: TrainCase): Promise<void> {
+export async function checkCurve(oracle: TrainingOracle, open: TrainCase): Promise<void> {
   const { losses, gradientNorms, rates } = oracle.curve
   assert.equal(losses.length, 30)
   for (const [step, expected] of losses.entries()) {

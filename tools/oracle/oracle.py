@@ -170,7 +170,7 @@ def rate_at(step):
     return PEAK_RATE * 0.5 * (1 + math.cos(math.pi * (step - WARMUP_STEPS) / (STEPS - WARMUP_STEPS)))
 
 
-def train(model, batch):
+def train(model, batch, measure=loss_of):
     """STEPS of AdamW on one batch: each step's loss (before its update), gradient norm (before clipping) and rate."""
     parameters = list(trainable(model).values())
     optimizer = torch.optim.AdamW(parameters, lr=0.0, betas=BETAS, eps=EPSILON, weight_decay=WEIGHT_DECAY)
@@ -179,7 +179,7 @@ def train(model, batch):
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step)
         optimizer.zero_grad(set_to_none=True)
-        loss = loss_of(model, batch)
+        loss = measure(model, batch)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
         optimizer.step()
