@@ -146,4 +146,29 @@ describe('data/examples', () => {
     assert.deepEqual(single.lines.empty, [3])
     assert.throws(() => buildExamples([empty], letters, { loss: 'all', length: 0 }), { code: 'HD512' })
   })
+
+  it('begin as the tokenizer says, and what it puts there is never learnt', () => {
+    const encoding = { ...letters, prefix: [90, 91] }
+    for (const [loss, first] of [
+      ['all', 2],
+      ['completion', 4],
+    ] as const) {
+      const records = [{ line: 1, prompt: 'ab', completion: 'cd' }]
+      const [example] = buildExamples(records, encoding, { loss, length: 9 }).examples
+      assert.deepEqual([...(example?.tokens ?? [])], [90, 91, 1, 2, 3, 4])
+      // The first learnt token is the one that stands at `first` of the whole.
+      assert.deepEqual(
+        [...(example?.weights ?? [])],
+        Array.from({ length: 6 }, (_, place) => (place + 1 >= first ? 1 : 0)),
+      )
+    }
+    const split = buildExamples([{ line: 1, text: 'abcdef' }], encoding, { loss: 'all', length: 4, long: 'split' })
+    assert.deepEqual(
+      split.examples.map(({ tokens }) => [...tokens]),
+      [
+        [90, 91, 1, 2],
+        [3, 4, 5, 6],
+      ],
+    )
+  })
 })
