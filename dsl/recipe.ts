@@ -177,7 +177,7 @@ function weightsOf(recipeGiven: GivenValues, place: Place): Recipe['weights'] {
 function checkWarmup({ optimizer, batch }: Recipe, given: GivenValues): void {
   const { rate } = optimizer
   if (rate.kind === 'constant' || batch.steps === undefined) return
-  if (rate.warmup >= 1 && rate.warmup > batch.steps) {
+  if (rate.warmup >= 1 && rate.warmup >= batch.steps) {
     given.refuse(`the warm-up takes ${rate.warmup} steps and the run has only ${batch.steps}`)
   }
 }

@@ -50,7 +50,8 @@ export function optimizerOf(recipe: Recipe, steps: number): CompileOptions['opti
 function scheduleOf(recipe: Recipe, total: number): CompiledSchedule {
   const { rate } = recipe.optimizer
   if (rate.kind === 'constant') return { kind: 'constant', peak: rate.rate, warmup: 0, total }
-  const warmup = rate.warmup < 1 ? Math.ceil(rate.warmup * total) : rate.warmup
+  // Rounded up as transformers does; but a short run is not all warm-up, whose first step has no rate at all.
+  const warmup = rate.warmup < 1 ? Math.min(Math.ceil(rate.warmup * total), total - 1) : rate.warmup
   return { kind: rate.kind, peak: rate.peak, warmup, total, floor: rate.floor }
 }
 
