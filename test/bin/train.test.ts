@@ -196,14 +196,17 @@ describe('heddle train', function () {
     )
   })
 
-  /** Starts a long run, and waits for its first step. */
-  async function begun(out: string, ...more: string[]): Promise<ReturnType<typeof startHeddle>> {
-    const started = startHeddle(dir, 'train', 'lora.ts', '--out', out, '--steps', '1000000', ...quick, ...more)
+  /** Starts a long run, and waits for its first step, or for another event. */
+  async function begun(
+    out: string,
+    { recipe = 'lora.ts', more = [] as readonly string[], event = 'step' } = {},
+  ): Promise<ReturnType<typeof startHeddle>> {
+    const started = startHeddle(dir, 'train', recipe, '--out', out, '--steps', '1000000', ...quick, ...more)
     let seen = ''
     await new Promise<void>((resolve) => {
       started.child.stdout.on('data', (text: string) => {
         seen += text
-        if (seen.includes('"event":"step"')) resolve()
+        if (seen.includes(`"event":"${event}"`)) resolve()
       })
       void started.ended.then(() => resolve())
     })
@@ -232,6 +235,25 @@ describe('heddle train', function () {
     assert.ok(code === 130 || code === 143, `${code}: ${stderr}`)
     assert.match(stderr, /once more to stop without saving\n\nstopped; this run saved nothing\n$/)
     assert.ok(!fs.existsSync(path.join(dir, 'twice/adapter')))
+  })
+
+  it('says at the second signal what was saved all the same', async () => {
+    const stoppedTwice = async ({ child, ended }: ReturnType<typeof startHeddle>): Promise<string> => {
+      child.kill('SIGINT')
+      child.kill('SIGTERM')
+      const { code, stderr } = await ended
+      assert.ok(code === 130 || code === 143, `${code}: ${stderr}`)
+      return /\n\nstopped; --resume goes on after step (\d+), saved last\n$/.exec(stderr)?.[1] ?? stderr
+    }
+    const { child, ended } = await begun('kept')
+    child.kill('SIGINT')
+    const step = /stopped after step (\d+)/.exec((await ended).stderr)?.[1]
+    assert.ok(fs.existsSync(path.join(dir, `kept/state/step-${step}.json`)))
+    // Nothing is saved by the run that goes on.
+    assert.equal(await stoppedTwice(await begun('kept', { more: ['--resume'] })), step)
+    writeRecipe(dir, 'often.ts', { save: '{ every: 1 }' })
+    const last = await stoppedTwice(await begun('often', { recipe: 'often.ts', event: 'state' }))
+    assert.ok(fs.existsSync(path.join(dir, `often/state/step-${last}.json`)), last)
   })
 
   it('does not lose its results to a reader that has gone', async () => {
