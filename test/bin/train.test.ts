@@ -4,13 +4,10 @@
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
-import { float64 } from '../../compiler/graph/float64.ts'
-import { interpret } from '../../compiler/graph/interpret.ts'
-import { fromStored } from '../../compiler/graph/tensor.ts'
-import type { Tensor } from '../../compiler/graph/tensor.ts'
 import { openCheckpoint } from '../../formats/checkpoint.ts'
 import { openAdapter } from '../../formats/peft.ts'
 import { readTensorF32 } from '../../formats/safetensors.ts'
+import { firstLoss } from '../support/interpretedLoss.ts'
 import { assertRefused, eventsOf, heddle, startHeddle, tinyProject, writeRecipe } from './support.ts'
 
 const quick = ['--optimise', 'light', '--threads', '2', '--json'] as const
@@ -27,39 +24,6 @@ interface Step {
 
 function metricsIn(out: string): Step[] {
   return eventsOf(fs.readFileSync(path.join(out, 'metrics.jsonl'), 'utf8')) as unknown as Step[]
-}
-
-/** Mean loss of the first optimizer step, worked out by the graph's interpreter in float64. */
-async function firstLoss(recipeFile: string): Promise<number> {
-  const { loadRecipe } = await import('../../train/loadRecipe.ts')
-  const { prepareData, prepareModel } = await import('../../train/prepare.ts')
-  const loaded = await loadRecipe(recipeFile)
-  const model = await prepareModel(loaded)
-  const [step = []] = prepareData(loaded, model).batches
-  let loss = 0
-  let weight = 0
-  for (const batch of step) {
-    const inputs: Record<string, Int32Array | Float32Array> = {
-      tokens: batch.tokens,
-      targets: batch.targets,
-      weights: batch.weights,
-      position: new Int32Array(batch.sequences),
-      seed: Int32Array.of(0),
-    }
-    const values = new Map<string, Tensor>()
-    for (const declaration of model.traced.graph.declarations.values()) {
-      const stored = inputs[declaration.name] ?? readTensorF32(model.binding.entry(declaration.name))
-      values.set(declaration.name, fromStored(declaration, stored, { seq: batch.length }))
-    }
-    const { outputs } = interpret(model.traced.graph, 'loss', {
-      values,
-      extents: { seq: batch.length },
-      arithmetic: float64,
-    })
-    loss += outputs.get('loss')?.data[0] ?? NaN
-    weight += outputs.get('weight')?.data[0] ?? NaN
-  }
-  return loss / weight
 }
 
 describe('heddle train', function () {
