@@ -7,6 +7,7 @@ import { runPasses } from '../compiler/transform/runner.ts'
 import { asConversation } from '../data/chatAnswers.ts'
 import { noRecords, streamRecords } from '../data/records.ts'
 import type { TrainingRecord } from '../data/records.ts'
+import { atWriting } from '../dsl/index.ts'
 import type { ChatRecords } from '../dsl/index.ts'
 import { adaptationOf, optimizerOf } from './compileRecipe.ts'
 import { loadRecipe } from './loadRecipe.ts'
@@ -53,7 +54,11 @@ export async function checkRecipe(file: string): Promise<CheckReport> {
         optimizer: optimizerOf(recipe, recipe.batch.steps ?? 1),
         checkpoints: 'none',
       })
-      runPasses(graph, passes, { provenance })
+      try {
+        runPasses(graph, passes, { provenance })
+      } catch (error) {
+        throw atWriting(recipe.adapt, error)
+      }
     })
     const heldOut = recipe.evaluate?.data
     const files = [recordsFile(loaded), ...(heldOut === undefined ? [] : [recordsFile(loaded, heldOut)])]

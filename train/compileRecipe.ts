@@ -4,6 +4,7 @@
 import { compile } from '../compiler/pipeline.ts'
 import type { Compiled, CompileOptions } from '../compiler/pipeline.ts'
 import type { RateSchedule as CompiledSchedule } from '../compiler/transform/learningRate.ts'
+import { atWriting } from '../dsl/index.ts'
 import type { Recipe, TracedModel } from '../dsl/index.ts'
 import { scheduleProfile } from '../devices/index.ts'
 import type { DeviceProfile } from '../devices/index.ts'
@@ -55,6 +56,15 @@ function scheduleOf(recipe: Recipe, total: number): CompiledSchedule {
   return { kind: rate.kind, peak: rate.peak, warmup, total, floor: rate.floor }
 }
 
+/** Compiles; what an adaptation refuses without a place stands where the recipe states it. */
+function compiledAt(recipe: Recipe, traced: TracedModel, options: CompileOptions): ReturnType<typeof compile> {
+  try {
+    return compile(traced.graph, traced.provenance, options)
+  } catch (error) {
+    throw atWriting(recipe.adapt, error)
+  }
+}
+
 /**
  * Compiles a recipe. With `checkpoints: 'auto'`, values are kept where they fit the budget and computed again where they
  * do not.
@@ -63,7 +73,7 @@ function scheduleOf(recipe: Recipe, total: number): CompiledSchedule {
  */
 export function compileRecipe(recipe: Recipe, traced: TracedModel, settings: CompileSettings): CompiledRecipe {
   const tryWith = (checkpoints: CompileOptions['checkpoints']): CompiledRecipe => {
-    const compiled = compile(traced.graph, traced.provenance, {
+    const compiled = compiledAt(recipe, traced, {
       name: recipe.model.model,
       adaptation: adaptationOf(recipe, traced),
       optimizer: optimizerOf(recipe, settings.steps),
