@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { UserError } from '../compiler/diagnostic.ts'
 import { exitCodes, reportError } from './output.ts'
 
 const packageFile = new URL('../package.json', import.meta.url)
@@ -50,9 +51,17 @@ const optimise = (): Option =>
     .default('full')
 const json = (): Option => new Option('--json', 'print JSON lines')
 
+/** What is wrong with the words of a command line, as other mistakes are told. */
+function usageError({ code, message }: CommanderError): UserError {
+  if (code === 'commander.help') return new UserError('HD809', 'no command was given', { mend: 'see heddle --help' })
+  return new UserError('HD809', message.replace(/^error: /, '').replace(/\s+/g, ' '))
+}
+
 /** Runs the command line on operands as a shell gives them (without node and the script); returns the exit code. */
 export async function main(operands: readonly string[]): Promise<number> {
   let code: number = exitCodes.ok
+  // Not a question of a command's options: these may be what is wrong.
+  const isJson = operands.includes('--json')
   // Commander hands over operands, then options, then itself.
   const action =
     (load: () => Promise<Run>) =>
@@ -70,7 +79,10 @@ export async function main(operands: readonly string[]): Promise<number> {
     .description('Compiles a typed model and a fine-tuning recipe into training kernels, and trains.')
     .version(version)
     .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, '')) })
+    .configureOutput({
+      outputError: (text, write) => write(text.replace(/^error: /, '')),
+      writeErr: (text) => isJson || process.stderr.write(text),
+    })
 
   program
     .command('check')
@@ -214,8 +226,10 @@ Examples:
   try {
     await program.parseAsync(operands, { from: 'user' })
   } catch (error) {
-    // Commander has said what was wrong, or has printed the help that was asked for.
-    code = error instanceof CommanderError ? error.exitCode : reportError(error, false)
+    // Commander has said what was wrong, unless machines listen, or has printed the help that was asked for.
+    if (!(error instanceof CommanderError)) code = reportError(error, isJson)
+    else if (!isJson || error.exitCode === exitCodes.ok) code = error.exitCode
+    else code = reportError(usageError(error), isJson)
   }
   return code
 }

@@ -8,6 +8,7 @@ export class Interruption {
   readonly #kill = new AbortController()
   #hasSteps = false
   #savedStep = 0
+  #result: string | undefined
   /** As a shell counts it: 128 and the signal's number. */
   #exitCode: number = SIGNALS.SIGINT
   readonly #listener = (signal: keyof typeof SIGNALS): void => this.#interrupt(signal)
@@ -31,14 +32,20 @@ export class Interruption {
     return this.#exitCode
   }
 
-  /** From now on there is something to save. */
-  stepsBegin(): void {
+  /** From now on there is something to save. A run that goes on from a state has that state's step behind it. */
+  stepsBegin(resumedAfter = 0): void {
     this.#hasSteps = true
+    this.#savedStep = resumedAfter
   }
 
   /** The state after a step is on the disk. */
   saved(step: number): void {
     this.#savedStep = step
+  }
+
+  /** What was trained is on the disk, as the user would type its path. */
+  resultSaved(shown: string): void {
+    this.#result = shown
   }
 
   end(): void {
@@ -59,7 +66,8 @@ export class Interruption {
 
   #sentence(): string {
     if (!this.#hasSteps) return 'stopped before the first step; nothing was saved'
-    if (this.#savedStep === 0) return 'stopped; this run saved nothing'
-    return `stopped without saving; --resume goes on after step ${this.#savedStep}`
+    const step = this.#savedStep
+    if (this.#result !== undefined) return `stopped; what was trained until step ${step} is in ${this.#result}`
+    return step === 0 ? 'stopped; this run saved nothing' : `stopped; --resume goes on after step ${step}, saved last`
   }
 }

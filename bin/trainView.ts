@@ -73,7 +73,7 @@ export class TrainView implements RunObserver {
   }
 
   opened(about: OpenedRun): void {
-    this.#interruption.stepsBegin()
+    this.#interruption.stepsBegin(about.step)
     if (about.step > 0) this.#output.say(`resuming after step ${about.step}`)
     this.#output.say(
       `training on ${about.threads} ${about.threads === 1 ? 'thread' : 'threads'}; Ctrl-C saves and stops`,
@@ -116,6 +116,10 @@ export class TrainView implements RunObserver {
   stateSaved(step: number): void {
     this.#interruption.saved(step)
     this.#output.event('state', { step })
+  }
+
+  resultSaved(directory: string): void {
+    this.#interruption.resultSaved(shownPath(directory))
   }
 
   /** Gives the terminal back, however the run ended. */

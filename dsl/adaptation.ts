@@ -1,6 +1,6 @@
 // Which parameters a recipe trains and how. Data only: the transforms know what it means.
 
-import { callPlace } from './place.ts'
+import { callPlace, writtenAt } from './place.ts'
 import { frozen, GivenValues } from './validation.ts'
 
 /** Low-rank adaptation (Hu et al. 2021): W + scale · B·A, A and B trained. */
@@ -39,14 +39,15 @@ export interface LoraOptions<Target extends string> {
  * @throws UserError HD301 for an unknown key, HD302 for a wrong value, HD304 for a missing one
  */
 export function lora<const Target extends string>(options: LoraOptions<Target>): LoraAdaptation<Target> {
-  const given = new GivenValues(options, 'lora', ['rank', 'alpha', 'dropout', 'targets', 'rslora'], callPlace())
+  const place = callPlace()
+  const given = new GivenValues(options, 'lora', ['rank', 'alpha', 'dropout', 'targets', 'rslora'], place)
   const { targets, rslora = false } = options
   const named = Array.isArray(targets) && targets.every((target) => typeof target === 'string' && target !== '')
   if (!named || targets.length === 0) given.fail('targets', 'a list of at least one module name')
   if (new Set(targets).size !== targets.length) given.refuse('a target stands twice')
   if (typeof rslora !== 'boolean') given.fail('rslora', 'true or false')
-  return frozen({
-    kind: 'lora',
+  const made = frozen({
+    kind: 'lora' as const,
     rank: given.number(
       'rank',
       'an integer from 1 to 4096',
@@ -57,6 +58,7 @@ export function lora<const Target extends string>(options: LoraOptions<Target>):
     targets: [...targets],
     rslora,
   })
+  return writtenAt(made, place)
 }
 
 /** Trains every parameter. */

@@ -64,3 +64,4 @@ export type {
 export { isRecipe, recipe } from './recipe.ts'
 export type { Batch, BatchWithStepsOrEpochs, Checkpoints, Recipe, RecipeOptions } from './recipe.ts'
 export type { Evaluation, EvaluationOfFileOrShare, Saving } from './watching.ts'
+export { atWriting } from './place.ts'

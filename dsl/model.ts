@@ -11,7 +11,7 @@ import { declareInputs, defineFunctions, partsOf } from './languageModel.ts'
 import type { BuiltParts, LanguageModel } from './languageModel.ts'
 import { parameterScope } from './parameters.ts'
 import type { ParameterScope } from './parameters.ts'
-import { callPlace, plainPlace, thrownAt, thrownInside } from './place.ts'
+import { callPlace, plainPlace, thrownAt, thrownInside, writtenAt } from './place.ts'
 import { beginOperation, Operation, Trace, within } from './trace.ts'
 import type { LinearModule, TraceOptions } from './trace.ts'
 
@@ -124,7 +124,7 @@ function reference<Config, Targets extends string>(
   }
   const made = { model: definition.name, source }
   Object.defineProperty(made, 'definition', { value: definition, enumerable: false })
-  return Object.freeze(made) as unknown as ModelReference<Targets>
+  return writtenAt(Object.freeze(made) as unknown as ModelReference<Targets>, place)
 }
 
 function traceModel(

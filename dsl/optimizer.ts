@@ -9,7 +9,10 @@ export interface ConstantRate {
   readonly rate: number
 }
 
-/** From 0 up to `peak` over the warm-up, then down to `floor` at the last step, along a line or half a cosine. */
+/**
+ * From 0 up to `peak` over the warm-up, then down along a line or half a cosine, which ends at `floor` one step after the
+ * last, so that no step is lost. With a floor of 0 these are transformers' schedules of the same names.
+ */
 export interface DecayingRate {
   readonly kind: 'linear' | 'cosine'
   readonly peak: number
@@ -24,7 +27,7 @@ export interface DecayOptions {
   readonly peak: number
   /** Steps (an integer from 1), or the fraction of all steps (below 1); 0 unless stated. */
   readonly warmup?: number
-  /** The rate at the last step; 0 unless stated. */
+  /** What the rate falls towards; 0 unless stated. */
   readonly floor?: number
 }
 
@@ -50,12 +53,15 @@ function decaying(kind: DecayingRate['kind'], call: string, options: DecayOption
   })
 }
 
-/** Warm-up, then a straight line down to the floor. */
+/** Warm-up, then a straight line down to the floor, as transformers' `get_linear_schedule_with_warmup`. */
 export function linearDecay(options: DecayOptions): DecayingRate {
   return decaying('linear', 'linearDecay', options)
 }
 
-/** Warm-up, then half a cosine down to the floor (Loshchilov and Hutter 2017). */
+/**
+ * Warm-up, then half a cosine down to the floor (Loshchilov and Hutter 2017), as transformers'
+ * `get_cosine_schedule_with_warmup`.
+ */
 export function cosine(options: DecayOptions): DecayingRate {
   return decaying('cosine', 'cosine', options)
 }

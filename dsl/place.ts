@@ -3,6 +3,7 @@
 
 import { join, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { UserError } from '../compiler/diagnostic.ts'
 import type { Place } from '../compiler/diagnostic.ts'
 
 const packageRoot = fileURLToPath(new URL('..', import.meta.url))
@@ -42,6 +43,27 @@ export function callPlace(): Place {
   const trace = new Error('call')
   Error.stackTraceLimit = limit
   return new CallPlace(trace)
+}
+
+/** Where values of a recipe were written: beside them, so that a recipe prints without places. */
+const written = new WeakMap<object, Place>()
+
+/** The same value, its place remembered for `atWriting`. */
+export function writtenAt<T extends object>(value: T, place: Place): T {
+  written.set(value, place)
+  return value
+}
+
+/** A mistake that has no place, at the place where the value was written which it comes from; any other error as it is. */
+export function atWriting(value: object, error: unknown): unknown {
+  const place = written.get(value)
+  if (!(error instanceof UserError) || error.place !== undefined || place === undefined) return error
+  const { code, message, mend } = error
+  return new UserError(code, message, {
+    place: plainPlace(place),
+    ...(mend === undefined ? {} : { mend }),
+    cause: error,
+  })
 }
 
 /** A place as plain data, for messages. */

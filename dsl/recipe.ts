@@ -34,10 +34,13 @@ interface BatchSize {
   readonly accumulate?: number
 }
 
-/** A batch is given with steps or epochs, not both; the editor shows this name when it is not so. */
+/** Stands where nothing may be, so that the editor says why. */
+type OneOfThem = "(Error) 'batch' has steps or epochs: one of them, not both"
+
+/** A batch is given with steps or epochs, not both. */
 export type BatchWithStepsOrEpochs =
-  | (BatchSize & { readonly steps: number; readonly epochs?: never })
-  | (BatchSize & { readonly epochs: number; readonly steps?: never })
+  | (BatchSize & { readonly steps: number; readonly epochs?: OneOfThem })
+  | (BatchSize & { readonly epochs: number; readonly steps?: OneOfThem })
 
 /** What the step keeps for its backward pass: all of it, the input of every layer, or what the device's memory allows. */
 export type Checkpoints = 'none' | 'every layer' | 'auto'
@@ -177,7 +180,7 @@ function weightsOf(recipeGiven: GivenValues, place: Place): Recipe['weights'] {
 function checkWarmup({ optimizer, batch }: Recipe, given: GivenValues): void {
   const { rate } = optimizer
   if (rate.kind === 'constant' || batch.steps === undefined) return
-  if (rate.warmup >= 1 && rate.warmup > batch.steps) {
+  if (rate.warmup >= 1 && rate.warmup >= batch.steps) {
     given.refuse(`the warm-up takes ${rate.warmup} steps and the run has only ${batch.steps}`)
   }
 }

@@ -25,9 +25,12 @@ export interface Evaluation extends Rhythm {
   readonly share?: number
 }
 
-/** Held-out records are a file or a share, not both; the editor shows this name when it is not so. */
+/** Held-out records are a file or a share, not both. */
 export type EvaluationOfFileOrShare =
-  | (Rhythm & { readonly data: string; readonly share?: never })
+  | (Rhythm & {
+      readonly data: string
+      readonly share?: "(Error) 'evaluate' has data or a share: one of them, not both"
+    })
   | (Rhythm & { readonly share: number; readonly data?: never })
 
 /** The recipe's `save`. @throws UserError HD301, HD302, HD304 */

@@ -1,8 +1,9 @@
 // What the configurations of decoders after Llama have in common: sizes, heads, rotary positions. Reads them as
-// transformers does, in the spelling of either generation. Knows no architecture and no graph.
+// transformers does, in the spelling of either generation, and makes their axes. Knows no architecture and no operation.
 
 import { z } from 'zod'
-import type { RopeScaling } from '../dsl/index.ts'
+import { axis } from '../dsl/index.ts'
+import type { Axis, RopeScaling } from '../dsl/index.ts'
 import { flag, layerCount, positiveNumber, refuseUnless, requireFit, size, word } from './config.ts'
 
 /** Rotary tables have half as many entries; no model comes near. */
@@ -61,6 +62,28 @@ export interface DecoderConfig {
   readonly num_key_value_heads: number
   readonly head_dim: number
   readonly rms_norm_eps: number
+}
+
+/** The axes of a decoder whose queries come in groups, one group for each head of the keys. */
+export interface DecoderAxes {
+  readonly embed: Axis<'embed'>
+  readonly vocab: Axis<'vocab'>
+  readonly mlp: Axis<'mlp'>
+  readonly kv: Axis<'kv_head'>
+  readonly group: Axis<'group'>
+  readonly dim: Axis<'head_dim'>
+}
+
+/** Axes of a model's own: those of another model contract with none of them. */
+export function decoderAxes(c: DecoderConfig): DecoderAxes {
+  return {
+    embed: axis('embed', c.hidden_size),
+    vocab: axis('vocab', c.vocab_size),
+    mlp: axis('mlp', c.intermediate_size),
+    kv: axis('kv_head', c.num_key_value_heads),
+    group: axis('group', c.num_attention_heads / c.num_key_value_heads),
+    dim: axis('head_dim', c.head_dim),
+  }
 }
 
 /** Fills in heads and their size. UserError HD107 where sizes do not fit together. */

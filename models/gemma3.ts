@@ -3,7 +3,7 @@
 // layers that see everything, each kind with its own rotation. Knows no file.
 
 import { z } from 'zod'
-import { add, attend, axis, causal, causalLM, defineModel, embedding, gelu, key, layer, linear } from '../dsl/index.ts'
+import { add, attend, causal, causalLM, defineModel, embedding, gelu, key, layer, linear } from '../dsl/index.ts'
 import { mul, rename, rmsNorm, rope, roundedAs, seq, sliding, tied, untied } from '../dsl/index.ts'
 import type { ParameterScope, Tensor } from '../dsl/index.ts'
 import {
@@ -17,7 +17,15 @@ import {
   size,
   word,
 } from './config.ts'
-import { decoderKeys, decoderTargets, readHeads, refuseOtherActivations, rotaryOf, rotarySchema } from './decoder.ts'
+import {
+  decoderAxes,
+  decoderKeys,
+  decoderTargets,
+  readHeads,
+  refuseOtherActivations,
+  rotaryOf,
+  rotarySchema,
+} from './decoder.ts'
 import type { DecoderConfig, Rotary } from './decoder.ts'
 
 /** A layer that sees everything before it, or a window. */
@@ -115,12 +123,7 @@ function readLayers(c: z.output<typeof schema>, file: string): readonly Gemma3La
 export const gemma3 = defineModel(
   'gemma3',
   (c: Gemma3Config, p) => {
-    const embed = axis('embed', c.hidden_size)
-    const vocab = axis('vocab', c.vocab_size)
-    const mlp = axis('mlp', c.intermediate_size)
-    const kv = axis('kv_head', c.num_key_value_heads)
-    const group = axis('group', c.num_attention_heads / c.num_key_value_heads)
-    const dim = axis('head_dim', c.head_dim)
+    const { embed, vocab, mlp, kv, group, dim } = decoderAxes(c)
     const biased = { bias: c.attention_bias }
     const masks = { full_attention: causal(), sliding_attention: sliding(c.sliding_window) }
 

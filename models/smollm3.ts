@@ -2,11 +2,19 @@
 // turn neither queries nor keys by their positions (Yang et al. 2025, "RoPE to NoPE and back again"). Knows no file.
 
 import { z } from 'zod'
-import { add, attend, axis, causal, causalLM, defineModel, embedding, key, layer, linear } from '../dsl/index.ts'
+import { add, attend, causal, causalLM, defineModel, embedding, key, layer, linear } from '../dsl/index.ts'
 import { mul, rename, rmsNorm, rope, seq, silu, tied, untied } from '../dsl/index.ts'
 import type { Tensor } from '../dsl/index.ts'
 import { checkConfig, flag, layerCount, requireFit, requireType, word } from './config.ts'
-import { decoderKeys, decoderTargets, readHeads, readRotary, refuseOtherActivations, refuseWindows } from './decoder.ts'
+import {
+  decoderAxes,
+  decoderKeys,
+  decoderTargets,
+  readHeads,
+  readRotary,
+  refuseOtherActivations,
+  refuseWindows,
+} from './decoder.ts'
 import type { DecoderConfig, Rotary } from './decoder.ts'
 
 const schema = z.looseObject({
@@ -51,12 +59,7 @@ export function readSmolLM3Config(json: unknown, file: string): SmolLM3Config {
 export const smollm3 = defineModel(
   'smollm3',
   (c: SmolLM3Config, p) => {
-    const embed = axis('embed', c.hidden_size)
-    const vocab = axis('vocab', c.vocab_size)
-    const mlp = axis('mlp', c.intermediate_size)
-    const kv = axis('kv_head', c.num_key_value_heads)
-    const group = axis('group', c.num_attention_heads / c.num_key_value_heads)
-    const dim = axis('head_dim', c.head_dim)
+    const { embed, vocab, mlp, kv, group, dim } = decoderAxes(c)
     const rotary = { over: dim, at: seq, ...c.rotary }
     const normal = { over: embed, eps: c.rms_norm_eps }
     const attention = { bias: c.attention_bias }

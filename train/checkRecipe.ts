@@ -9,6 +9,7 @@ import { refuseWithoutExamples } from '../data/examples.ts'
 import type { Examples } from '../data/examples.ts'
 import { noRecords, streamRecords } from '../data/records.ts'
 import type { Tokenizer } from '../formats/tokenizer.ts'
+import { atWriting } from '../dsl/index.ts'
 import { adaptationOf, optimizerOf } from './compileRecipe.ts'
 import { loadRecipe } from './loadRecipe.ts'
 import type { LoadedRecipe } from './loadRecipe.ts'
@@ -56,7 +57,11 @@ export async function checkRecipe(file: string): Promise<CheckReport> {
         optimizer: optimizerOf(recipe, recipe.batch.steps ?? 1),
         checkpoints: 'none',
       })
-      runPasses(graph, passes, { provenance })
+      try {
+        runPasses(graph, passes, { provenance })
+      } catch (error) {
+        throw atWriting(recipe.adapt, error)
+      }
     })
     const tokenizer = await attempt(() => model && tokenizerOf(model))
     const heldOut = recipe.evaluate?.data

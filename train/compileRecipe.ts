@@ -4,6 +4,7 @@
 import { compile } from '../compiler/pipeline.ts'
 import type { Compiled, CompileOptions } from '../compiler/pipeline.ts'
 import type { RateSchedule as CompiledSchedule } from '../compiler/transform/learningRate.ts'
+import { atWriting } from '../dsl/index.ts'
 import type { Recipe, TracedModel } from '../dsl/index.ts'
 import { scheduleProfile } from '../devices/index.ts'
 import type { DeviceProfile } from '../devices/index.ts'
@@ -50,8 +51,18 @@ export function optimizerOf(recipe: Recipe, steps: number): CompileOptions['opti
 function scheduleOf(recipe: Recipe, total: number): CompiledSchedule {
   const { rate } = recipe.optimizer
   if (rate.kind === 'constant') return { kind: 'constant', peak: rate.rate, warmup: 0, total }
-  const warmup = rate.warmup < 1 ? Math.ceil(rate.warmup * total) : rate.warmup
+  // Rounded up as transformers does; but a short run is not all warm-up, whose first step has no rate at all.
+  const warmup = rate.warmup < 1 ? Math.min(Math.ceil(rate.warmup * total), total - 1) : rate.warmup
   return { kind: rate.kind, peak: rate.peak, warmup, total, floor: rate.floor }
+}
+
+/** Compiles; what an adaptation refuses without a place stands where the recipe states it. */
+function compiledAt(recipe: Recipe, traced: TracedModel, options: CompileOptions): ReturnType<typeof compile> {
+  try {
+    return compile(traced.graph, traced.provenance, options)
+  } catch (error) {
+    throw atWriting(recipe.adapt, error)
+  }
 }
 
 /**
@@ -62,7 +73,7 @@ function scheduleOf(recipe: Recipe, total: number): CompiledSchedule {
  */
 export function compileRecipe(recipe: Recipe, traced: TracedModel, settings: CompileSettings): CompiledRecipe {
   const tryWith = (checkpoints: CompileOptions['checkpoints']): CompiledRecipe => {
-    const compiled = compile(traced.graph, traced.provenance, {
+    const compiled = compiledAt(recipe, traced, {
       name: recipe.model.model,
       adaptation: adaptationOf(recipe, traced),
       optimizer: optimizerOf(recipe, settings.steps),

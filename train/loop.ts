@@ -32,6 +32,8 @@ export interface LoopObserver {
   evaluated?(figures: HeldOutFigures): void
   /** The state after a step is on the disk. */
   stateSaved?(step: number): void
+  /** What was trained is on the disk, in this directory; the curve beside it is not yet. */
+  resultSaved?(directory: string): void
 }
 
 export interface LoopSettings {
@@ -153,6 +155,7 @@ class Loop {
     }
     if (outcome !== 'stopped') await this.#settings.finished?.()
     const saved = await saveTrained(out, recipe, model, program, session, files)
+    this.#observer.resultSaved?.(saved)
     const curve = path.join(out, 'loss.svg')
     if (figures.length > 0) {
       const points = heldOut.map(({ step: after, heldout_loss }) => ({ step: after, loss: heldout_loss }))

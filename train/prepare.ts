@@ -4,6 +4,7 @@
 import path from 'node:path'
 import { UserError } from '../compiler/diagnostic.ts'
 import { valueNamer } from '../compiler/frontend/names.ts'
+import { atWriting } from '../dsl/index.ts'
 import type { Recipe, TracedModel, TraceOptions } from '../dsl/index.ts'
 import { batches } from '../data/batches.ts'
 import type { Batches, BatchState } from '../data/batches.ts'
@@ -64,7 +65,9 @@ export async function prepareModel(loaded: LoadedRecipe, resolving: ResolveOptio
   const { model, batch, data, adapt } = loaded.recipe
   const size = { sequences: batch.sequences, length: batch.length, packed: data.pack }
   const source = modelSource(model.source, loaded.folder)
-  const resolved = await resolveModel(source, resolving)
+  const resolved = await resolveModel(source, resolving).catch((error: unknown) => {
+    throw atWriting(model, error)
+  })
   const isDirectory = resolved.source === 'directory'
   return {
     ...readModel(model.definition, resolved.dir, size, adapt.kind === 'full' ? 'trained' : 'frozen'),

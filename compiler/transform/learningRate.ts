@@ -9,9 +9,9 @@ import type { Node } from '../graph/node.ts'
 export interface RateSchedule {
   readonly kind: 'constant' | 'linear' | 'cosine'
   readonly peak: number
-  /** Steps over which the rate rises linearly; the last of them has the peak. */
+  /** Steps over which the rate rises linearly from 0; the step after them has the peak. */
   readonly warmup: number
-  /** Steps of the whole run; at the last one `linear` and `cosine` reach the floor. */
+  /** Steps of the whole run; a step after the last one would have the floor of `linear` and `cosine`. */
   readonly total: number
   /** What `linear` and `cosine` fall to: 0 if left out. */
   readonly floor?: number
@@ -29,20 +29,21 @@ export function checkSchedule({ peak, warmup, total, floor = 0 }: RateSchedule):
 }
 
 /**
- * The rate of step t = 1, 2, … (i32 scalar), W = warmup, T = total, p = min((t − W) / (T − W), 1):
+ * The rate of the update that `step` = 1, 2, … (i32 scalar) counts. As transformers' `get_cosine_schedule_with_warmup`
+ * and `get_linear_schedule_with_warmup` have it, with t = step − 1, W = warmup, T = total, p = min((t − W) / (T − W), 1):
  *
- *     t ≤ W       peak · t / W
+ *     t < W       peak · t / W
  *     constant    peak
  *     linear      floor + (peak − floor) · (1 − p)
  *     cosine      floor + (peak − floor) · ½ (1 + cos πp)
  */
 export function rateAt(b: GraphBuilder, schedule: RateSchedule, step: Node): Node {
   const { kind, peak, warmup, total } = schedule
-  const t = b.map('toFloat', step)
+  const t = b.map('sub', b.map('toFloat', step), b.float(1))
   const later = kind === 'constant' ? b.float(peak) : decayed(b, schedule, t, Math.max(1, total - warmup))
   if (warmup === 0) return later
   const rising = b.map('mul', b.float(peak), b.map('div', t, b.float(warmup)))
-  return b.map('select', b.map('lessEqual', t, b.float(warmup)), rising, later)
+  return b.map('select', b.map('less', t, b.float(warmup)), rising, later)
 }
 
 function decayed(b: GraphBuilder, { kind, peak, warmup, floor = 0 }: RateSchedule, t: Node, length: number): Node {

@@ -214,9 +214,14 @@ const cases: readonly Case[] = [
     expected: /^HD110 lora\.ts the file does not exist$/m,
   },
   {
+    name: 'a target that ends as a module and is none',
+    spoil: (dir) => writeRecipe(dir, 'lora.ts', { adapt: "lora({ rank: 2, alpha: 4, targets: ['attn.c_fc'] })" }),
+    expected: /^HD302 lora\.ts:6:10 lora: no linear module is called 'attn\.c_fc'; there are c_attn, c_fc, c_proj$/m,
+  },
+  {
     name: 'a model directory that does not exist',
     spoil: (dir) => writeRecipe(dir, 'lora.ts', { model: "gpt2.from('./elsewhere')" }),
-    expected: /^HD420 the model directory ".*elsewhere" does not exist$/m,
+    expected: /^HD420 lora\.ts:\d+:\d+ the model directory ".*elsewhere" does not exist$/m,
   },
   {
     name: 'a result directory that is a file',

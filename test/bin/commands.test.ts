@@ -56,6 +56,40 @@ describe('heddle check', () => {
   })
 })
 
+describe('words of the command line that are wrong', () => {
+  it('are told to machines as any other mistake', async () => {
+    const dir = tinyProject()
+    for (const [operands, message] of [
+      [['train', 'lora.ts', '--stepz', '3', '--json'], "unknown option '--stepz' (Did you mean --steps?)"],
+      [
+        ['train', '--json', 'lora.ts', '--threads', '65'],
+        /^option '--threads <n>' argument '65' is invalid\. There are at/,
+      ],
+      [['check', '--json'], "missing required argument 'recipe'"],
+      [['generate', 'model', '--json'], "required option '--prompt <text>' not specified"],
+      [['trian', 'lora.ts', '--json'], "unknown command 'trian' (Did you mean train?)"],
+    ] as const) {
+      const { code, stdout, stderr } = await heddle(dir, ...operands)
+      assert.deepEqual([code, stdout], [1, ''])
+      const [event, ...more] = eventsOf(stderr)
+      assert.deepEqual(more, [])
+      const { message: said, ...rest } = event as { readonly event: string; readonly message: string }
+      assert.deepEqual(rest, { event: 'error', code: 'HD809', place: null, mend: null })
+      if (typeof message === 'string') assert.equal(said, message)
+      else assert.match(said, message)
+    }
+  })
+
+  it('are told to people in words, and help is no mistake', async () => {
+    const dir = tinyProject()
+    const wrong = await heddle(dir, 'train', 'lora.ts', '--stepz', '3')
+    assert.deepEqual(wrong, { code: 1, stdout: '', stderr: "unknown option '--stepz'\n(Did you mean --steps?)\n" })
+    const { code, stdout, stderr } = await heddle(dir, 'check', '--help', '--json')
+    assert.deepEqual([code, stderr], [0, ''])
+    assert.match(stdout, /^Usage: heddle check/)
+  })
+})
+
 describe('heddle build', () => {
   it('compiles, and dumps every stage: graphs, kernels, C++', async () => {
     const dir = tinyProject()

@@ -4,13 +4,10 @@
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
-import { float64 } from '../../compiler/graph/float64.ts'
-import { interpret } from '../../compiler/graph/interpret.ts'
-import { fromStored } from '../../compiler/graph/tensor.ts'
-import type { Tensor } from '../../compiler/graph/tensor.ts'
 import { openCheckpoint } from '../../formats/checkpoint.ts'
 import { openAdapter } from '../../formats/peft.ts'
 import { readTensorF32 } from '../../formats/safetensors.ts'
+import { firstLoss } from '../support/interpretedLoss.ts'
 import { assertRefused, eventsOf, heddle, startHeddle, tinyProject, writeRecipe } from './support.ts'
 
 const quick = ['--optimise', 'light', '--threads', '2', '--json'] as const
@@ -27,39 +24,6 @@ interface Step {
 
 function metricsIn(out: string): Step[] {
   return eventsOf(fs.readFileSync(path.join(out, 'metrics.jsonl'), 'utf8')) as unknown as Step[]
-}
-
-/** Mean loss of the first optimizer step, worked out by the graph's interpreter in float64. */
-async function firstLoss(recipeFile: string): Promise<number> {
-  const { loadRecipe } = await import('../../train/loadRecipe.ts')
-  const { prepareData, prepareModel } = await import('../../train/prepare.ts')
-  const loaded = await loadRecipe(recipeFile)
-  const model = await prepareModel(loaded)
-  const [step = []] = prepareData(loaded, model).batches
-  let loss = 0
-  let weight = 0
-  for (const batch of step) {
-    const inputs: Record<string, Int32Array | Float32Array> = {
-      tokens: batch.tokens,
-      targets: batch.targets,
-      weights: batch.weights,
-      position: new Int32Array(batch.sequences),
-      seed: Int32Array.of(0),
-    }
-    const values = new Map<string, Tensor>()
-    for (const declaration of model.traced.graph.declarations.values()) {
-      const stored = inputs[declaration.name] ?? readTensorF32(model.binding.entry(declaration.name))
-      values.set(declaration.name, fromStored(declaration, stored, { seq: batch.length }))
-    }
-    const { outputs } = interpret(model.traced.graph, 'loss', {
-      values,
-      extents: { seq: batch.length },
-      arithmetic: float64,
-    })
-    loss += outputs.get('loss')?.data[0] ?? NaN
-    weight += outputs.get('weight')?.data[0] ?? NaN
-  }
-  return loss / weight
 }
 
 describe('heddle train', function () {
@@ -196,14 +160,17 @@ describe('heddle train', function () {
     )
   })
 
-  /** Starts a long run, and waits for its first step. */
-  async function begun(out: string, ...more: string[]): Promise<ReturnType<typeof startHeddle>> {
-    const started = startHeddle(dir, 'train', 'lora.ts', '--out', out, '--steps', '1000000', ...quick, ...more)
+  /** Starts a long run, and waits for its first step, or for another event. */
+  async function begun(
+    out: string,
+    { recipe = 'lora.ts', more = [] as readonly string[], event = 'step' } = {},
+  ): Promise<ReturnType<typeof startHeddle>> {
+    const started = startHeddle(dir, 'train', recipe, '--out', out, '--steps', '1000000', ...quick, ...more)
     let seen = ''
     await new Promise<void>((resolve) => {
       started.child.stdout.on('data', (text: string) => {
         seen += text
-        if (seen.includes('"event":"step"')) resolve()
+        if (seen.includes(`"event":"${event}"`)) resolve()
       })
       void started.ended.then(() => resolve())
     })
@@ -232,6 +199,25 @@ describe('heddle train', function () {
     assert.ok(code === 130 || code === 143, `${code}: ${stderr}`)
     assert.match(stderr, /once more to stop without saving\n\nstopped; this run saved nothing\n$/)
     assert.ok(!fs.existsSync(path.join(dir, 'twice/adapter')))
+  })
+
+  it('says at the second signal what was saved all the same', async () => {
+    const stoppedTwice = async ({ child, ended }: ReturnType<typeof startHeddle>): Promise<string> => {
+      child.kill('SIGINT')
+      child.kill('SIGTERM')
+      const { code, stderr } = await ended
+      assert.ok(code === 130 || code === 143, `${code}: ${stderr}`)
+      return /\n\nstopped; --resume goes on after step (\d+), saved last\n$/.exec(stderr)?.[1] ?? stderr
+    }
+    const { child, ended } = await begun('kept')
+    child.kill('SIGINT')
+    const step = /stopped after step (\d+)/.exec((await ended).stderr)?.[1]
+    assert.ok(fs.existsSync(path.join(dir, `kept/state/step-${step}.json`)))
+    // Nothing is saved by the run that goes on.
+    assert.equal(await stoppedTwice(await begun('kept', { more: ['--resume'] })), step)
+    writeRecipe(dir, 'often.ts', { save: '{ every: 1 }' })
+    const last = await stoppedTwice(await begun('often', { recipe: 'often.ts', event: 'state' }))
+    assert.ok(fs.existsSync(path.join(dir, `often/state/step-${last}.json`)), last)
   })
 
   it('does not lose its results to a reader that has gone', async () => {

@@ -80,6 +80,32 @@ describe('checkpoint', () => {
     refuses(() => openCheckpoint(sharded(many)), 'HD407', /more than 1000/)
   })
 
+  it('follows links to files, as the hub lays models out, and refuses those to anything else', () => {
+    const linked = (name: string, target: string): string => {
+      const dir = sharded({ a: 'model-1-of-2.safetensors' })
+      fs.rmSync(path.join(dir, name), { force: true })
+      fs.symlinkSync(target, path.join(dir, name))
+      return dir
+    }
+    const tokenizer = path.join(temporaryDirectory(), 'blob')
+    fs.writeFileSync(tokenizer, '{"version":"1.0"}')
+    const out = path.join(temporaryDirectory(), 'out')
+    const opened = openCheckpoint(linked('tokenizer.json', tokenizer))
+    saveCheckpoint(out, { config: opened.config, tensors: [tensor('a', 1)], tokenizerFiles: opened.tokenizerFiles })
+    const copied = path.join(out, 'tokenizer.json')
+    assert.ok(fs.lstatSync(copied).isFile())
+    assert.equal(fs.readFileSync(copied, 'utf8'), '{"version":"1.0"}')
+    for (const name of ['tokenizer.json', 'tokenizer_config.json', 'config.json', 'model-1-of-2.safetensors']) {
+      for (const target of ['/dev/zero', temporaryDirectory()]) {
+        refuses(() => openCheckpoint(linked(name, target)), 'HD401', /not a (?:regular )?file/)
+      }
+    }
+    // One that came to be a device after the directory was read.
+    const dir = linked('tokenizer.json', '/dev/zero')
+    const tokenizerFiles = [path.join(dir, 'tokenizer.json')]
+    refuses(() => saveCheckpoint(out, { config: {}, tensors: [], tokenizerFiles }), 'HD401', /not a regular file/)
+  })
+
   it('says what a directory lacks', () => {
     const dir = temporaryDirectory()
     refuses(() => openCheckpoint(path.join(dir, 'absent')), 'HD406', /does not exist/)

@@ -117,13 +117,20 @@ describe("a recipe's optimizer, compiled", () => {
     ] as const) {
       const rate = (kind === 'cosine' ? cosine : linearDecay)({ peak, warmup: given, floor })
       ratesOf(adamW({ rate }), steps).forEach((actual, index) => {
-        const step = index + 1
-        const past = (step - warmup) / (steps - warmup)
+        const past = (index - warmup) / (steps - warmup)
         const share = kind === 'cosine' ? 0.5 * (1 + Math.cos(Math.PI * past)) : 1 - past
-        const expected = step <= warmup ? (peak * step) / warmup : floor + (peak - floor) * share
-        near(actual, expected, 1e-6, `${kind}, warm-up ${given}: step ${step}`)
+        const expected = index < warmup ? (peak * index) / warmup : floor + (peak - floor) * share
+        near(actual, expected, 1e-6, `${kind}, warm-up ${given}: step ${index + 1}`)
       })
     }
+  })
+
+  it('learns at the peak in a run of one step, whatever share of it is warm-up', () => {
+    for (const rate of [cosine({ peak: 0.5, warmup: 0.03 }), linearDecay({ peak: 0.5, warmup: 0.9 })]) {
+      assert.deepEqual(ratesOf(adamW({ rate }), 1), [0.5])
+    }
+    const half = cosine({ peak: 0.5, warmup: 0.9 })
+    assert.deepEqual(ratesOf(adamW({ rate: half }), 2), [0, 0.5])
   })
 
   it('keeps a constant rate', () => {

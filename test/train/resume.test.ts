@@ -92,9 +92,10 @@ for (const [name, adapt] of [
 
     it('keeps two states and nothing else', async () => {
       const out = path.join(dir, 'kept')
-      const states: number[] = []
-      await train(out, { observer: { stateSaved: (step) => states.push(step) } })
-      assert.deepEqual(states, [2, 4, 6])
+      const saved: (number | string)[] = []
+      const note = (what: number | string): void => void saved.push(what)
+      const { saved: result } = await train(out, { observer: { stateSaved: note, resultSaved: note } })
+      assert.deepEqual(saved, [2, 4, 6, result])
       assert.deepEqual(fs.readdirSync(path.join(out, 'state')).sort(), [
         'step-4.json',
         'step-6.json',

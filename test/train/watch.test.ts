@@ -6,16 +6,12 @@ import fs from 'node:fs'
 import path from 'node:path'
 import fc from 'fast-check'
 import type { Session } from '../../backends/neon/driver/index.ts'
-import { float64 } from '../../compiler/graph/float64.ts'
-import { interpret } from '../../compiler/graph/interpret.ts'
-import { fromStored } from '../../compiler/graph/tensor.ts'
-import type { Tensor } from '../../compiler/graph/tensor.ts'
 import type { Example, Examples } from '../../data/examples.ts'
-import { readTensorF32 } from '../../formats/safetensors.ts'
 import { heldOutBatches, holdOut } from '../../train/heldOut.ts'
 import { Watch } from '../../train/watch.ts'
 import type { WatchState } from '../../train/watch.ts'
 import { tinyProject, writeRecipe } from '../bin/support.ts'
+import { heldOutLoss } from '../support/interpretedLoss.ts'
 import { hashOfResult, metricsOf, prepareRun, trainPrepared } from '../support/preparedRun.ts'
 import type { PreparedRun } from '../support/preparedRun.ts'
 
@@ -180,7 +176,7 @@ describe('a watched run', function () {
     const run = await prepareRun(path.join(dir, 'still.ts'), 'wasm')
     const observer = { evaluated: ({ heldout_loss }: { heldout_loss: number }) => evaluated.push(heldout_loss) }
     await trainPrepared(run, path.join(dir, 'still'), { observer })
-    const expected = await interpretedLoss(path.join(dir, 'still.ts'))
+    const expected = await heldOutLoss(path.join(dir, 'still.ts'))
     assert.equal(evaluated.length, 1)
     assert.ok(Math.abs((evaluated[0] ?? NaN) - expected) <= 1e-5 * expected, `${evaluated[0]} is not ${expected}`)
   })
@@ -236,42 +232,3 @@ describe('a watched run', function () {
     assert.deepEqual([outcome, steps], ['finished', 20])
   })
 })
-
-/** Mean loss of the recipe's held-out records under the base model, in float64. */
-async function interpretedLoss(file: string): Promise<number> {
-  const { loadRecipe } = await import('../../train/loadRecipe.ts')
-  const { prepareData, prepareModel } = await import('../../train/prepare.ts')
-  const loaded = await loadRecipe(file)
-  const model = await prepareModel(loaded)
-  const { heldOut } = prepareData(loaded, model)
-  let loss = 0
-  let weight = 0
-  for (const one of heldOutBatches(heldOut, 2)) {
-    // Rows of zeros fill the batch that the graph was made for.
-    const filled = (part: Int32Array | Float32Array): Int32Array | Float32Array => {
-      const whole = part instanceof Int32Array ? new Int32Array(2 * one.length) : new Float32Array(2 * one.length)
-      whole.set(part)
-      return whole
-    }
-    const inputs: Record<string, Int32Array | Float32Array> = {
-      tokens: filled(one.tokens),
-      targets: filled(one.targets),
-      weights: filled(one.weights),
-      position: new Int32Array(2),
-      seed: Int32Array.of(0),
-    }
-    const values = new Map<string, Tensor>()
-    for (const declaration of model.traced.graph.declarations.values()) {
-      const stored = inputs[declaration.name] ?? readTensorF32(model.binding.entry(declaration.name))
-      values.set(declaration.name, fromStored(declaration, stored, { seq: one.length }))
-    }
-    const { outputs } = interpret(model.traced.graph, 'loss', {
-      values,
-      extents: { seq: one.length },
-      arithmetic: float64,
-    })
-    loss += outputs.get('loss')?.data[0] ?? NaN
-    weight += outputs.get('weight')?.data[0] ?? NaN
-  }
-  return loss / weight
-}

@@ -189,15 +189,49 @@ describe('learning rates', () => {
     return nodes.map((node) => results.get(node)?.data[0] as number)
   }
 
-  it('rise, stay or fall as documented', () => {
-    const steps = [1, 2, 3, 4, 7, 10, 11]
-    near(rates({ kind: 'constant', peak: 2, warmup: 4, total: 10 }, steps), [0.5, 1, 1.5, 2, 2, 2, 2], 1e-7)
-    near(rates({ kind: 'linear', peak: 2, warmup: 4, total: 10 }, steps), [0.5, 1, 1.5, 2, 1, 0, 0], 1e-7)
-    near(rates({ kind: 'cosine', peak: 2, warmup: 4, total: 10 }, steps), [0.5, 1, 1.5, 2, 1, 0, 0], 1e-7)
-    near(rates({ kind: 'linear', peak: 1, warmup: 0, total: 4 }, [1, 2, 3, 4]), [0.75, 0.5, 0.25, 0], 1e-7)
-    const floored = { peak: 2, warmup: 4, total: 10, floor: 0.5 } as const
-    near(rates({ kind: 'linear', ...floored }, steps), [0.5, 1, 1.5, 2, 1.25, 0.5, 0.5], 1e-7)
-    near(rates({ kind: 'cosine', ...floored }, [...steps, 9]), [0.5, 1, 1.5, 2, 1.25, 0.5, 0.5, 0.6004809472], 1e-7)
+  // What transformers 5.23 gives for lr = 2: get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup,
+  // get_cosine_with_min_lr_schedule_with_warmup (min_lr) and get_constant_schedule_with_warmup, before each step.
+  const transformers: readonly (Omit<RateSchedule, 'peak'> & { readonly rates: readonly number[] })[] = [
+    { kind: 'cosine', warmup: 0, total: 1, rates: [2] },
+    { kind: 'linear', warmup: 0, total: 1, rates: [2] },
+    { kind: 'cosine', warmup: 1, total: 2, rates: [0, 2] },
+    { kind: 'linear', warmup: 1, total: 2, rates: [0, 2] },
+    { kind: 'cosine', warmup: 0, total: 4, rates: [2, 1.7071067811865475, 1, 0.29289321881345254] },
+    { kind: 'linear', warmup: 0, total: 4, rates: [2, 1.5, 1, 0.5] },
+    {
+      kind: 'cosine',
+      warmup: 4,
+      total: 10,
+      rates: [0, 0.5, 1, 1.5, 2, 1.8660254037844388, 1.5, 1, 0.5000000000000002, 0.1339745962155613],
+    },
+    {
+      kind: 'linear',
+      warmup: 4,
+      total: 10,
+      rates: [0, 0.5, 1, 1.5, 2, 1.6666666666666667, 1.3333333333333333, 1, 0.6666666666666666, 0.3333333333333333],
+    },
+    {
+      kind: 'cosine',
+      warmup: 4,
+      total: 10,
+      floor: 0.5,
+      rates: [0, 0.5, 1, 1.5, 2, 1.899519052838329, 1.625, 1.25, 0.8750000000000002, 0.600480947161671],
+    },
+    { kind: 'constant', warmup: 4, total: 7, rates: [0, 0.5, 1, 1.5, 2, 2, 2] },
+  ]
+  for (const { rates: expected, ...schedule } of transformers) {
+    const { kind, warmup, total, floor } = schedule
+    const falls = floor === undefined ? '' : ` to ${floor}`
+    it(`${kind}${falls}, ${warmup} of ${total} steps warming up: as transformers`, () => {
+      const steps = expected.map((_, index) => index + 1)
+      near(rates({ ...schedule, peak: 2 }, steps), expected, 1e-7)
+    })
+  }
+
+  it('stay at the floor beyond the end', () => {
+    const schedule = { peak: 2, warmup: 4, total: 10, floor: 0.5 } as const
+    near(rates({ kind: 'linear', ...schedule }, [11, 12]), [0.5, 0.5], 1e-7)
+    near(rates({ kind: 'cosine', ...schedule }, [11, 12]), [0.5, 0.5], 1e-7)
   })
 
   it('are finite where the warmup is as long as the run, or longer', () => {
@@ -206,7 +240,7 @@ describe('learning rates', () => {
         const all = rates({ kind, peak: 1, warmup, total: 5 }, [1, 2, 3, 4, 5])
         near(
           all,
-          [1, 2, 3, 4, 5].map((step) => step / warmup),
+          [0, 1, 2, 3, 4].map((done) => done / warmup),
           1e-7,
         )
       }

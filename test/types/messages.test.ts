@@ -66,7 +66,7 @@ describe('types of the models', () => {
     const checker = program.getTypeChecker()
     const shown: string[] = []
     const visit = (node: ts.Node): void => {
-      if (ts.isVariableDeclaration(node) && ts.isIdentifier(node.name)) {
+      if ((ts.isVariableDeclaration(node) || ts.isBindingElement(node)) && ts.isIdentifier(node.name)) {
         const name = node.name.text
         const wanted = ['q', 'k', 'attended', 'gate', 'blocks', 'words', 'group'].includes(name)
         if (wanted) shown.push(`${name}: ${checker.typeToString(checker.getTypeAtLocation(node.name))}\n`)

@@ -65,6 +65,14 @@ def check_accumulation(case, model, batch, gradients):
     report(case, "two unpadded micro-batches against the padded batch", worst, 1e-12)
 
 
+def rate_at(step):
+    """The rate of step t = 1..STEPS by the formula in README.md."""
+    peak, warmup = oracle.PEAK_RATE, oracle.WARMUP_STEPS
+    if step <= warmup:
+        return peak * (step - 1) / warmup
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - 1 - warmup) / (oracle.STEPS - warmup)))
+
+
 def check_optimizer(case, model, batch, expected):
     """AdamW and clipping from the formulas in README.md, in numpy, against torch's loss curve."""
     names = oracle.trainable(model)
@@ -75,7 +83,8 @@ def check_optimizer(case, model, batch, expected):
         worst = max(worst, abs(loss - expected["losses"][step - 1]) / loss)
         norm = math.sqrt(sum(float((g.numpy() ** 2).sum()) for g in gradients.values()))
         worst = max(worst, abs(norm - expected["gradientNorms"][step - 1]) / norm)
-        rate = oracle.rate_at(step)
+        rate = rate_at(step)
+        worst = max(worst, abs(rate - expected["rates"][step - 1]) / oracle.PEAK_RATE)
         for name, parameter in names.items():
             gradient = gradients[name].numpy() * min(1.0, oracle.CLIP_NORM / (norm + 1e-6))
             first, second = moments[name]

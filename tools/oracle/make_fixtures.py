@@ -19,293 +19,12 @@ import oracle
 import peft
 import torch
 import transformers
+from families import FAMILIES
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 SEED = 20
 RANK, ALPHA = 8, 16
-GPT2_TARGETS = ["c_attn", "c_fc", "c_proj"]
-DECODER_TARGETS = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
-
-
-def gpt2(**shape):
-    return transformers.GPT2Config(
-        activation_function="gelu_new",
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-        bos_token_id=0,
-        eos_token_id=0,
-        **shape,
-    )
-
-
-def qwen2(theta, **shape):
-    parameters = {"rope_type": "default", "rope_theta": theta}
-    return transformers.Qwen2Config(rope_parameters=parameters, bos_token_id=0, eos_token_id=0, **shape)
-
-
-def llama(rope, **shape):
-    return transformers.LlamaConfig(rope_parameters=rope, bos_token_id=0, eos_token_id=0, **shape)
-
-
-def qwen3(theta, **shape):
-    parameters = {"rope_type": "default", "rope_theta": theta}
-    return transformers.Qwen3Config(rope_parameters=parameters, bos_token_id=0, eos_token_id=0, **shape)
-
-
-def smollm3(theta, **shape):
-    parameters = {"rope_type": "default", "rope_theta": theta}
-    return transformers.SmolLM3Config(
-        rope_parameters=parameters, bos_token_id=0, eos_token_id=0, pad_token_id=0, **shape
-    )
-
-
-def olmo2(theta, **shape):
-    parameters = {"rope_type": "default", "rope_theta": theta}
-    return transformers.Olmo2Config(
-        rope_parameters=parameters, bos_token_id=0, eos_token_id=0, pad_token_id=0, **shape
-    )
-
-
-def gemma3(full, sliding, **shape):
-    parameters = {"full_attention": full, "sliding_attention": sliding}
-    return transformers.Gemma3TextConfig(
-        rope_parameters=parameters, bos_token_id=0, eos_token_id=0, pad_token_id=0, **shape
-    )
-
-
-# name -> configuration, stored type, batch (length, lengths, masked stretches), and above how many elements a gradient
-# is stored as samples
-FAMILIES = {
-    "gpt2-small": dict(
-        config=lambda: gpt2(n_layer=2, n_embd=48, n_head=4, vocab_size=211, n_positions=32),
-        dtype=torch.float32,
-        shards=False,
-        targets=GPT2_TARGETS,
-        length=19,
-        gradient_limit=None,
-        lengths=[19, 19],
-        masked=[[(0, 5)], [(7, 9)]],
-    ),
-    "gpt2-odd": dict(
-        config=lambda: gpt2(n_layer=2, n_embd=160, n_head=5, n_inner=315, vocab_size=1003, n_positions=80),
-        dtype=torch.float32,
-        shards=True,
-        targets=GPT2_TARGETS,
-        length=77,
-        gradient_limit=4096,
-        lengths=[77, 50],
-        masked=[[(0, 9)], []],
-    ),
-    "qwen2-small": dict(
-        config=lambda: qwen2(
-            1_000_000.0,
-            num_hidden_layers=2,
-            hidden_size=48,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            intermediate_size=125,
-            vocab_size=211,
-            max_position_embeddings=64,
-            tie_word_embeddings=False,
-        ),
-        dtype=torch.bfloat16,
-        shards=False,
-        targets=DECODER_TARGETS,
-        length=19,
-        gradient_limit=None,
-        lengths=[19, 19],
-        masked=[[(0, 5)], [(7, 9)]],
-    ),
-    "qwen2-odd": dict(
-        config=lambda: qwen2(
-            50_000.0,
-            num_hidden_layers=2,
-            hidden_size=160,
-            num_attention_heads=10,
-            num_key_value_heads=2,
-            intermediate_size=437,
-            vocab_size=1003,
-            max_position_embeddings=128,
-            tie_word_embeddings=True,
-        ),
-        dtype=torch.float16,
-        shards=False,
-        targets=DECODER_TARGETS,
-        length=77,
-        gradient_limit=4096,
-        lengths=[77, 50],
-        masked=[[(0, 9)], []],
-    ),
-    "qwen3-small": dict(
-        config=lambda: qwen3(
-            1_000_000.0,
-            num_hidden_layers=2,
-            hidden_size=40,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            head_dim=14,
-            intermediate_size=77,
-            vocab_size=211,
-            max_position_embeddings=64,
-            tie_word_embeddings=True,
-        ),
-        dtype=torch.bfloat16,
-        shards=False,
-        targets=DECODER_TARGETS,
-        length=23,
-        gradient_limit=2048,
-        lengths=[23, 19],
-        masked=[[(0, 5)], [(7, 9)]],
-    ),
-    # Wavelengths that keep their frequency, that are divided, and one in between.
-    "llama-small": dict(
-        config=lambda: llama(
-            {
-                "rope_type": "llama3",
-                "rope_theta": 10_000.0,
-                "factor": 8.0,
-                "low_freq_factor": 1.0,
-                "high_freq_factor": 4.0,
-                "original_max_position_embeddings": 64,
-            },
-            num_hidden_layers=2,
-            hidden_size=60,
-            num_attention_heads=5,
-            num_key_value_heads=1,
-            intermediate_size=85,
-            vocab_size=211,
-            max_position_embeddings=512,
-            tie_word_embeddings=True,
-        ),
-        dtype=torch.bfloat16,
-        shards=False,
-        targets=DECODER_TARGETS,
-        length=23,
-        gradient_limit=2048,
-        lengths=[23, 19],
-        masked=[[(0, 5)], [(7, 9)]],
-    ),
-    "llama-odd": dict(
-        config=lambda: llama(
-            {"rope_type": "linear", "rope_theta": 10_000.0, "factor": 2.5},
-            num_hidden_layers=2,
-            hidden_size=39,
-            num_attention_heads=3,
-            num_key_value_heads=3,
-            head_dim=10,
-            intermediate_size=85,
-            vocab_size=307,
-            max_position_embeddings=128,
-            tie_word_embeddings=False,
-            attention_bias=True,
-            mlp_bias=True,
-        ),
-        dtype=torch.float16,
-        shards=False,
-        targets=DECODER_TARGETS,
-        length=41,
-        gradient_limit=1024,
-        lengths=[41, 33],
-        masked=[[(0, 9)], []],
-    ),
-    "smollm3-small": dict(
-        config=lambda: smollm3(
-            2_000_000.0,
-            num_hidden_layers=3,
-            hidden_size=36,
-            num_attention_heads=6,
-            num_key_value_heads=2,
-            intermediate_size=67,
-            vocab_size=211,
-            max_position_embeddings=64,
-            no_rope_layer_interval=2,
-            tie_word_embeddings=True,
-        ),
-        dtype=torch.bfloat16,
-        shards=False,
-        targets=DECODER_TARGETS,
-        length=23,
-        gradient_limit=1024,
-        lengths=[23, 19],
-        masked=[[(0, 5)], [(7, 9)]],
-    ),
-    # An architecture that Heddle does not ship: a test adds it.
-    "olmo2-small": dict(
-        config=lambda: olmo2(
-            50_000.0,
-            num_hidden_layers=2,
-            hidden_size=40,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            intermediate_size=61,
-            vocab_size=211,
-            max_position_embeddings=64,
-            tie_word_embeddings=False,
-        ),
-        dtype=torch.bfloat16,
-        shards=False,
-        targets=DECODER_TARGETS,
-        length=23,
-        gradient_limit=1024,
-        lengths=[23, 19],
-        masked=[[(0, 5)], [(7, 9)]],
-        shipped=False,
-    ),
-    # Sequences far longer than the window.
-    "gemma3-small": dict(
-        config=lambda: gemma3(
-            {"rope_type": "linear", "rope_theta": 1_000_000.0, "factor": 8.0},
-            {"rope_type": "default", "rope_theta": 10_000.0},
-            num_hidden_layers=3,
-            hidden_size=40,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            head_dim=14,
-            query_pre_attn_scalar=20,
-            intermediate_size=61,
-            vocab_size=211,
-            max_position_embeddings=64,
-            sliding_window=8,
-            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
-            tie_word_embeddings=True,
-        ),
-        dtype=torch.bfloat16,
-        shards=False,
-        targets=DECODER_TARGETS,
-        length=37,
-        gradient_limit=1024,
-        lengths=[37, 29],
-        masked=[[(0, 5)], [(7, 9)]],
-    ),
-    # Windows that leave whole blocks of 64 keys out.
-    "gemma3-odd": dict(
-        config=lambda: gemma3(
-            {"rope_type": "default", "rope_theta": 500_000.0},
-            {"rope_type": "default", "rope_theta": 1_000.0},
-            num_hidden_layers=2,
-            hidden_size=36,
-            num_attention_heads=3,
-            num_key_value_heads=1,
-            head_dim=10,
-            query_pre_attn_scalar=13,
-            intermediate_size=45,
-            vocab_size=307,
-            max_position_embeddings=256,
-            sliding_window=37,
-            layer_types=["sliding_attention", "full_attention"],
-            tie_word_embeddings=False,
-        ),
-        dtype=torch.float16,
-        shards=False,
-        targets=DECODER_TARGETS,
-        length=203,
-        gradient_limit=1024,
-        lengths=[203, 170],
-        masked=[[(0, 9)], []],
-    ),
-}
 
 
 def normal(*key):
@@ -329,12 +48,12 @@ def randomise(model, family, width):
 
 def make_model(family, options, out):
     torch.set_default_dtype(torch.float32)
-    config = options["config"]()
+    config = options.config
     model = transformers.AutoModelForCausalLM.from_config(config)
     randomise(model, family, config.hidden_size)
-    model = model.to(options["dtype"])
-    model.config.dtype = options["dtype"]
-    model.save_pretrained(out, max_shard_size="1100KB" if options["shards"] else "50GB")
+    model = model.to(options.dtype)
+    model.config.dtype = options.dtype
+    model.save_pretrained(out, max_shard_size="1100KB" if options.shards else "50GB")
     (out / "generation_config.json").unlink(missing_ok=True)
     if family == "gpt2-odd":
         name_as_the_hub_does(out, config)
@@ -403,14 +122,14 @@ def make_adapter(model_directory, targets, out, base_name, draw_key, rank=RANK, 
 def make_batch(family, options, vocab):
     """Right-padded tokens; target t is token t + 1 of the record; padding and masked stretches weigh 0."""
     tokens, targets, weights = [], [], []
-    for row, (count, masked) in enumerate(zip(options["lengths"], options["masked"], strict=True)):
-        padding = [0] * (options["length"] - count)
+    for row, (count, masked) in enumerate(zip(options.lengths, options.masked, strict=True)):
+        padding = [0] * (options.length - count)
         record = normal(family, f"tokens.{row}").integers(1, vocab, count + 1).tolist()
         kept = [0 if any(a <= t < b for a, b in masked) else 1 for t in range(count)]
         tokens.append(record[:-1] + padding)
         targets.append(record[1:] + padding)
         weights.append(kept + padding)
-    return {"lengths": options["lengths"], "tokens": tokens, "targets": targets, "weights": weights}
+    return {"lengths": list(options.lengths), "tokens": tokens, "targets": targets, "weights": weights}
 
 
 def expect(load, batch, gradient_limit, out, base=None):
@@ -451,11 +170,11 @@ def make_family(family, options, out):
     (out / "lora").mkdir()
     model_directory, adapter_directory = out / "model", out / "lora" / "adapter"
     make_model(family, options, model_directory)
-    make_adapter(model_directory, options["targets"], adapter_directory, f"oracle/{family}", f"{family}/adapter")
+    make_adapter(model_directory, options.targets, adapter_directory, f"oracle/{family}", f"{family}/adapter")
     config = oracle.load_model(model_directory).config
     batch = make_batch(family, options, config.vocab_size)
     oracle.write_json(out / "batch.json", batch)
-    limit = options["gradient_limit"]
+    limit = options.gradient_limit
     # Everything that is trained is held in float32; what stays frozen under an adapter, as it is stored.
     in_training = dict(held=torch.float32)
     expect(
@@ -463,8 +182,8 @@ def make_family(family, options, out):
     )
     base = oracle.load_model(model_directory) if config.model_type == "gemma3_text" else None
     expect(lambda: oracle.load_adapted(model_directory, adapter_directory), batch, limit, out / "lora", base)
-    description = {"family": config.model_type, "size": family.rpartition("-")[2], "targets": options["targets"]}
-    if not options.get("shipped", True):
+    description = {"family": config.model_type, "size": family.rpartition("-")[2], "targets": options.targets}
+    if not options.shipped:
         description["shipped"] = False
     tables = rotary_tables(config)
     if tables:

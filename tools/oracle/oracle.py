@@ -5,7 +5,6 @@ enter are the rope tables, which transformers makes in float32 whatever the mode
 """
 
 import json
-import math
 import os
 import pathlib
 import warnings
@@ -17,7 +16,7 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 import torch  # noqa: E402
 from safetensors import safe_open  # noqa: E402
 from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
-from transformers import AutoModelForCausalLM  # noqa: E402
+from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup  # noqa: E402
 from transformers.models.gemma3 import modeling_gemma3  # noqa: E402
 from transformers.models.llama import modeling_llama  # noqa: E402
 from transformers.models.olmo2 import modeling_olmo2  # noqa: E402
@@ -163,29 +162,22 @@ def gradients_of(model, batch):
     return loss.item(), {name: p.grad.detach().clone() for name, p in parameters.items()}
 
 
-def rate_at(step):
-    """Learning rate of step t = 1..STEPS: linear over WARMUP_STEPS, then half a cosine down to 0 at STEPS."""
-    if step <= WARMUP_STEPS:
-        return PEAK_RATE * step / WARMUP_STEPS
-    return PEAK_RATE * 0.5 * (1 + math.cos(math.pi * (step - WARMUP_STEPS) / (STEPS - WARMUP_STEPS)))
-
-
 def train(model, batch, measure=loss_of):
     """STEPS of AdamW on one batch: each step's loss (before its update), gradient norm (before clipping) and rate."""
     parameters = list(trainable(model).values())
-    optimizer = torch.optim.AdamW(parameters, lr=0.0, betas=BETAS, eps=EPSILON, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(parameters, lr=PEAK_RATE, betas=BETAS, eps=EPSILON, weight_decay=WEIGHT_DECAY)
+    schedule = get_cosine_schedule_with_warmup(optimizer, WARMUP_STEPS, STEPS)
     curve = {"losses": [], "gradientNorms": [], "rates": []}
-    for step in range(1, STEPS + 1):
-        for group in optimizer.param_groups:
-            group["lr"] = rate_at(step)
+    for _ in range(STEPS):
         optimizer.zero_grad(set_to_none=True)
         loss = measure(model, batch)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
+        curve["rates"].append(schedule.get_last_lr()[0])
         optimizer.step()
+        schedule.step()
         curve["losses"].append(loss.item())
         curve["gradientNorms"].append(norm.item())
-        curve["rates"].append(rate_at(step))
     return curve
 
 

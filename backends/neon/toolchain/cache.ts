@@ -2,11 +2,15 @@
 // and carries the hash of its content, so that a torn or changed one is compiled again. Knows no compiler.
 
 import { createHash, randomUUID } from 'node:crypto'
+import { rmSync } from 'node:fs'
 import { chmod, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import { InternalError, UserError } from '../../../compiler/diagnostic.ts'
 import type { Source } from './chain.ts'
+import { evict, markUsed, usualBound } from './evict.ts'
+import type { CacheBound } from './evict.ts'
+import { undoAtExit } from './unfinished.ts'
 
 /** Changes when what an entry holds changes meaning. */
 const FORMAT = 'heddle compiled 1'
@@ -43,16 +47,20 @@ function contentHash(bytes: Uint8Array): string {
 
 export class CompileCache {
   readonly #folder: string
+  readonly #bound: CacheBound
   /** Compilations under way in this process: two callers with the same sources wait for one. */
   readonly #running: Map<string, Promise<string>> = new Map()
 
-  constructor(folder: string = cacheFolder()) {
+  /** Results that were used longest ago are removed when all are beyond `bound` together. */
+  constructor(folder: string = cacheFolder(), bound: CacheBound = usualBound) {
     this.#folder = folder
+    this.#bound = bound
   }
 
   /**
    * Path of the file `name` that `make` produces for this key; `make` runs only when no sound entry exists, in a
-   * folder of its own that is gone afterwards. UserError HD701 when the cache cannot be written.
+   * folder of its own that is gone afterwards, even if the process is interrupted. UserError HD701 when the cache
+   * cannot be written.
    */
   async result(key: CompileKey, name: string, make: (folder: string) => Promise<Uint8Array>): Promise<string> {
     const hash = keyHash(key)
@@ -66,9 +74,14 @@ export class CompileCache {
   async #lookUp(hash: string, name: string, make: (folder: string) => Promise<Uint8Array>): Promise<string> {
     const entry = join(this.#folder, 'compiled', hash)
     const path = join(entry, name)
-    if (await isSound(entry, path)) return path
+    if (await isSound(entry, path)) {
+      await markUsed(entry)
+      return path
+    }
     const fresh = join(this.#folder, 'compiled', `.${hash.slice(0, 16)}-${randomUUID()}`)
     await this.#writing(() => mkdir(fresh, { recursive: true, mode: 0o700 }))
+    // A compiler that has just been killed may still have written a file.
+    const finished = undoAtExit(() => rmSync(fresh, { recursive: true, force: true, maxRetries: 5 }))
     try {
       const work = join(fresh, 'work')
       await this.#writing(() => mkdir(work))
@@ -80,10 +93,12 @@ export class CompileCache {
         await writeSynced(join(fresh, HASH_FILE), new TextEncoder().encode(contentHash(bytes)))
       })
       await this.#publish(fresh, entry, path)
-      return path
     } finally {
       await rm(fresh, { recursive: true, force: true })
+      finished()
     }
+    await evict(join(this.#folder, 'compiled'), entry, this.#bound)
+    return path
   }
 
   /** Compilers' errors are their own; a full disk under them is the cache's. */

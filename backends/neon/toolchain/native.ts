@@ -1,7 +1,7 @@
 // Compilers that run as processes: the host's own, and the aarch64 cross compiler whose output qemu runs. Knows flags
 // and files, no program.
 
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import type { ExecFileException } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -11,6 +11,7 @@ import type { InstructionSetName } from '../isa/index.ts'
 import type { CompileCache } from './cache.ts'
 import { asUnit, commonFlags, optimiseFlag, UNIT } from './chain.ts'
 import type { CompileOptions, Source, ToolChain, ToolChainName } from './chain.ts'
+import { undoAtExit } from './unfinished.ts'
 
 /** A program of a few thousand kernels compiles in a minute or two. */
 const COMPILE_MILLISECONDS = 15 * 60 * 1000
@@ -51,6 +52,35 @@ export function runProgram(
   })
 }
 
+/** Runs a compiler in its folder, where its temporary files are too; never throws. It ends when this process does. */
+function runCompiler(command: string, operands: readonly string[], folder: string): Promise<Ran> {
+  return new Promise((resolve) => {
+    const child = spawn(command, [...operands], {
+      cwd: folder,
+      env: { ...process.env, TMPDIR: folder },
+      stdio: ['ignore', 'ignore', 'pipe'],
+      // A process group of its own: a compiler starts others, and a signal to it alone would leave them running.
+      detached: true,
+    })
+    const kill = (): void => {
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
+    }
+    const finished = undoAtExit(kill)
+    const timer = setTimeout(kill, COMPILE_MILLISECONDS)
+    let log = ''
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      if (log.length < LONGEST_LOG) log += text
+    })
+    const end = (code: number | string): void => {
+      clearTimeout(timer)
+      finished()
+      resolve({ code, output: '', log })
+    }
+    child.on('error', (error: NodeJS.ErrnoException) => end(error.code ?? 'error'))
+    child.on('close', (code, signal) => end(code ?? signal ?? 'killed'))
+  })
+}
+
 export interface NativeCompiler {
   readonly command: string
   /** First line of `--version`. */
@@ -80,7 +110,7 @@ export async function compileNative(
   return cache.result(key, result, async (folder) => {
     for (const { name, text } of unit) await writeFile(join(folder, name), text)
     const operands = [...flags, UNIT, '-o', result]
-    const ran = await runProgram(compiler.command, operands, { folder, milliseconds: COMPILE_MILLISECONDS })
+    const ran = await runCompiler(compiler.command, operands, folder)
     if (ran.code === 0) return readFile(join(folder, result))
     const log = await cache.log(`${compiler.command} ${operands.join(' ')}\n${ran.code}\n${ran.log}`)
     throw new InternalError(`${compiler.command} refused generated code; its words are in ${log}`)
