@@ -3,11 +3,20 @@
 // A directive names loops; several sibling loops may share a name (after `distribute`), and it then means all of them.
 
 import { InternalError } from '../diagnostic.ts'
-import type { Binding, Buffer, Condition, Expr, Kernel, Loop, Stmt } from './ir.ts'
+import type { Binding, Condition, Kernel, Loop, Stmt } from './ir.ts'
 import { denseDims } from './ir.ts'
 import {
-  addIndex, ceilDivide, constantOf, divideIndex, exprMentions, indexMentions, minIndex, rangeOf, scaleIndex, subtractIndex, upperBound, variable, variablesOf,
-} from './index.ts' // prettier-ignore
+  addIndex,
+  ceilDivide,
+  constantOf,
+  indexMentions,
+  minIndex,
+  rangeOf,
+  scaleIndex,
+  subtractIndex,
+  variable,
+  variablesOf,
+} from './index.ts'
 import type { Index, Range } from './index.ts'
 import {
   guardLeaves,
@@ -15,12 +24,29 @@ import {
   isLoop,
   loadsOf,
   mapBlocks,
-  mapExpr,
   mapStmt,
   substitution,
   visitStmts,
   withBody,
 } from './rewrite.ts'
+import { stage } from './staging.ts'
+
+/**
+ * Copies an operand of the multiply-add into scratch at the start of loop `at`, one dimension per loop in `order` (all of
+ * them inside `at`), zero where guards fail, so that the multiply-add reads neighbours. `fast` names the loop along which
+ * the operand is contiguous in memory; `lanes` > 1 copies it by vectors, transposing them where `fast` is not the last of
+ * `order`.
+ */
+export interface StageDirective {
+  readonly do: 'stage'
+  readonly into: string
+  readonly operand: 0 | 1
+  readonly accumulator: string
+  readonly at: string
+  readonly order: readonly string[]
+  readonly fast: string
+  readonly lanes: number
+}
 
 export type Directive =
   /** loop → outer · factor + inner, with a guard on each leaf where the factor does not divide. */
@@ -36,21 +62,7 @@ export type Directive =
   /** for i { A B } → for i { A } for i { B }; registers that live across gain a dimension. */
   | { readonly do: 'distribute'; readonly loop: string }
   | { readonly do: 'bind'; readonly loop: string; readonly binding: Binding }
-  /**
-   * Copies an operand of the multiply-add into scratch at the start of loop `at`, one dimension per loop in `order`
-   * (all of them inside `at`), zero where guards fail, so that the multiply-add reads neighbours.
-   * `fast` names the loop along which the operand is contiguous in memory; `lanes` > 1 copies it by vectors.
-   */
-  | {
-      readonly do: 'stage'
-      readonly into: string
-      readonly operand: 0 | 1
-      readonly accumulator: string
-      readonly at: string
-      readonly order: readonly string[]
-      readonly fast: string
-      readonly lanes: number
-    }
+  | StageDirective
   /** Drops guards from stores to a register whose garbage lanes are never stored. */
   | { readonly do: 'unguard'; readonly buffer: string }
 
@@ -193,165 +205,6 @@ function distribute(kernel: Kernel, loop: string): Kernel {
       : { ...buffer, dims: denseDims([extent, ...buffer.dims.map((dim) => dim.size)]) }
   })
   return { ...kernel, locals, body }
-}
-
-interface Found {
-  readonly expr: Expr
-  readonly conditions: readonly Condition[]
-  readonly loops: readonly Loop[]
-}
-
-/** The multiply-add into `accumulator` below `body`, with the guards and loops around it. */
-function findOperand(body: readonly Stmt[], accumulator: string, operand: 0 | 1): Found | undefined {
-  let found: Found | undefined
-  const walk = (stmts: readonly Stmt[], conditions: readonly Condition[], loops: readonly Loop[]): void => {
-    for (const stmt of stmts) {
-      if (stmt.kind === 'for') walk(stmt.body, conditions, [...loops, stmt])
-      else if (stmt.kind === 'if') walk(stmt.body, [...conditions, ...stmt.conditions], loops)
-      else if (stmt.kind === 'store' && stmt.buffer === accumulator && isMultiplyAdd(stmt.value)) {
-        const expr = stmt.value.args[operand]
-        if (expr) found = { expr, conditions, loops }
-      }
-    }
-  }
-  walk(body, [], [])
-  return found
-}
-
-function isMultiplyAdd(expr: Expr): expr is Extract<Expr, { kind: 'apply' }> {
-  return expr.kind === 'apply' && expr.word === 'fma'
-}
-
-function stage(kernel: Kernel, directive: Extract<Directive, { do: 'stage' }>): Kernel {
-  const { into, operand, accumulator, at, order, fast, lanes } = directive
-  const bounds = new Map(kernel.sizes.map((size): [string, Range] => [size.name, { low: 1, high: size.bound }]))
-  let staged: Buffer | undefined
-  const body = mapBlocks(kernel.body, (stmt) => {
-    if (!isLoop(stmt, at)) return [stmt]
-    const found = findOperand(stmt.body, accumulator, operand)
-    if (!found) return [stmt]
-    const loops = order.map((name) => {
-      const loop = found.loops.find((candidate) => candidate.variable === name)
-      return loop ?? refuse(kernel, printDirective(directive), `'${name}' is not a loop inside '${at}'`)
-    })
-    for (const loop of found.loops) {
-      if (!order.includes(loop.variable) && exprMentions(found.expr, loop.variable)) {
-        refuse(kernel, printDirective(directive), `the operand also varies along '${loop.variable}'`)
-      }
-    }
-    const sizes = loops.map((loop) => {
-      const bound = upperBound(loop.extent, bounds)
-      return bound !== undefined ? bound : refuse(kernel, printDirective(directive), `'${loop.variable}' has no bound`)
-    })
-    staged = { name: into, dtype: 'f32', space: 'scratch', dims: denseDims(sizes) }
-    const fresh = new Map(order.map((name) => [name, variable(`${into}_${name}`)]))
-    const rename = substitution(fresh)
-    const indices = order.map((name) => fresh.get(name) as Index)
-    const outside = new Set(found.loops.map((loop) => loop.variable).filter((name) => !order.includes(name)))
-    const conditions = found.conditions
-      .filter(
-        ({ left, right }) => ![...outside].some((name) => indexMentions(left, name) || indexMentions(right, name)),
-      )
-      .filter(({ left, right }) => order.some((name) => indexMentions(left, name) || indexMentions(right, name)))
-      .map(({ left, right }) => ({ left: rename.index?.(left) ?? left, right: rename.index?.(right) ?? right }))
-    // A guard along the copied direction cuts loads short; any other one chooses between the copy and zeros.
-    const fresher = `${into}_${fast}`
-    const along = conditions.filter(({ left, right }) => indexMentions(left, fresher) || indexMentions(right, fresher))
-    const across = conditions.filter((condition) => !along.includes(condition))
-    if (along.length > 1) refuse(kernel, printDirective(directive), `several guards run along '${fast}'`)
-    const value = mapExpr(mapExpr(found.expr, rename), {
-      expr: (expr) => {
-        if (expr.kind !== 'load' || !along[0] || !expr.indices.some((index) => indexMentions(index, fresher)))
-          return expr
-        return { ...expr, valid: subtractIndex(along[0].right, along[0].left) }
-      },
-    })
-    const copy: Stmt = { kind: 'store', buffer: into, indices, value, lanes: 1 }
-    const zero: Stmt = { ...copy, value: { kind: 'constant', type: 'f32', value: 0 } }
-    const leaves: Stmt[] =
-      across.length === 0
-        ? [copy]
-        : [
-            { kind: 'if', conditions: across, body: [copy] },
-            // Exactly one failing prefix holds: the i-th guard fails while those before it hold.
-            ...across.map((condition, index): Stmt => ({
-              kind: 'if',
-              conditions: [...across.slice(0, index), { left: addIndex(condition.right, -1), right: condition.left }],
-              body: [zero],
-            })),
-          ]
-    const last = order.at(-1) as string
-    const transposes = lanes === 1 && fast !== last
-    const around = order.filter((name) => name !== fast && !(transposes && name === last))
-    const copied = (name: string): [string, Loop] => [`${into}_${name}`, loops[order.indexOf(name)] as Loop]
-    const innermost = transposes
-      ? transposingLoops(copied(fast), copied(last), leaves)
-      : copyLoop(...copied(fast), leaves, lanes)
-    const nest = around.reduceRight<readonly Stmt[]>((rest, name) => copyLoop(...copied(name), rest, 1), innermost)
-    const replaced = mapBlocks(stmt.body, (part) => {
-      if (part.kind !== 'store' || part.buffer !== accumulator || !isMultiplyAdd(part.value)) return [part]
-      const load: Expr = {
-        kind: 'load',
-        buffer: into,
-        indices: order.map((name) => variable(name)),
-        type: 'f32',
-        lanes: 1,
-      }
-      const args = part.value.args.map((arg, index) => (index === operand ? load : arg))
-      return [{ ...part, value: { ...part.value, args } }]
-    })
-    return [{ ...stmt, body: [...nest, ...replaced] }]
-  })
-  if (!staged) refuse(kernel, printDirective(directive), 'there is no such multiply-add')
-  return { ...kernel, locals: [...kernel.locals, staged], body }
-}
-
-/** A copying loop, in vectors where its constant extent allows; the rest stays scalar. */
-function copyLoop(name: string, loop: Loop, body: readonly Stmt[], lanes: number): Stmt[] {
-  const extent = constantOf(loop.extent)
-  if (lanes === 1) return [{ kind: 'for', variable: name, extent: loop.extent, binding: 'serial', body }]
-  const vector = `${name}_lane`
-  const place = addIndex(scaleIndex(variable(name), lanes), variable(vector))
-  const rewriter = substitution(new Map([[name, place]]), new Map([[vector, { low: 0, high: lanes - 1 }]]))
-  const inner = body.map((part) => mapStmt(part, rewriter))
-  const whole = extent !== undefined && extent % lanes === 0
-  const guarded = whole ? inner : guardLeaves(inner, { left: place, right: loop.extent })
-  const lane: Stmt = {
-    kind: 'for',
-    variable: vector,
-    extent: { constant: lanes, terms: [] },
-    binding: 'lane',
-    body: guarded,
-  }
-  const count = whole ? divideIndex(loop.extent, lanes) : ceilDivide(loop.extent, lanes)
-  return [{ kind: 'for', variable: name, extent: count, binding: 'serial', body: [lane] }]
-}
-
-/** Elements of a row that a transposing copy takes at a time: a cache line of float32. */
-const lineElements = 16
-
-/**
- * Rows that lie contiguous along `fast` become columns. One cache line of each row at a time, so that the lines written
- * stay in the nearest cache until they are full.
- */
-function transposingLoops(fast: [string, Loop], slow: [string, Loop], body: readonly Stmt[]): Stmt[] {
-  const [name, loop] = fast
-  const inner = `${name}_in`
-  const place = addIndex(scaleIndex(variable(name), lineElements), variable(inner))
-  const rewriter = substitution(new Map([[name, place]]), new Map([[inner, { low: 0, high: lineElements - 1 }]]))
-  const extent = constantOf(loop.extent)
-  const moved = body.map((part) => mapStmt(part, rewriter))
-  const whole = extent !== undefined && extent % lineElements === 0
-  const guarded = whole ? moved : guardLeaves(moved, { left: place, right: loop.extent })
-  const line: Stmt = {
-    kind: 'for',
-    variable: inner,
-    extent: { constant: lineElements, terms: [] },
-    binding: 'serial',
-    body: guarded,
-  }
-  const count = ceilDivide(loop.extent, lineElements)
-  return [{ kind: 'for', variable: name, extent: count, binding: 'serial', body: copyLoop(...slow, [line], 1) }]
 }
 
 /**

@@ -149,6 +149,13 @@ export class KernelParser extends EmbeddedActionsParser {
             return { kind: 'barrier' }
           },
         },
+        {
+          ALT: () => {
+            this.CONSUME(t.Transpose)
+            const buffer = this.CONSUME(t.Name)
+            return this.ACTION(() => ({ kind: 'transpose', buffer: this.bufferNamed(buffer).name }))
+          },
+        },
       ],
     }),
   )

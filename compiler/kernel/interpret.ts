@@ -8,7 +8,7 @@ import type { Access, Fault, LocalSlot, Scalar, State } from './evaluate.ts'
 import { equalIndex } from './index.ts'
 import { lanesOf } from './ir.ts'
 import type { Buffer, Expr, Kernel, Loop, Stmt } from './ir.ts'
-import { argumentMemory, encoder, forkMemory, localMemory, noteWrite } from './memory.ts'
+import { argumentMemory, encoder, forkMemory, localMemory, noteWrite, readFault } from './memory.ts'
 import type { KernelArray, Memory } from './memory.ts'
 import { printStatement, statementHead } from './print.ts'
 
@@ -191,6 +191,8 @@ class Interpreter {
         return this.#let(stmt)
       case 'store':
         return { run: this.#store(stmt), steps: undefined }
+      case 'transpose':
+        return { run: this.#transpose(stmt), steps: undefined }
       case 'barrier': {
         const steps = function* (): Generator<Stmt, void> {
           yield stmt
@@ -293,6 +295,23 @@ class Interpreter {
       const start = offset(state, inside)
       for (let lane = 0; lane < inside; lane++) {
         if (!mask || mask[lane] === wanted) put(state, start + lane, stored[lane] as number)
+      }
+    }
+  }
+
+  #transpose(stmt: Extract<Stmt, { kind: 'transpose' }>): (state: State) => void {
+    const fault = this.#faultAt(stmt)
+    const { slot, buffer } = bufferNamed(stmt.buffer, this.#names(), fault)
+    const size = buffer.dims[0]?.size ?? 0
+    return (state) => {
+      const memory = state.memories[slot] as Memory
+      for (let offset = 0; offset < size * size; offset++) {
+        const wrong = readFault(memory, offset, state.iteration)
+        if (wrong !== undefined) fault(wrong)
+      }
+      const old = memory.data.slice()
+      for (let row = 0; row < size; row++) {
+        for (let column = 0; column < size; column++) memory.data[row * size + column] = old[column * size + row] ?? 0
       }
     }
   }

@@ -99,6 +99,8 @@ export type Stmt =
   | { readonly kind: 'let'; readonly name: string; readonly value: Expr }
   /** All invocations of a workgroup meet here (GPU only). */
   | { readonly kind: 'barrier' }
+  /** A register buffer of as many vectors as each has lanes: element [i, j] becomes [j, i]. */
+  | { readonly kind: 'transpose'; readonly buffer: string }
 
 export type Loop = Extract<Stmt, { kind: 'for' }>
 

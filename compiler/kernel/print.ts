@@ -42,6 +42,8 @@ export function statementHead(statement: Stmt): string {
       return `let ${statement.name} = ${printExpr(statement.value)}`
     case 'barrier':
       return 'barrier'
+    case 'transpose':
+      return `transpose ${statement.buffer}`
   }
 }
 

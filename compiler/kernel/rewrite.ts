@@ -58,6 +58,7 @@ export function mapStmt(stmt: Stmt, rewriter: Rewriter): Stmt {
     case 'let':
       return { ...stmt, value: mapExpr(stmt.value, rewriter) }
     case 'barrier':
+    case 'transpose':
       return stmt
   }
 }

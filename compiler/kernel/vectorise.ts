@@ -75,7 +75,8 @@ class Vectoriser {
       case 'store':
         return [this.#store(stmt, valid)]
       case 'barrier':
-        return this.#fail('a barrier is inside')
+      case 'transpose':
+        return this.#fail(`a ${stmt.kind} is inside`)
     }
   }
 

@@ -153,6 +153,15 @@ class Verifier {
       }
       case 'barrier':
         return
+      case 'transpose': {
+        const buffer = this.#kernel.locals.find(({ name }) => name === stmt.buffer)
+        const [rows, columns] = buffer?.dims ?? []
+        const square = buffer?.dims.length === 2 && rows?.size === columns?.size
+        if (!square || buffer?.space !== 'register' || buffer.dtype !== 'f32') {
+          this.#fail(`'${stmt.buffer}' is no square of float registers`)
+        }
+        return
+      }
     }
   }
 

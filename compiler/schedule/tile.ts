@@ -69,7 +69,7 @@ export function tileDirectives(nest: TileNest, profile: ScheduleProfile): Direct
       at: cutM ? mb : n0,
       order: [n2, ...k, n3],
       fast: nest.transposes ? (k.at(-1) ?? n3) : n3,
-      lanes: nest.transposes ? 1 : lanes,
+      lanes,
     },
     ...(nest.packBroadcast === 'no'
       ? []

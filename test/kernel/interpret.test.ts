@@ -244,6 +244,29 @@ describe('kernel interpreter', () => {
     refuses(text(5), buffers, /is 5 to 9, outside \[0, 9\)/)
   })
 
+  it('transposes a square of registers', () => {
+    const text = `kernel k {
+      read x: f32[9:1]
+      write y: f32[9:1]
+      register p: f32[3:3, 3:1]
+      serial i in 3 {
+        p[i, 0]:3 = x[i*3]:3
+      }
+      transpose p
+      serial i in 3 {
+        y[i*3]:3 = p[i, 0]:3
+      }
+    }`
+    const y = new Float32Array(9)
+    run(text, { x: Float32Array.from({ length: 9 }, (_, index) => index), y })
+    assert.deepEqual([...y], [0, 3, 6, 1, 4, 7, 2, 5, 8])
+    refuses(
+      text.replace('serial i in 3', 'serial i in 2'),
+      { x: y, y },
+      /element 6 of 'p' is read before it is written/,
+    )
+  })
+
   it('refuses to read what was never written', () => {
     const kernel = (rest: string): string => `kernel k {\nwrite y: f32[2:1]\nregister p: f32[16:1]\n${rest}\n}`
     const y = new Float32Array(2)

@@ -58,6 +58,7 @@ describe('kernel parser', () => {
       'store',
       'let',
       'barrier',
+      'transpose',
     ]
     for (const kind of [...all, 'variable', 'size', 'div', 'mod', 'min', 'value']) assert.ok(kinds.has(kind), kind)
   })

@@ -118,6 +118,7 @@ describe('kernel text', () => {
     )
     assert.equal(printKernel({ ...linear, sizes: [], arguments: [], locals: [], body: [] }), 'kernel linear_0 {\n}\n')
     assert.equal(printStatement({ kind: 'barrier' }), 'barrier')
+    assert.equal(printStatement({ kind: 'transpose', buffer: 'square' }), 'transpose square')
   })
 
   it('puts indices into parentheses only where they are needed', () => {

@@ -23,7 +23,7 @@ const dtypes = ['f32', 'f16', 'bf16', 'i32', 'bool'] as const
 const spaces = ['register', 'scratch', 'workgroup'] as const
 const names = [
   'x', 'value', 'min', 'local', 'grid', 'add', 'index', 'read', 'valid', 'f32', 'lane', 'in', 'inner', 'info', 'kernel',
-  'and', 'below', 'splat', 'tree', 'div', '_', 'e1', 'barrier', 'let', 'if', 'sizes', 'truest', 'bool', 'pack', 'ramp',
+  'and', 'below', 'splat', 'tree', 'div', '_', 'e1', 'barrier', 'transpose', 'let', 'if', 'sizes', 'truest', 'bool', 'pack', 'ramp',
 ] // prettier-ignore
 const words = Object.keys(wordOperands) as Word[]
 
@@ -114,7 +114,7 @@ class Maker {
       case 1:
         return { kind: 'let', value: this.#expr(scope, 3), name: this.#name() }
       case 2:
-        return { kind: 'barrier' }
+        return d.below(2) === 0 ? { kind: 'barrier' } : { kind: 'transpose', buffer: d.pick(this.#buffers).name }
       case 3: {
         const name = this.#name()
         const extent = this.#index(scope, 2)

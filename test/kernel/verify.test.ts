@@ -68,7 +68,7 @@ function rewriteAccesses(kernel: Kernel, change: (index: Index) => Index): Kerne
   const inStmt = (stmt: Stmt): Stmt => {
     if (stmt.kind === 'for' || stmt.kind === 'if') return { ...stmt, body: stmt.body.map(inStmt) }
     if (stmt.kind === 'let') return { ...stmt, value: inExpr(stmt.value) }
-    if (stmt.kind === 'barrier') return stmt
+    if (stmt.kind === 'barrier' || stmt.kind === 'transpose') return stmt
     return { ...stmt, indices: stmt.indices.map(inIndex).map(change), value: inExpr(stmt.value) }
   }
   return { ...kernel, body: kernel.body.map(inStmt) }
@@ -197,6 +197,7 @@ describe('kernel verifier', () => {
     refuses(body('y[0, 0] = add<3>(1.0, 1.0)'), /add cannot take 3 bits/)
     refuses(body('y[0, 0] = select(1.0, 1.0, 1.0)'), /where bool:1/)
     refuses(body('y[0, 0]:2 = pack(1.0, 1)'), /1 is i32:1 where f32:1/)
+    refuses(body('transpose x'), /'x' is no square of float registers/)
     refuses(body('y[0, 0] = tree(add, x)'), /a tree needs a register of 16 floats/)
     refuses(body('y[value(x[0, 0] below 10), 0] = 1.0'), /is f32:1 where i32:1/)
     refuses(body('y[0, 0] = toFloat(index(seq*1000000000))'), /may not fit into 32 bits/)

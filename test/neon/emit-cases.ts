@@ -461,6 +461,48 @@ export function placeCheck(lanes: number): Case {
   }
 }
 
+/** Squares of hard values, transposed in registers. */
+export function transposeCheck(lanes: number): Case {
+  const count = 40
+  const [column] = operandsOf(['f32'], 78) as [Int32Array]
+  const elements = count * lanes * lanes
+  const values = Int32Array.from({ length: elements }, (_, index) => column[index % column.length] ?? 0)
+  const input = argument('x', 'f32', elements, 'read')
+  const output = argument('out', 'f32', elements, 'write')
+  const square = register('square', [lanes, lanes])
+  const rows = Array.from({ length: lanes }, (_, row) => ({
+    inside: [constantIndex(row), constantIndex(0)],
+    outside: addIndex(scaleIndex(variable('block'), lanes * lanes), row * lanes),
+  }))
+  const body: Stmt[] = [
+    ...rows.map(({ inside, outside }): Stmt => {
+      return { kind: 'store', buffer: 'square', indices: inside, value: load(input, outside, 'f32', lanes), lanes }
+    }),
+    { kind: 'transpose', buffer: 'square' },
+    ...rows.map(({ inside, outside }): Stmt => {
+      const value: Expr = { kind: 'load', buffer: 'square', indices: inside, type: 'f32', lanes }
+      return { kind: 'store', buffer: 'out', indices: [outside], value, lanes }
+    }),
+  ]
+  return {
+    name: `transposition of ${lanes} vectors`,
+    kernel: {
+      name: 'transpose',
+      sizes: [],
+      arguments: [input, output],
+      locals: [square],
+      body: [{ kind: 'for', variable: 'block', extent: constantIndex(count), binding: 'grid', body }],
+    },
+    sizes: [],
+    args: [bytesOf(values), untouched(elements)],
+    expected: (index) => {
+      const [block, row, place] = [Math.floor(index / lanes / lanes), Math.floor(index / lanes) % lanes, index % lanes]
+      return values[(block * lanes + place) * lanes + row] ?? 0
+    },
+    type: 'f32',
+  }
+}
+
 export function allCases(lanes: number): Case[] {
   return [
     ...wordChecks(lanes),
@@ -469,6 +511,7 @@ export function allCases(lanes: number): Case[] {
     ...wideningChecks(lanes),
     ...partialChecks(lanes),
     ...treeChecks(lanes),
+    transposeCheck(lanes),
     placeCheck(lanes),
   ]
 }

@@ -62,7 +62,12 @@ export function registerStorage(kernel: Kernel, lanes: number): ReadonlyMap<stri
     for (let offset = 0; offset < TREE_ELEMENTS; offset += lanes) note(name, lanes, offset)
   }
 
-  visitAccesses(kernel.body, access, tree)
+  function transposed(name: string): void {
+    const buffer = buffers.get(name)
+    for (let offset = 0; buffer && offset < bufferElements(buffer); offset += lanes) note(name, lanes, offset)
+  }
+
+  visitAccesses(kernel.body, { access, tree, transposed })
 
   const storage = new Map<string, Storage>()
   for (const name of buffers.keys()) {
@@ -74,7 +79,14 @@ export function registerStorage(kernel: Kernel, lanes: number): ReadonlyMap<stri
   return storage
 }
 
-function visitAccesses(body: readonly Stmt[], access: (access: Access) => void, tree: (buffer: string) => void): void {
+interface AccessVisitor {
+  readonly access: (access: Access) => void
+  readonly tree: (buffer: string) => void
+  readonly transposed: (buffer: string) => void
+}
+
+function visitAccesses(body: readonly Stmt[], visitor: AccessVisitor): void {
+  const { access, tree, transposed } = visitor
   const inExpr = (expr: Expr): void => {
     switch (expr.kind) {
       case 'constant':
@@ -111,11 +123,11 @@ function visitAccesses(body: readonly Stmt[], access: (access: Access) => void, 
     switch (stmt.kind) {
       case 'for':
         inIndex(stmt.extent)
-        visitAccesses(stmt.body, access, tree)
+        visitAccesses(stmt.body, visitor)
         break
       case 'if':
         for (const { left, right } of stmt.conditions) [left, right].forEach(inIndex)
-        visitAccesses(stmt.body, access, tree)
+        visitAccesses(stmt.body, visitor)
         break
       case 'store':
         access(stmt)
@@ -125,6 +137,9 @@ function visitAccesses(body: readonly Stmt[], access: (access: Access) => void, 
         break
       case 'let':
         inExpr(stmt.value)
+        break
+      case 'transpose':
+        transposed(stmt.buffer)
         break
       case 'barrier':
         break

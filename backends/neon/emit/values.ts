@@ -153,6 +153,16 @@ export class ValuePrinter {
     return this.#storage.get(buffer.name)?.kind === 'variables' ? constantOffset(buffer, indices) : undefined
   }
 
+  /** The transposition of a square of registers as a C++ statement. */
+  transpose(name: string, scope: Scope): string {
+    const buffer = this.buffer(name)
+    const { lanes, vector } = this.#isa
+    const fits = buffer.dims.every(({ size }) => size === lanes) && this.#storage.get(name)?.kind === 'variables'
+    if (!fits) throw this.error(`'${name}' is no square of ${lanes} vectors`)
+    const rows = Array.from({ length: lanes }, (_, row) => this.variable(buffer, row * lanes, scope))
+    return `${fill(vector.transpose, rows)};`
+  }
+
   /** A store as a C++ statement. */
   store(store: Store, scope: Scope): string {
     const buffer = this.buffer(store.buffer)

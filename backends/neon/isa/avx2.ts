@@ -32,6 +32,22 @@ INLINE void partial_store_i32(int32_t* to, __m256i vector, int64_t valid) {
 INLINE __m256i pack_bool(bool a, bool b, bool c, bool d, bool e, bool f, bool g, bool h) {
   return mask_of(_mm256_setr_epi32(a, b, c, d, e, f, g, h));
 }
+INLINE void interleave(__m256& a, __m256& b) {
+  const __m256 low = _mm256_unpacklo_ps(a, b);
+  b = _mm256_unpackhi_ps(a, b);
+  a = low;
+}
+INLINE void transpose(__m256& a, __m256& b, __m256& c, __m256& d, __m256& e, __m256& f, __m256& g, __m256& h) {
+  interleave(a, b), interleave(c, d), interleave(e, f), interleave(g, h);
+  const __m256 p = _mm256_shuffle_ps(a, c, 0x44), q = _mm256_shuffle_ps(a, c, 0xee);
+  const __m256 r = _mm256_shuffle_ps(b, d, 0x44), s = _mm256_shuffle_ps(b, d, 0xee);
+  const __m256 t = _mm256_shuffle_ps(e, g, 0x44), u = _mm256_shuffle_ps(e, g, 0xee);
+  const __m256 v = _mm256_shuffle_ps(f, h, 0x44), w = _mm256_shuffle_ps(f, h, 0xee);
+  a = _mm256_permute2f128_ps(p, t, 0x20), b = _mm256_permute2f128_ps(q, u, 0x20);
+  c = _mm256_permute2f128_ps(r, v, 0x20), d = _mm256_permute2f128_ps(s, w, 0x20);
+  e = _mm256_permute2f128_ps(p, t, 0x31), f = _mm256_permute2f128_ps(q, u, 0x31);
+  g = _mm256_permute2f128_ps(r, v, 0x31), h = _mm256_permute2f128_ps(s, w, 0x31);
+}
 INLINE float tree_add(__m256 a, __m256 b) {
   const __m256 eight = _mm256_add_ps(a, b);
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
@@ -105,6 +121,7 @@ export const avx2: InstructionSet = {
     splat: { f32: '_mm256_set1_ps($1)', i32: '_mm256_set1_epi32($1)', bool: '_mm256_set1_epi32($1 ? -1 : 0)' },
     pack: { f32: '_mm256_setr_ps($args)', i32: '_mm256_setr_epi32($args)', bool: 'pack_bool($args)' },
     ramp: 'ramp_from($1)',
+    transpose: 'transpose($args)',
     tree: { add: 'tree_add($args)', max: 'tree_max($args)' },
   },
 }

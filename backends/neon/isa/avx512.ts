@@ -35,6 +35,24 @@ INLINE __mmask16 pack_bool(bool a, bool b, bool c, bool d, bool e, bool f, bool 
   return mask_of(_mm512_setr_epi32(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p));
 }
 INLINE __m256 upper_half(__m512 vector) { return _mm512_extractf32x8_ps(vector, 1); }
+INLINE void transpose_quads(__m512& a, __m512& b, __m512& c, __m512& d) {
+  const __m512d p = _mm512_castps_pd(_mm512_unpacklo_ps(a, b)), q = _mm512_castps_pd(_mm512_unpackhi_ps(a, b));
+  const __m512d r = _mm512_castps_pd(_mm512_unpacklo_ps(c, d)), s = _mm512_castps_pd(_mm512_unpackhi_ps(c, d));
+  a = _mm512_castpd_ps(_mm512_unpacklo_pd(p, r)), b = _mm512_castpd_ps(_mm512_unpackhi_pd(p, r));
+  c = _mm512_castpd_ps(_mm512_unpacklo_pd(q, s)), d = _mm512_castpd_ps(_mm512_unpackhi_pd(q, s));
+}
+INLINE void transpose_quarters(__m512& a, __m512& b, __m512& c, __m512& d) {
+  const __m512 p = _mm512_shuffle_f32x4(a, b, 0x88), q = _mm512_shuffle_f32x4(a, b, 0xdd);
+  const __m512 r = _mm512_shuffle_f32x4(c, d, 0x88), s = _mm512_shuffle_f32x4(c, d, 0xdd);
+  a = _mm512_shuffle_f32x4(p, r, 0x88), b = _mm512_shuffle_f32x4(q, s, 0x88);
+  c = _mm512_shuffle_f32x4(p, r, 0xdd), d = _mm512_shuffle_f32x4(q, s, 0xdd);
+}
+INLINE void transpose(__m512& a, __m512& b, __m512& c, __m512& d, __m512& e, __m512& f, __m512& g, __m512& h, __m512& i,
+                      __m512& j, __m512& k, __m512& l, __m512& m, __m512& n, __m512& o, __m512& p) {
+  transpose_quads(a, b, c, d), transpose_quads(e, f, g, h), transpose_quads(i, j, k, l), transpose_quads(m, n, o, p);
+  transpose_quarters(a, e, i, m), transpose_quarters(b, f, j, n);
+  transpose_quarters(c, g, k, o), transpose_quarters(d, h, l, p);
+}
 INLINE float tree_add(__m512 sixteen) {
   const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(sixteen), upper_half(sixteen));
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
@@ -110,6 +128,7 @@ export const avx512: InstructionSet = {
     splat: { f32: '_mm512_set1_ps($1)', i32: '_mm512_set1_epi32($1)', bool: '(__mmask16)($1 ? 0xffff : 0)' },
     pack: { f32: '_mm512_setr_ps($args)', i32: '_mm512_setr_epi32($args)', bool: 'pack_bool($args)' },
     ramp: 'ramp_from($1)',
+    transpose: 'transpose($args)',
     tree: { add: 'tree_add($args)', max: 'tree_max($args)' },
   },
 }

@@ -49,6 +49,14 @@ INLINE uint32x4_t pack_bool(bool a, bool b, bool c, bool d) { return mask_of(pac
 INLINE int32x4_t ramp_from(int32_t first) { return vaddq_s32(vdupq_n_s32(first), pack_i32(0, 1, 2, 3)); }
 INLINE float32x4_t vector_min(float32x4_t a, float32x4_t b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
 INLINE float32x4_t vector_max(float32x4_t a, float32x4_t b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+INLINE void transpose(float32x4_t& a, float32x4_t& b, float32x4_t& c, float32x4_t& d) {
+  const float64x2_t even_ab = vreinterpretq_f64_f32(vtrn1q_f32(a, b)), odd_ab = vreinterpretq_f64_f32(vtrn2q_f32(a, b));
+  const float64x2_t even_cd = vreinterpretq_f64_f32(vtrn1q_f32(c, d)), odd_cd = vreinterpretq_f64_f32(vtrn2q_f32(c, d));
+  a = vreinterpretq_f32_f64(vtrn1q_f64(even_ab, even_cd));
+  b = vreinterpretq_f32_f64(vtrn1q_f64(odd_ab, odd_cd));
+  c = vreinterpretq_f32_f64(vtrn2q_f64(even_ab, even_cd));
+  d = vreinterpretq_f32_f64(vtrn2q_f64(odd_ab, odd_cd));
+}
 INLINE float tree_add(float32x4_t a, float32x4_t b, float32x4_t c, float32x4_t d) {
   const float32x4_t four = vaddq_f32(vaddq_f32(a, c), vaddq_f32(b, d));
   const float32x2_t two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
@@ -119,6 +127,7 @@ export const neon: InstructionSet = {
     splat: { f32: 'vdupq_n_f32($1)', i32: 'vdupq_n_s32($1)', bool: 'vdupq_n_u32($1 ? ~0u : 0u)' },
     pack: { f32: 'pack_f32($args)', i32: 'pack_i32($args)', bool: 'pack_bool($args)' },
     ramp: 'ramp_from($1)',
+    transpose: 'transpose($args)',
     tree: { add: 'tree_add($args)', max: 'tree_max($args)' },
   },
 }

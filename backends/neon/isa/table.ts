@@ -34,6 +34,8 @@ export interface VectorSpelling extends Spelling {
   readonly pack: Readonly<Record<ValueType, Template>>
   /** `$1`, `$1` + 1, … from an int32_t. */
   readonly ramp: Template
+  /** `$args`: as many float variables as there are lanes, of which lane j of the i-th becomes lane i of the j-th. */
+  readonly transpose: Template
   /** The fixed tree over 16 partial results, `$args` being 16/lanes vectors: halves at distance 8, 4, 2, 1. */
   readonly tree: Readonly<Record<'add' | 'max', Template>>
 }

@@ -53,6 +53,14 @@ INLINE void partial_store_f32(void* to, v128_t vector, int64_t valid) {
 }
 INLINE void partial_store_i32(int32_t* to, v128_t vector, int64_t valid) { partial_store_f32(to, vector, valid); }
 INLINE v128_t pack_bool(bool a, bool b, bool c, bool d) { return mask_of(wasm_i32x4_make(a, b, c, d)); }
+INLINE void transpose(v128_t& a, v128_t& b, v128_t& c, v128_t& d) {
+  const v128_t low_ab = wasm_i32x4_shuffle(a, b, 0, 4, 1, 5), high_ab = wasm_i32x4_shuffle(a, b, 2, 6, 3, 7);
+  const v128_t low_cd = wasm_i32x4_shuffle(c, d, 0, 4, 1, 5), high_cd = wasm_i32x4_shuffle(c, d, 2, 6, 3, 7);
+  a = wasm_i64x2_shuffle(low_ab, low_cd, 0, 2);
+  b = wasm_i64x2_shuffle(low_ab, low_cd, 1, 3);
+  c = wasm_i64x2_shuffle(high_ab, high_cd, 0, 2);
+  d = wasm_i64x2_shuffle(high_ab, high_cd, 1, 3);
+}
 INLINE float tree_add(v128_t a, v128_t b, v128_t c, v128_t d) {
   const v128_t four = wasm_f32x4_add(wasm_f32x4_add(a, c), wasm_f32x4_add(b, d));
   const v128_t two = wasm_f32x4_add(four, wasm_i32x4_shuffle(four, four, 2, 3, 0, 1));
@@ -126,6 +134,7 @@ export const wasmRelaxed: InstructionSet = {
     splat: { f32: 'wasm_f32x4_splat($1)', i32: 'wasm_i32x4_splat($1)', bool: 'wasm_i32x4_splat($1 ? -1 : 0)' },
     pack: { f32: 'wasm_f32x4_make($args)', i32: 'wasm_i32x4_make($args)', bool: 'pack_bool($args)' },
     ramp: 'ramp_from($1)',
+    transpose: 'transpose($args)',
     tree: { add: 'tree_add($args)', max: 'tree_max($args)' },
   },
 }

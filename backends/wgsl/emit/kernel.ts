@@ -266,6 +266,8 @@ class ShaderPrinter {
         const type = valueTypes[typeOf(stmt.value)]
         return [`${indent}let ${this.#names.of('local', stmt.name)}: ${type} = ${this.#values.value(stmt.value)};`]
       }
+      case 'transpose':
+        throw this.#values.error('a transposition of registers, for which WGSL has no word')
       case 'barrier':
         // Where a kernel updates memory in place, what one invocation stores others may have read, or read next.
         return [...(this.#updates ? [`${indent}storageBarrier();`] : []), `${indent}workgroupBarrier();`]
