@@ -59,6 +59,8 @@ export async function openModel(modelOrRecipe: string, options: OpenOptions = {}
 
 /** Positions that the model was made for, where its configuration says so. */
 function positionsOf(config: Readonly<Record<string, unknown>>): number {
-  const stated = config['n_positions'] ?? config['max_position_embeddings']
+  const nested = config['text_config']
+  const text = typeof nested === 'object' && nested !== null ? (nested as Readonly<Record<string, unknown>>) : config
+  const stated = text['n_positions'] ?? text['max_position_embeddings']
   return typeof stated === 'number' ? stated : Infinity
 }
