@@ -107,6 +107,10 @@ export function lowerContraction(lowering: Lowering, region: Region): LoweredReg
       kBound: boundOf(dot.attrs.over),
       between: mWalks.slice(0, -1).map((walk) => walk.name),
       transposes: isAlong(lowering, vector, kWalks.at(-1)),
+      readable:
+        nAxes.every((axis) => axis.extent === undefined) &&
+        isAlong(lowering, vector, n) &&
+        isPlainLoad(operands[vectorOperand]),
       packBroadcast: packing(operands[vectorOperand === 1 ? 0 : 1], scope, isAlong(lowering, broadcast, kWalks.at(-1))),
       grid: { others: outer.reduce((product, walk) => product * walk.bound, 1) },
     },
@@ -123,12 +127,16 @@ export function isAlong(lowering: Lowering, operand: Node, walk: Walk | undefine
 
 /** A plain f32 load that steps evenly is read where it lies; anything else is worked out once per tile. */
 export function packing(operand: Expr, scope: KernelScope, contiguous: boolean): 'no' | 'yes' | 'contiguous' {
-  const isEven = ({ terms }: Index): boolean =>
-    terms.every(({ atom }) => atom.kind === 'variable' || atom.kind === 'size')
   const plain =
-    operand.kind === 'load' &&
-    operand.indices.every(isEven) &&
+    isPlainLoad(operand) &&
     scope.kernel('', []).arguments.find((buffer) => buffer.name === operand.buffer)?.dtype === 'f32'
   if (plain) return 'no'
   return contiguous ? 'contiguous' : 'yes'
+}
+
+/** A load that steps evenly. */
+function isPlainLoad(operand: Expr): operand is Extract<Expr, { kind: 'load' }> {
+  const isEven = ({ terms }: Index): boolean =>
+    terms.every(({ atom }) => atom.kind === 'variable' || atom.kind === 'size')
+  return operand.kind === 'load' && operand.indices.every(isEven)
 }

@@ -220,6 +220,7 @@ class StreamLowering {
           kBound: kWalks.reduce((product, walk) => product * walk.bound, 1),
           between: [],
           transposes: isAlong(this.#lowering, vector, kWalks.at(-1)),
+          readable: false,
           packBroadcast: packing(
             operands[vectorOperand === 1 ? 0 : 1],
             scope,
@@ -341,6 +342,7 @@ class StreamLowering {
           kBound: this.#columns,
           between: [],
           transposes: this.#lowering.fastAxis(values) === this.#streamed,
+          readable: false,
           packBroadcast: 'no',
           grid: undefined,
         },

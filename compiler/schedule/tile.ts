@@ -21,6 +21,8 @@ export interface TileNest {
   readonly between: readonly string[]
   /** The chain's innermost loop is contiguous in the vector operand, so packing transposes. */
   readonly transposes: boolean
+  /** The vector operand is loaded by vectors where it lies, and nothing bounds its direction but a constant. */
+  readonly readable: boolean
   /** The broadcast operand is worked out while it is copied; `contiguous` when its copy may go by vectors. */
   readonly packBroadcast: 'no' | 'yes' | 'contiguous'
   /** The vector direction's blocks go to threads; pieces of `m` join them when that leaves too few. */
@@ -35,11 +37,13 @@ export const blockOf = (n: string): string => `${n}b`
 export function tileDirectives(nest: TileNest, profile: ScheduleProfile): Directive[] {
   const { n, m, k, accumulator } = nest
   const { lanes, tile } = profile
-  const panel = Math.min(tile.vectors * lanes, roundUp(nest.nBound, lanes))
+  const streamed = streamedVectors(nest, profile)
+  const panel = streamed === undefined ? Math.min(tile.vectors * lanes, roundUp(nest.nBound, lanes)) : streamed * lanes
   const spare = Math.floor((tile.vectors * lanes) / panel)
-  const rows = Math.min(nest.mBound, tile.rows * spare)
+  const rows = streamed === undefined ? Math.min(nest.mBound, tile.rows * spare) : nest.mBound
   const panelsThatFit = Math.max(1, Math.floor(profile.privateCache / 2 / (4 * nest.kBound * panel)))
-  const block = nest.grid ? panel * Math.min(4, panelsThatFit) : roundUp(nest.nBound, panel)
+  const panels = streamed === undefined ? Math.min(4, panelsThatFit) : 1
+  const block = nest.grid ? panel * panels : roundUp(nest.nBound, panel)
   const items = nest.grid ? Math.ceil(nest.nBound / block) * nest.grid.others : 0
   const wanted = 4 * profile.threads
   const mPieces = nest.grid && items < wanted && profile.threads > 1 ? Math.ceil(wanted / items) : 1
@@ -61,16 +65,20 @@ export function tileDirectives(nest: TileNest, profile: ScheduleProfile): Direct
     },
     ...(nest.grid ? [{ do: 'bind', loop: n0, binding: 'grid' } as const] : []),
     ...(cutM ? [{ do: 'bind', loop: mb, binding: 'grid' } as const] : []),
-    {
-      do: 'stage',
-      into: `${accumulator}_b`,
-      operand: nest.vectorOperand,
-      accumulator,
-      at: cutM ? mb : n0,
-      order: [n2, ...k, n3],
-      fast: nest.transposes ? (k.at(-1) ?? n3) : n3,
-      lanes,
-    },
+    ...(streamed === undefined
+      ? [
+          {
+            do: 'stage',
+            into: `${accumulator}_b`,
+            operand: nest.vectorOperand,
+            accumulator,
+            at: cutM ? mb : n0,
+            order: [n2, ...k, n3],
+            fast: nest.transposes ? (k.at(-1) ?? n3) : n3,
+            lanes,
+          } as const,
+        ]
+      : []),
     ...(nest.packBroadcast === 'no'
       ? []
       : [
@@ -94,4 +102,20 @@ export function tileDirectives(nest: TileNest, profile: ScheduleProfile): Direct
     { do: 'bind', loop: n4, binding: 'unroll' },
     { do: 'bind', loop: m1, binding: 'unroll' },
   ]
+}
+
+/** Vectors of a row that are read together at most: enough chains to hide the latency of a multiply-add. */
+const mostStreamed = 8
+
+/**
+ * A few rows, one token's say, read the vector operand once: copying it would only cost. How many vectors of it they take
+ * side by side; undefined where a copy pays, or the operand cannot be read where it lies.
+ */
+function streamedVectors(nest: TileNest, { lanes, tile }: ScheduleProfile): number | undefined {
+  if (!nest.readable || !nest.grid || nest.mBound > tile.rows) return undefined
+  const registers = Math.floor((tile.rows * tile.vectors) / nest.mBound)
+  for (let vectors = Math.min(mostStreamed, registers); vectors > 0; vectors--) {
+    if (nest.nBound % (vectors * lanes) === 0) return vectors
+  }
+  return undefined
 }
