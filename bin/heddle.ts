@@ -37,7 +37,14 @@ function numberAbove(low: number, high: number): (text: string) => number {
 }
 
 function temperature(text: string): number {
-  return Number(text) === 0 && text.trim() !== '' ? 0 : numberAbove(0, 1000)(text)
+  const value = Number(text)
+  if (text.trim() !== '' && value >= 0 && value <= 1000) return value
+  throw new InvalidArgumentError('It is from 0, always the likeliest token, to 1000.')
+}
+
+function stopString(text: string, others: readonly string[] = []): readonly string[] {
+  if (text === '') throw new InvalidArgumentError('It has at least one character.')
+  return [...others, text]
 }
 
 const toolchain = (): Option =>
@@ -142,7 +149,11 @@ export async function main(operands: readonly string[]): Promise<number> {
     .addOption(
       new Option('--temperature <t>', 'draw tokens; low is likely, 1 is as the model says').argParser(temperature),
     )
-    .addOption(new Option('--top-k <k>', 'draw among the k likeliest tokens').argParser(positiveInteger))
+    .addOption(
+      new Option('--top-k <k>', 'draw, at temperature 1 unless stated, among the k likeliest').argParser(
+        positiveInteger,
+      ),
+    )
     .addOption(
       new Option('--top-p <p>', 'draw among the likeliest tokens that make up this probability').argParser(
         numberAbove(0, 1),
@@ -154,7 +165,9 @@ export async function main(operands: readonly string[]): Promise<number> {
       ),
     )
     .addOption(new Option('--seed <n>', 'draw the same tokens again').argParser(count))
-    .option('--stop <text...>', 'strings that end the text; they are left out of it')
+    .addOption(
+      new Option('--stop <text...>', 'strings that end the text; they are left out of it').argParser(stopString),
+    )
     .option('--adapter <directory>', 'a LoRA adapter in the layout of PEFT')
     .option('--weights <directory>', 'a model directory read in place of the stated one, such as runs/NAME/model')
     .option('--recompute', 'keep no keys and values: every token computes the whole text again, to the same bits')

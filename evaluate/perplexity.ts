@@ -1,5 +1,5 @@
-// Perplexity of a long text by windows that overlap: every token but the first is predicted once, from at least
-// `window − stride` tokens before it where the text has them. Knows tokens only.
+// Perplexity of a long text by windows that overlap, as in transformers' own procedure: every token but the first is predicted
+// once, from at least `window − stride` tokens before it where the text has them. Knows tokens only.
 
 import type { Session } from '../backends/neon/driver/index.ts'
 import { UserError } from '../compiler/diagnostic.ts'
@@ -16,11 +16,14 @@ export interface Perplexity {
 }
 
 /**
- * Windows of at most `length + 1` tokens that begin every `stride` tokens; in each, the tokens that no window before it
- * predicted. A window's last token is only predicted, never read.
+ * Windows of at most `length` tokens that begin every `stride` tokens; in each, the tokens that no window before it
+ * predicted. At a stride as long as the window nobody predicts a window's first token.
+ *
+ * @throws UserError HD604 for a text without a token to predict, HD605 for a window or a stride that makes no sense
  */
 export function windows(tokens: readonly number[], length: number, stride: number): Scored[] {
   refuseShortText(tokens)
+  if (length < 2) throw new UserError('HD605', `a window of ${length} predicts nothing`, { mend: 'give one from 2 on' })
   if (stride < 1 || stride > length) {
     throw new UserError('HD605', `the stride is ${stride}`, { mend: `give one from 1 to the window's ${length}` })
   }
@@ -28,8 +31,9 @@ export function windows(tokens: readonly number[], length: number, stride: numbe
   // Tokens before this one have been predicted, or are the first.
   let next = 1
   for (let start = 0; next < tokens.length; start += stride) {
-    const end = Math.min(start + length + 1, tokens.length)
-    made.push({ tokens: tokens.slice(start, end), from: next - start })
+    const end = Math.min(start + length, tokens.length)
+    const from = Math.max(1, next - start)
+    if (start + from < end) made.push({ tokens: tokens.slice(start, end), from })
     next = end
   }
   return made
@@ -43,16 +47,16 @@ export function refuseShortText(tokens: readonly number[], file?: string): void 
   throw new UserError('HD604', `the text has ${count}, so nothing can be predicted`, { place })
 }
 
-/** Perplexity of a text. `onProgress` is told how many of all tokens have been predicted. Errors as for `logLikelihoods`. */
+/** Perplexity of a text by windows of `length` tokens. `onProgress` is told how many of all tokens have been predicted. Errors as for `logLikelihoods`. */
 export async function perplexityOf(
   session: Session,
   tokens: readonly number[],
   size: ScoreSize,
-  stride: number,
+  { length, stride }: { readonly length: number; readonly stride: number },
   onProgress: (predicted: number, all: number) => void = () => {},
 ): Promise<Perplexity> {
-  const parts = windows(tokens, size.length, stride)
-  const all = tokens.length - 1
+  const parts = windows(tokens, length, stride)
+  const all = parts.reduce((sum, { tokens: window, from }) => sum + window.length - from, 0)
   // Sums of one window each, added in the text's order: the same number whatever the order of the calls.
   const losses = new Float64Array(parts.length)
   let predicted = 0

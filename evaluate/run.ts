@@ -95,7 +95,7 @@ export async function* evaluate(
     const size = { sequences: SEQUENCES, length }
     const session = await openScoring(opened, size, chain, options, subject === 'adapter' ? adapter : undefined)
     try {
-      for (const one of work) yield await evaluateItem(session, one, encoder, size, options, subject)
+      for (const one of work) yield await evaluateItem(session, one, encoder, { ...size, most }, options, subject)
     } finally {
       await session.close()
     }
@@ -151,7 +151,7 @@ function programLength(work: readonly Work[], encoder: Encoder, most: number, { 
   for (const one of work) {
     if (one.kind === 'text') {
       windows(one.tokens, most, stride ?? Math.ceil(most / 2))
-      wanted = Math.max(wanted, Math.min(one.tokens.length - 1, most))
+      wanted = Math.max(wanted, Math.min(one.tokens.length, most) - 1)
       continue
     }
     for (const { context, continuations } of one.questions) {
@@ -169,15 +169,15 @@ async function evaluateItem(
   session: Session,
   work: Work,
   encoder: Encoder,
-  size: ScoreSize,
+  size: ScoreSize & { readonly most: number },
   options: EvaluateOptions,
   subject: Subject,
 ): Promise<ItemResult> {
   const { item } = work
   const onProgress = (done: number, all: number): void => options.onProgress?.({ item, subject, done, all })
   if (work.kind === 'text') {
-    const stride = Math.min(options.stride ?? Math.ceil(size.length / 2), size.length)
-    const result = await perplexityOf(session, work.tokens, size, stride, onProgress)
+    const window = { length: size.most, stride: options.stride ?? Math.ceil(size.most / 2) }
+    const result = await perplexityOf(session, work.tokens, size, window, onProgress)
     return { kind: 'text', item, subject, result }
   }
   const result = await answerQuestions(session, work.questions, encoder, size, onProgress)

@@ -126,7 +126,7 @@ function mayUseCache(error: unknown): boolean {
 function unreachable(hub: Hub, error: unknown): unknown {
   if (!(error instanceof Interruption)) return error
   return new UserError('HD422', `${hub.endpoint} could not be reached for ${quote(hub.repository)}: ${error.message}`, {
-    mend: 'give a local directory, or try again with a network connection',
+    mend: `there is no directory ${quote(hub.repository)} here either; give one, or try again with a network connection`,
     cause: error,
   })
 }

@@ -28,7 +28,10 @@ export interface Tokenizer {
    * Errors: HD431 when the text holds something the vocabulary cannot express.
    */
   encode(text: string, options?: { readonly specials?: 'add' | 'omit' }): number[]
-  /** The text of token ids; `specials: 'omit'` leaves special tokens out of it. Errors: HD431 for an id without token. */
+  /**
+   * The text of token ids; `specials: 'omit'` leaves special tokens out of it. An id without a token, such as the rows that
+   * pad an embedding have, is no text.
+   */
   decode(ids: readonly number[], options?: { readonly specials?: 'keep' | 'omit' }): string
   /**
    * As `encode` without specials, with a way back to the text: `tokenAt(i)` is the first token that holds the character
@@ -118,13 +121,9 @@ export function loadTokenizer(tokenizerPath: string): Tokenizer {
     },
     isAdded: (id) => added.has(id),
     decode(ids, options = {}) {
-      for (const id of ids) {
-        if (implementation.id_to_token(id) === undefined) {
-          throw new UserError('HD431', `there is no token with the id ${id}`, { place: { file } })
-        }
-      }
-      if (ids.length === 0) return ''
-      return implementation.decode([...ids], {
+      const known = ids.filter((id) => implementation.id_to_token(id) !== undefined)
+      if (known.length === 0) return ''
+      return implementation.decode(known, {
         skip_special_tokens: options.specials === 'omit',
         // "Cleaning up" removes spaces before punctuation: the text would not be the one that was encoded.
         clean_up_tokenization_spaces: false,

@@ -143,7 +143,8 @@ export async function* continued(
   return 'tokens'
 }
 
-async function* decoded(
+/** Texts of tokens as they come; special tokens, and ids without a token, are none. */
+export async function* decoded(
   ids: AsyncGenerator<number, StopReason, undefined>,
   tokenizer: Tokenizer,
   stops: readonly string[],
@@ -151,16 +152,23 @@ async function* decoded(
   const all: number[] = []
   const ending = new StoppedText(stops)
   let shown = ''
+  const decode = (): string => tokenizer.decode(all, { specials: 'omit' })
+  /** What a text has more than the one that was shown. */
+  const added = (text: string): string => {
+    if (!text.startsWith(shown)) return ''
+    const more = text.slice(shown.length)
+    shown = text
+    return more
+  }
   for (;;) {
     const { done, value: id } = await ids.next()
-    if (done === true) return { stopped: id, rest: ending.end() }
+    if (done === true) {
+      const last = ending.add(added(decode()))
+      return { stopped: last.stop === undefined ? id : 'stop string', rest: last.text + ending.end() }
+    }
     all.push(id)
-    const text = tokenizer.decode(all)
-    // A character whose bytes are spread over tokens shows as a replacement until it is whole.
-    const whole = text.replace(/\ufffd+$/u, '')
-    const added = whole.startsWith(shown) ? whole.slice(shown.length) : ''
-    shown += added
-    const { text: sure, stop } = ending.add(added)
+    // A character whose bytes are spread over tokens shows as replacements, up to three, until it is whole.
+    const { text: sure, stop } = ending.add(added(decode().replace(/\ufffd{1,3}$/u, '')))
     yield { id, text: sure }
     if (stop !== undefined) return { stopped: 'stop string', rest: '' }
   }

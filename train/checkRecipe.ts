@@ -2,7 +2,7 @@
 
 import path from 'node:path'
 import { UserError } from '../compiler/diagnostic.ts'
-import { checkFile } from '../compiler/frontend/check.ts'
+import { checkFile, openDecisions } from '../compiler/frontend/check.ts'
 import { trainingPasses } from '../compiler/pipeline.ts'
 import { runPasses } from '../compiler/transform/runner.ts'
 import { refuseWithoutExamples } from '../data/examples.ts'
@@ -40,6 +40,9 @@ export async function checkRecipe(file: string): Promise<CheckReport> {
     for (const { sentence, place } of checkFile(file)) problems.push(new UserError('HD111', sentence, { place }))
   })
   if (problems.length > 0) return { problems, notes }
+  for (const { place, text } of openDecisions(file)) {
+    notes.push(`${path.basename(place.file)}:${place.line} is still to be decided: ${text}`)
+  }
   await attempt(async () => {
     const loaded = await loadRecipe(file)
     const { recipe } = loaded

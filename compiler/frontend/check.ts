@@ -127,3 +127,22 @@ function isResearchers(file: string): boolean {
 function slashed(path: string): string {
   return path.split(sep).join('/')
 }
+
+/** A line that `heddle new` left open. */
+export interface OpenDecision {
+  readonly place: Place
+  readonly text: string
+}
+
+/** What is marked `// Decide:` in a researcher's file and what it imports, in the order of the files. */
+export function openDecisions(path: string): OpenDecision[] {
+  const files = programOf([sourceFile(path)])
+    .getSourceFiles()
+    .filter((file) => !file.isDeclarationFile && isResearchers(file.fileName))
+  return files.flatMap((file) =>
+    [...file.text.matchAll(/^[ \t]*\/\/ Decide: (.*)$/gm)].map((found) => {
+      const { line } = file.getLineAndCharacterOfPosition(found.index)
+      return { place: { file: file.fileName, line: line + 1 }, text: (found[1] ?? '').trim() }
+    }),
+  )
+}

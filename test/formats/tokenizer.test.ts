@@ -127,9 +127,9 @@ describe('tokenizer', () => {
     )
   })
 
-  it('refuses an id without a token, and text without ids', () => {
-    refuses(() => tokenizer.decode([5, 300]), 'HD431', /no token with the id 300/)
-    refuses(() => tokenizer.decode([-1]), 'HD431', /-1/)
+  it('makes nothing of an id without a token, and refuses text without ids', () => {
+    assert.equal(tokenizer.decode([5, 300]), tokenizer.decode([5]))
+    assert.equal(tokenizer.decode([-1, 300]), '')
     const model = definition().model as { vocab: Record<string, number>; merges: unknown }
     const { z: _z, ...withoutZ } = model.vocab
     const poorer = loadTokenizer(written({ ...definition(), model: { ...model, vocab: withoutZ, merges: [] } }))

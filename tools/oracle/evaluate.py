@@ -98,11 +98,11 @@ def main():
     result = {"tasks": {}}
     if options.text:
         ids = encode(open(options.text, encoding="utf-8").read())
-        window = options.length + 1
+        window = options.length
         previous, total, count = 0, 0.0, 0
         for begin in range(0, len(ids), options.stride):
             end = min(begin + window, len(ids))
-            fresh = end - max(previous, 1)
+            fresh = end - max(previous, begin + 1)
             if fresh > 0:
                 piece = torch.tensor([ids[begin:end]])
                 with torch.no_grad():
