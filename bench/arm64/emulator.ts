@@ -13,8 +13,9 @@ export type CrossCompiler = 'g++' | 'clang'
 
 const emulator = ['qemu-aarch64', '-cpu', 'max'] as const
 
+/** `-fno-ipa-icf`: g++ gives equal kernels one body otherwise, and what ran could not be told from whom. */
 const compilers: Readonly<Record<CrossCompiler, { readonly candidates: readonly string[]; readonly flags: readonly string[] }>> = {
-  'g++': { candidates: ['aarch64-linux-gnu-g++-12', 'aarch64-linux-gnu-g++'], flags: ['-static'] },
+  'g++': { candidates: ['aarch64-linux-gnu-g++-12', 'aarch64-linux-gnu-g++'], flags: ['-static', '-fno-ipa-icf'] },
   clang: {
     candidates: ['clang++-22', 'clang++'],
     flags: ['--target=aarch64-linux-gnu', '-fuse-ld=lld', '-static', '-Wno-unused-command-line-argument'],
@@ -59,22 +60,28 @@ export async function countingLauncher(output: string, cache = new CompileCache(
   return [...emulator, '-plugin', `${await plugin(cache)},output=${output}`]
 }
 
-/** A tool chain for arm64 that tunes for a processor. Every session needs a new one: it counts one process. */
-export async function countingChain(
-  compiler: CrossCompiler,
-  tune: string,
-  cache = new CompileCache(),
-): Promise<CountingChain> {
+export interface Build {
+  readonly compiler: CrossCompiler
+  /** The processor that is tuned for. */
+  readonly tune: string
+  /** Tried on top of what the tool chain gives. */
+  readonly flags?: readonly string[]
+  readonly optimise?: 'full' | 'light'
+}
+
+/** A tool chain for arm64. Every session needs a new one: it counts one process. */
+export async function countingChain(build: Build, cache = new CompileCache()): Promise<CountingChain> {
+  const { tune, flags: tried = [] } = build
   const folder = await mkdtemp(join(tmpdir(), 'heddle-arm64-'))
   const output = join(folder, 'blocks')
-  const { candidates, flags } = compilers[compiler]
+  const { candidates, flags } = compilers[build.compiler]
   const toolchain = nativeToolChain(cache, {
     name: 'arm64',
     isa: 'neon',
     compiler: await required(candidates),
-    flags: [...flags, `-mtune=${tune}`],
+    flags: [...flags, `-mtune=${tune}`, ...tried],
     launcher: await countingLauncher(output, cache),
-    reason: `tuned for ${tune}, counted under ${emulator[0]}`,
+    reason: `${[`tuned for ${tune}`, ...tried].join(' ')}, counted under ${emulator[0]}`,
   })
   return {
     toolchain,

@@ -15,6 +15,7 @@ import { asJson, asText, listing } from './report.ts'
 interface CommonOptions {
   readonly compiler: CrossCompiler
   readonly tune?: string
+  readonly flag?: readonly string[]
   readonly processors: string
   readonly top: string
   readonly listing?: true
@@ -51,7 +52,7 @@ async function report(what: Case, options: CommonOptions): Promise<void> {
   const results: object[] = []
   for (const tune of new Set(chosen.map((each) => options.tune ?? each.tune))) {
     say(`${what.name}: compiling with ${options.compiler} for ${tune}, running under emulation`)
-    const counted = await countCase(what, options.compiler, tune)
+    const counted = await countCase(what, { compiler: options.compiler, tune, flags: options.flag ?? [] })
     const modelled = []
     for (const { name } of chosen.filter((each) => (options.tune ?? each.tune) === tune)) {
       say(`modelling ${name}`)
@@ -78,6 +79,7 @@ function commandFor(name: string, description: string): Command {
     .description(description)
     .addOption(new Option('--compiler <name>', 'cross compiler').choices(['g++', 'clang']).default('g++'))
     .option('--tune <processor>', 'compile for this one instead of each processor’s own choice')
+    .option('--flag <flags...>', 'more flags for the compiler, to try: --flag=-fno-schedule-insns')
     .option('--processors <names>', 'comma-separated', processors.map(({ name: one }) => one).join(','))
     .option('--top <count>', 'kernels to show', '25')
     .option('--listing', 'print the inner loop of the kernel that takes most instructions')

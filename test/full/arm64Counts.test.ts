@@ -102,9 +102,9 @@ describe('arm64 benchmark under emulation', function () {
 
   it('finds each multiply-add of a contraction, twice the same, with either compiler', async () => {
     const [m, n, k] = [16, 48, 40] as const
-    const counted = await countCase(contractionCase([m, n, k], false, profile), 'g++', 'cortex-a76')
-    const again = await countCase(contractionCase([m, n, k], false, profile), 'g++', 'cortex-a76')
-    const clang = await countCase(contractionCase([m, n, k], false, profile), 'clang', 'cortex-a76')
+    const counted = await countCase(contractionCase([m, n, k], false, profile), { compiler: 'g++', tune: 'cortex-a76' })
+    const again = await countCase(contractionCase([m, n, k], false, profile), { compiler: 'g++', tune: 'cortex-a76' })
+    const clang = await countCase(contractionCase([m, n, k], false, profile), { compiler: 'clang', tune: 'cortex-a76' })
     for (const each of [counted, clang]) {
       const totals = totalsOf(each.kernels)
       assert.equal(totals.useful, m * n * k)
@@ -120,7 +120,11 @@ describe('arm64 benchmark under emulation', function () {
   })
 
   it('tells what masks leave out from what edges add', async () => {
-    const counted = await countCase(attentionCase([320, 1, 48], profile), 'g++', 'cortex-a76', 'light')
+    const counted = await countCase(attentionCase([320, 1, 48], profile), {
+      compiler: 'g++',
+      tune: 'cortex-a76',
+      optimise: 'light',
+    })
     const totals = totalsOf(counted.kernels)
     assert.equal(totals.useful, 2 * 320 * 320 * 48)
     assert.ok(totals.executed < totals.useful, 'blocks above the diagonal are not computed')
@@ -129,7 +133,15 @@ describe('arm64 benchmark under emulation', function () {
   it('keeps what a step recomputes apart from what it needs', async () => {
     const sizes = { layers: 1, width: 32, heads: 2, vocabulary: 67, length: 17 }
     const totals = async (checkpoints: 'none' | 'every'): Promise<Totals> =>
-      totalsOf((await countCase(stepCase({ ...sizes, checkpoints }, profile), 'g++', 'cortex-a76', 'light')).kernels)
+      totalsOf(
+        (
+          await countCase(stepCase({ ...sizes, checkpoints }, profile), {
+            compiler: 'g++',
+            tune: 'cortex-a76',
+            optimise: 'light',
+          })
+        ).kernels,
+      )
     const kept = await totals('none')
     const every = await totals('every')
     assert.equal(every.useful, kept.useful)
@@ -168,7 +180,7 @@ describe('arm64 benchmark: modelled cycles', function () {
 
   it('adds up to tables that say they are a model', async () => {
     const what = contractionCase([16, 24, 40], true, profile)
-    const counted = await countCase(what, 'g++', 'cortex-a76')
+    const counted = await countCase(what, { compiler: 'g++', tune: 'cortex-a76' })
     const modelled = await modelCase(counted, 'neoverse-n1')
     const cycles = modelled.kernels.reduce((sum, each) => sum + each.cycles, 0)
     const useful = 16 * 24 * 40
