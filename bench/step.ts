@@ -110,7 +110,7 @@ export async function gpt2Step(
 }
 
 /** A file of small random float32 numbers, kept between runs in the temporary folder. */
-function randomFile(bytes: number): string {
+export function randomFile(bytes: number): string {
   const folder = join(tmpdir(), 'heddle-bench')
   const path = join(folder, `random-${bytes}.bin`)
   if (existsSync(path) && statSync(path).size === bytes) return path

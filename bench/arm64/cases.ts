@@ -1,0 +1,152 @@
+// What is compiled and emulated: a contraction, attention, a whole LoRA step of a GPT-2 at sizes that are asked for.
+// Knows no compiler of C++ and no processor.
+
+import { GraphBuilder, softmaxBlock } from '../../compiler/graph/builder.ts'
+import { Provenance } from '../../compiler/graph/node.ts'
+import type { Graph, Node } from '../../compiler/graph/node.ts'
+import { planProgram } from '../../compiler/plan/place.ts'
+import type { Program } from '../../compiler/plan/program.ts'
+import { compile } from '../../compiler/pipeline.ts'
+import type { CompileOptions } from '../../compiler/pipeline.ts'
+import type { ScheduleProfile } from '../../compiler/schedule/profile.ts'
+import { scheduleFunction } from '../../compiler/schedule/schedule.ts'
+import type { ScheduledFunction } from '../../compiler/schedule/schedule.ts'
+import type { FrozenRange } from '../../backends/neon/driver/device.ts'
+import type { Session } from '../../backends/neon/driver/index.ts'
+import { gpt2 } from '../../models/index.ts'
+import { smallNumbers } from '../measure.ts'
+import { gpt2Config, randomFile } from '../step.ts'
+
+export interface Case {
+  readonly name: string
+  readonly program: Program
+  readonly scheduled: readonly ScheduledFunction[]
+  /** Functions that `run` calls, in order. */
+  readonly called: readonly string[]
+  readonly frozen: readonly FrozenRange[]
+  prepare(session: Session): Promise<void>
+  run(session: Session): Promise<void>
+}
+
+function singleCase(name: string, b: GraphBuilder, y: Node, profile: ScheduleProfile): Case {
+  b.define({ name: 'run', outputs: [{ name: 'y', node: y }], writes: [] })
+  const graph = b.finish()
+  const scheduled = graph.functions.map((fn) => scheduleFunction(graph, fn, profile))
+  const { program } = planProgram(name, graph, scheduled, new Provenance())
+  return {
+    name,
+    program,
+    scheduled,
+    called: ['run'],
+    frozen: [],
+    prepare: async (session) => {
+      for (const value of program.values) await session.write(value.name, smallNumbers(value.bytes / 4))
+    },
+    run: (session) => session.call('run', {}),
+  }
+}
+
+/** y[m, n] = Σₖ x[m, k]·w, with w stored [k, n], or [n, k] when `transposed`. */
+export function contractionCase(
+  [m, n, k]: readonly [number, number, number],
+  transposed: boolean,
+  profile: ScheduleProfile,
+): Case {
+  const b = new GraphBuilder()
+  const rows = b.axis('rows', m)
+  const inner = b.axis('inner', k)
+  const columns = b.axis('columns', n)
+  b.declare({ name: 'x', role: 'input', dtype: 'f32', stored: [[rows], [inner]] })
+  const stored = transposed ? [[columns], [inner]] : [[inner], [columns]]
+  b.declare({ name: 'w', role: 'state', dtype: 'f32', stored })
+  const name = `contraction ${m}×${n}×${k}${transposed ? ', weight stored [out, in]' : ''}`
+  return singleCase(name, b, b.dot(b.read('x'), b.read('w'), [inner]), profile)
+}
+
+/** Causal attention, forward: y[seq, head, dim] of q, k and v. */
+export function attentionCase(
+  [length, heads, width]: readonly [number, number, number],
+  profile: ScheduleProfile,
+): Case {
+  const b = new GraphBuilder()
+  const seq = b.axis('seq', length)
+  const key = b.axis('key', length)
+  const head = b.axis('head', heads)
+  const dim = b.axis('dim', width)
+  b.declare({ name: 'q', role: 'input', dtype: 'f32', stored: [[seq], [head], [dim]] })
+  for (const name of ['k', 'v']) b.declare({ name, role: 'input', dtype: 'f32', stored: [[key], [head], [dim]] })
+  const scores = b.map('mul', b.dot(b.read('q'), b.read('k'), [dim]), b.float(width ** -0.5))
+  const causal = b.map('intLessEqual', b.iota(key), b.iota(seq))
+  const masked = b.map('select', causal, scores, b.float(Math.fround(-3e38)))
+  const y = b.softmaxDot(masked, b.read('v'), key, softmaxBlock.keys)
+  return singleCase(`attention, ${length} tokens, ${heads} heads of ${width}, causal`, b, y, profile)
+}
+
+export interface StepSizes {
+  readonly layers: number
+  readonly width: number
+  readonly heads: number
+  readonly vocabulary: number
+  readonly length: number
+  readonly checkpoints: CompileOptions['checkpoints']
+}
+
+/** A LoRA step (rank 8 on all projections, AdamW, clipping) of a GPT-2 of these sizes with random weights. */
+export function stepCase(sizes: StepSizes, profile: ScheduleProfile): Case {
+  const { layers, width, heads, vocabulary, length, checkpoints } = sizes
+  const config = { ...gpt2Config, n_layer: layers, n_embd: width, n_head: heads, vocab_size: vocabulary }
+  const traced = gpt2.trace(gpt2.readConfig(config, 'config.json'), { sequences: 1, length })
+  const { graph, program } = compile(traced.graph, traced.provenance, {
+    name: 'gpt2-step',
+    adaptation: {
+      kind: 'lora',
+      options: { rank: 8, alpha: 16, targets: ['c_attn', 'c_proj', 'c_fc'], modules: traced.modules },
+    },
+    optimizer: {
+      schedule: { kind: 'constant', peak: 1e-4, warmup: 0, total: 1000 },
+      beta1: 0.9,
+      beta2: 0.999,
+      epsilon: 1e-8,
+      weightDecay: 0.01,
+      clip: 1,
+    },
+    checkpoints,
+    profile,
+  })
+  const ids = (factor: number): Int32Array => Int32Array.from({ length }, (_, place) => (place * factor) % vocabulary)
+  return {
+    name: `LoRA step, GPT-2 of ${layers} layers × ${width}, vocabulary ${vocabulary}, 1×${length}, recomputing ${checkpoints === 'none' ? 'no layer' : 'every layer'}`,
+    program,
+    scheduled: scheduleAgain(graph, profile),
+    called: ['accumulate', 'measure', 'apply'],
+    frozen: frozenRanges(program),
+    prepare: async (session) => {
+      await session.write('tokens', ids(7919))
+      await session.write('targets', ids(104729))
+      await session.write('weights', new Float32Array(length).fill(1))
+    },
+    run: async (session) => {
+      const outcome = await session.step({ seq: length }, 'last')
+      if (outcome.status !== 'ok') throw new Error(outcome.message)
+    },
+  }
+}
+
+/** The pipeline keeps no regions; the same graph and profile give the same ones. */
+function scheduleAgain(graph: Graph, profile: ScheduleProfile): readonly ScheduledFunction[] {
+  const lowered = new Map()
+  return graph.functions.map((fn) => scheduleFunction(graph, fn, profile, lowered))
+}
+
+function frozenRanges(program: Program): readonly FrozenRange[] {
+  let end = 0
+  const ranges = program.values
+    .filter((value) => value.role === 'frozen')
+    .map(({ bytes }) => {
+      const offset = end
+      end += bytes
+      return { offset, bytes }
+    })
+  const path = randomFile(end)
+  return ranges.map((range) => ({ path, ...range }))
+}
