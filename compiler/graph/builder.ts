@@ -112,9 +112,10 @@ export class GraphBuilder {
     return this.make('random', [seed], { axes: sortAxes(axes), stream })
   }
 
+  /** Operands of a commutative operation stand in one order: what all layers share first, so that layers are alike. */
   map(fn: string, ...inputs: readonly Node[]): Node {
     const [x, y] = inputs
-    const swapped = elementwiseOp(fn)?.commutative && x && y && x.id > y.id ? [y, x] : inputs
+    const swapped = elementwiseOp(fn)?.commutative && x && y && isBefore(y, x) ? [y, x] : inputs
     return this.make('map', swapped, { fn })
   }
 
@@ -178,6 +179,11 @@ export class GraphBuilder {
   barrier(x: Node, tag: string, after?: Node): Node {
     return this.make('barrier', after ? [x, after] : [x], { tag })
   }
+}
+
+function isBefore(a: Node, b: Node): boolean {
+  const [shared, other] = [a.layer === undefined, b.layer === undefined]
+  return shared === other ? a.id < b.id : shared
 }
 
 function isAxis(value: unknown): value is Axis {

@@ -42,7 +42,9 @@ export function tileDirectives(nest: TileNest, profile: ScheduleProfile): Direct
   const spare = Math.floor((tile.vectors * lanes) / panel)
   const rows = streamed === undefined ? Math.min(nest.mBound, tile.rows * spare) : nest.mBound
   const panelsThatFit = Math.max(1, Math.floor(profile.privateCache / 2 / (4 * nest.kBound * panel)))
-  const panels = streamed === undefined ? Math.min(4, panelsThatFit) : 1
+  // Blocks of equally many panels: what a block has beyond the last column is worked out for nothing.
+  const needed = Math.ceil(nest.nBound / panel)
+  const panels = streamed === undefined ? Math.ceil(needed / Math.ceil(needed / Math.min(4, panelsThatFit))) : 1
   const block = nest.grid ? panel * panels : roundUp(nest.nBound, panel)
   const items = nest.grid ? Math.ceil(nest.nBound / block) * nest.grid.others : 0
   const wanted = 4 * profile.threads
