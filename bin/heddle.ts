@@ -109,6 +109,18 @@ export async function main(operands: readonly string[]): Promise<number> {
     .action(action(async () => (await import('./commands/plan.ts')).plan))
 
   program
+    .command('explain')
+    .description(
+      'what each kernel of the program computes, how often memory is passed over, and which directives it has',
+    )
+    .argument('<recipe>', 'a TypeScript file that exports a recipe')
+    .option('--device <name>', 'a device profile: host, wasm, phone-8gb')
+    .option('--kernel <name>', 'one kernel in full')
+    .option('--source', 'with --kernel: its kernel IR and its C++')
+    .addOption(json())
+    .action(action(async () => (await import('./commands/explain.ts')).explain))
+
+  program
     .command('build')
     .description('compile to an executable or a WebAssembly module')
     .argument('<recipe>', 'a TypeScript file that exports a recipe')
