@@ -56,7 +56,8 @@ export function subjectOf({ results, kind, arguments: given }: KernelReport, wid
   return `${ending(first, width - more.length - where.length)}${more}${where}`
 }
 
-function ending(text: string, width: number): string {
+/** Text of at most `width` characters: of a longer one the end. */
+export function ending(text: string, width: number): string {
   return text.length <= width ? text : `…${text.slice(text.length - Math.max(1, width - 1))}`
 }
 
