@@ -38,7 +38,7 @@ export function resultLines(result: ThreadResult): string[] {
   ])
   const restShare = rest.reduce((sum, { share }) => sum + share, 0)
   return [
-    `${threadCount(result.threads)}: a step takes ${spread(step)} over ${result.rounds} rounds, ` +
+    `${threadCount(result.threads)}: a step takes ${spread(step)} over ${result.rounds} ${result.rounds === 1 ? 'round' : 'rounds'}, ` +
       `${scaled(result.tokensPerSecond)} tokens/s`,
     `  ${percent(result.shareOfPeak)} of the measured peak of ${scaled(result.peak / 2)} multiply-adds a second; ` +
       `memory moves ${scaled(result.memoryRate)}B a second`,
