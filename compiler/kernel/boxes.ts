@@ -23,21 +23,38 @@ export class Boxes {
   /** Rows that are looked up: nobody knows which, so each lookup gets rows of its own, at most all there are. */
   readonly #lookups = new Map<string, Range>()
   #rows = 0
+  #size: number | undefined
 
   /** `count` neighbours along the last dimension from where `indices` point, for everything in `places`. */
   add(indices: readonly Index[], places: Places, count: number): void {
     const last = indices.length - 1
     const dims = indices.map((index, place) => this.#places(index, places, place === last ? count : 1))
+    this.#size = undefined
     this.#boxes.set(dims.map((dim) => dim.map(({ low, high }) => `${low}:${high}`).join()).join(' '), { dims })
   }
 
   addAll(other: Boxes): void {
+    this.#size = undefined
     for (const [key, box] of other.#boxes) this.#boxes.set(key, box)
   }
 
   /** Elements in any of the boxes. */
   get size(): number {
-    return unionSize([...this.#boxes.values()], 0)
+    this.#size ??= unionSize([...this.#boxes.values()], 0)
+    return this.#size
+  }
+
+  /** Bounds of the size that cost little: the largest box, and all of them as if they lay apart. */
+  get sizeRange(): Range {
+    if (this.#size !== undefined) return { low: this.#size, high: this.#size }
+    let low = 0
+    let high = 0
+    for (const { dims } of this.#boxes.values()) {
+      const size = dims.reduce((product, dim) => product * lengthOf(dim), 1)
+      low = Math.max(low, size)
+      high += size
+    }
+    return { low, high }
   }
 
   #places(index: Index, places: Places, count: number): Extent {
@@ -95,6 +112,10 @@ function placesOf(index: Index, places: Places, count: number): Extent {
     }
   }
   return ranges
+}
+
+function lengthOf(extent: Extent): number {
+  return extent.reduce((sum, { low, high }) => sum + high - low + 1, 0)
 }
 
 function merged(ranges: readonly Range[]): Range[] {

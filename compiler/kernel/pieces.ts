@@ -135,7 +135,7 @@ function isSettled(body: readonly Stmt[], variable: string, places: Places): boo
       case 'for': {
         const { low, high } = rangeAt(stmt.extent, places)
         if (high <= 0) return true
-        if (low !== high && mentioned(stmt.extent).has(variable)) return false
+        if (low !== high && movesWith(stmt.extent, variable, places)) return false
         places.set(stmt.variable, { low: 0, high: high - 1 })
         const settled = isSettled(stmt.body, variable, places)
         places.delete(stmt.variable)
@@ -147,16 +147,42 @@ function isSettled(body: readonly Stmt[], variable: string, places: Places): boo
           const slack = slackOf(condition)
           const { low, high } = rangeAt(slack, places)
           if (high < 0) return true
-          if (low < 0 && mentioned(slack).has(variable)) settled = false
+          if (low < 0 && movesWith(slack, variable, places)) settled = false
         }
         return settled && isSettled(stmt.body, variable, places)
       }
       default:
         return countsOf(stmt).every(({ lanes, valid }) => {
-          if (!mentioned(valid).has(variable)) return true
+          if (!movesWith(valid, variable, places)) return true
           const { low, high } = rangeAt(valid, places)
           return low >= lanes || high <= 0 || low === high
         })
+    }
+  })
+}
+
+/** Whether an index can change as `variable` moves through its range: not where a minimum is always its other side. */
+function movesWith(index: Index, variable: string, places: Places): boolean {
+  if (!mentioned(index).has(variable)) return false
+  return index.terms.some(({ atom }) => {
+    switch (atom.kind) {
+      case 'variable':
+        return atom.name === variable
+      case 'size':
+        return false
+      case 'div':
+      case 'mod': {
+        const { low, high } = atomAt(atom, places)
+        return low !== high && movesWith(atom.value, variable, places)
+      }
+      case 'min': {
+        const [left, right] = [rangeAt(atom.left, places), rangeAt(atom.right, places)]
+        if (left.high <= right.low) return movesWith(atom.left, variable, places)
+        if (right.high <= left.low) return movesWith(atom.right, variable, places)
+        return movesWith(atom.left, variable, places) || movesWith(atom.right, variable, places)
+      }
+      case 'value':
+        return true
     }
   })
 }

@@ -137,15 +137,18 @@ class Footprint {
     return { read: (this.#reads.get(name)?.size ?? 0) * size, written: (this.#writes.get(name)?.size ?? 0) * size }
   }
 
-  /** Bytes of everything touched, once each. */
-  get total(): number {
-    let total = 0
-    for (const name of this.#buffers.keys()) {
+  /** Whether everything touched has room in so many bytes, once each. */
+  fits(bytes: number): boolean {
+    const all = [...this.#buffers.keys()].map((name) => {
       const both = new Boxes()
       for (const kept of [this.#reads.get(name), this.#writes.get(name)]) if (kept) both.addAll(kept)
-      total += both.size * this.#bytes(name)
-    }
-    return total
+      return { both, size: this.#bytes(name), range: both.sizeRange }
+    })
+    // Most blocks are far from the border: unions need not be worked out.
+    const least = all.reduce((sum, { size, range }) => sum + size * range.low, 0)
+    const most = all.reduce((sum, { size, range }) => sum + size * range.high, 0)
+    if (least > bytes || most <= bytes) return most <= bytes
+    return all.reduce((sum, { both, size }) => sum + size * both.size, 0) <= bytes
   }
 
   #bytes(name: string): number {
@@ -172,7 +175,11 @@ class Model {
 
   moved(body: readonly Stmt[], places: Places): Moved {
     const whole = this.footprint(body, places)
-    if (whole.total <= this.#cacheBytes) return this.#once(whole)
+    return whole.fits(this.#cacheBytes) ? this.#once(whole) : this.#apart(body, places)
+  }
+
+  /** A block that does not fit. */
+  #apart(body: readonly Stmt[], places: Places): Moved {
     return this.#add(body.map((stmt) => ({ times: 1, moved: this.#statement(stmt, places) })))
   }
 
@@ -186,13 +193,15 @@ class Model {
       places.delete(stmt.variable)
       return result
     }
-    const fits = parts.every((part) => atStart(part, () => this.footprint(stmt.body, places).total <= this.#cacheBytes))
-    if (fits) return this.#once(this.footprint([stmt], places))
+    const iterations = parts.map((part) => atStart(part, () => this.footprint(stmt.body, places)))
+    const fitting = iterations.map((iteration) => iteration.fits(this.#cacheBytes))
+    if (fitting.every(Boolean)) return this.#once(this.footprint([stmt], places))
     return this.#add(
-      parts.map((part) => ({
-        times: part.high - part.low + 1,
-        moved: atStart(part, () => this.moved(stmt.body, places)),
-      })),
+      parts.map((part, place) => {
+        const iteration = fitting[place] === true ? iterations[place] : undefined
+        const moved = iteration ? this.#once(iteration) : atStart(part, () => this.#apart(stmt.body, places))
+        return { times: part.high - part.low + 1, moved }
+      }),
     )
   }
 

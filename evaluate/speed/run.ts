@@ -67,7 +67,6 @@ export async function benchRecipe(
   options: BenchOptions,
   observer: BenchObserver = {},
 ): Promise<BenchResult | undefined> {
-  const { recipe } = loaded
   const model = await prepareModel(loaded, options.resolving)
   if (model.note !== undefined) observer.note?.(model.note)
   const chain = await chooseToolChain(options.toolchain)
