@@ -9,6 +9,9 @@ import { mebibytes } from './output.ts'
 /** Kernels with less of the time are summed up. */
 const LEAST_SHARE = 0.005
 
+/** Kernels whose ratios are shown; machines are given all. */
+const MOST_RATIOS = 30
+
 const percent = (share: number): string => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`
 const milliseconds = (seconds: number): string => (seconds * 1000).toFixed(seconds < 0.1 ? 2 : 0)
 
@@ -56,7 +59,7 @@ export function resultLines(result: ThreadResult): string[] {
 /** Ratios above 1 are faster now. */
 export function comparisonLines({ threads, step, kernels, gone, added }: Comparison): string[] {
   const head = ['', 'times as fast', 'against own peak', '']
-  const rows = [step, ...kernels].map(({ key, timesAsFast, againstPeak }, place) => [
+  const rows = [step, ...kernels.slice(0, MOST_RATIOS)].map(({ key, timesAsFast, againstPeak }, place) => [
     place === 0 ? 'step' : 'kernel',
     timesAsFast.toFixed(2),
     againstPeak.toFixed(2),
@@ -65,6 +68,7 @@ export function comparisonLines({ threads, step, kernels, gone, added }: Compari
   return [
     `${threadCount(threads)}, now beside then:`,
     ...tableLines([head, ...rows], new Set([0, 3])),
+    ...(kernels.length > MOST_RATIOS ? [`and ${kernels.length - MOST_RATIOS} kernels that take less time`] : []),
     ...(gone.length + added.length === 0 ? [] : [`${gone.length} kernels are gone, ${added.length} are new`]),
   ]
 }

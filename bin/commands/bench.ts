@@ -2,8 +2,8 @@
 // kernel; beside PyTorch, and beside an earlier result. The measuring is `evaluate/speed`.
 
 import type { ToolChainPreference } from '../../backends/neon/toolchain/index.ts'
-import { benchRecipe } from '../../evaluate/speed/run.ts'
-import { compareResults } from '../../evaluate/speed/result.ts'
+import { benchRecipe, subjectOf } from '../../evaluate/speed/run.ts'
+import { compareResults, refuseOther } from '../../evaluate/speed/result.ts'
 import { readResult, writeResult } from '../../evaluate/speed/resultFile.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
 import { comparisonLines, resultLines, threadCount } from '../benchView.ts'
@@ -31,6 +31,7 @@ export async function bench(recipePath: string, options: BenchCommandOptions): P
   const progress = new Progress(output)
   try {
     const loaded = await loadRecipe(recipePath)
+    if (then) refuseOther(subjectOf(loaded.recipe), options.threads, then, options.against ?? '')
     const running = benchRecipe(
       loaded,
       {

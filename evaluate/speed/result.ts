@@ -173,28 +173,46 @@ export interface Comparison {
   readonly added: readonly string[]
 }
 
+/** What is known of a subject before it is compiled. */
+export type SubjectParts = Omit<Subject, 'checkpoints'>
+
+/**
+ * Before anything is measured: an earlier result that could not be compared with.
+ *
+ * @throws UserError HD611 when it is of another subject or shares no number of threads; `file` is the earlier one
+ */
+export function refuseOther(now: SubjectParts, threads: readonly number[], then: BenchResult, file: string): void {
+  for (const key of ['model', 'adapt', 'sequences', 'length', 'accumulate'] as const) {
+    if (now[key] !== then.subject[key]) throw otherSubject(key, now[key], then.subject[key], file)
+  }
+  const counts = then.results.map((result) => result.threads)
+  if (counts.some((one) => threads.includes(one))) return
+  throw new UserError('HD611', `it has no result with --threads ${threads.join(',')}, only with ${counts.join(', ')}`, {
+    place: { file },
+    mend: `give --threads ${counts.join(',')}`,
+  })
+}
+
+function otherSubject(key: keyof Subject, now: string | number, then: string | number, file: string): UserError {
+  return new UserError('HD611', `it is of ${key} ${then}, this run is of ${key} ${now}`, {
+    place: { file },
+    mend: 'compare results of the same recipe',
+  })
+}
+
 /**
  * Ratios to an earlier result, for each number of threads that both have.
  *
- * @throws UserError HD611 when they are of different subjects or share no number of threads; `file` is the earlier one
+ * @throws UserError HD611 as `refuseOther`, and when layers were computed again in one of them only
  */
 export function compareResults(now: BenchResult, then: BenchResult, file: string): Comparison[] {
-  for (const key of ['model', 'adapt', 'sequences', 'length', 'accumulate', 'checkpoints'] as const) {
-    if (now.subject[key] === then.subject[key]) continue
-    throw new UserError('HD611', `it is of ${key} ${then.subject[key]}, this run is of ${key} ${now.subject[key]}`, {
-      place: { file },
-      mend: 'compare results of the same recipe',
-    })
-  }
-  const comparisons = now.results.flatMap((result): Comparison[] => {
-    const earlier = then.results.find(({ threads }) => threads === result.threads)
-    return earlier ? [compareThreads(result, earlier)] : []
-  })
-  if (comparisons.length > 0) return comparisons
-  const counts = then.results.map(({ threads }) => threads).join(', ')
-  throw new UserError('HD611', `it has results with ${counts} threads, none of which this run has`, {
-    place: { file },
-    mend: `give --threads ${counts.replaceAll(' ', '')}`,
+  const threads = now.results.map((result) => result.threads)
+  refuseOther(now.subject, threads, then, file)
+  const [checkpoints, earlier] = [now.subject.checkpoints, then.subject.checkpoints]
+  if (checkpoints !== earlier) throw otherSubject('checkpoints', checkpoints, earlier, file)
+  return now.results.flatMap((result): Comparison[] => {
+    const before = then.results.find((one) => one.threads === result.threads)
+    return before ? [compareThreads(result, before)] : []
   })
 }
 

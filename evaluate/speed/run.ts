@@ -22,7 +22,7 @@ import { budgetOf, deviceOf } from '../../train/run.ts'
 import { writeBatch } from '../../train/trainer.ts'
 import { copyProgram, peakProgram } from './machine.ts'
 import { threadResult } from './result.ts'
-import type { BenchResult, Subject, ThreadResult } from './result.ts'
+import type { BenchResult, Subject, SubjectParts, ThreadResult } from './result.ts'
 import { runnerOf, secondsOf } from './runner.ts'
 import { openTorch } from './torch.ts'
 import type { Torch } from './torch.ts'
@@ -86,6 +86,12 @@ export async function benchRecipe(
   return { benchmark: 1, subject, toolchain: chain.describe(), isa: chain.isa.name, results }
 }
 
+/** What a recipe's benchmark is of, as far as it is known before it is compiled. */
+export function subjectOf({ model, adapt, batch }: Recipe): SubjectParts {
+  const { sequences, length, accumulate } = batch
+  return { model: model.model, adapt: adapt.kind, sequences, length, accumulate }
+}
+
 /** One number of threads. */
 class Bench {
   readonly subject: Subject
@@ -118,14 +124,7 @@ class Bench {
     this.#options = options
     this.#observer = observer
     this.#compiled = keepFunctions(compileRecipe(recipe, model.traced, settings), stepFunctions, settings)
-    this.subject = {
-      model: recipe.model.model,
-      adapt: recipe.adapt.kind,
-      sequences: recipe.batch.sequences,
-      length: recipe.batch.length,
-      accumulate: recipe.batch.accumulate,
-      checkpoints: this.#compiled.checkpoints,
-    }
+    this.subject = { ...subjectOf(recipe), checkpoints: this.#compiled.checkpoints }
   }
 
   async measure(): Promise<ThreadResult | undefined> {

@@ -69,6 +69,8 @@ describe('heddle bench', function () {
     const bench = (...operands: string[]) => heddle(dir, 'bench', ...operands)
     assertRefused(await bench('lora.ts', '--against', 'missing.json'), /^HD401 missing\.json the file does not exist/)
     assertRefused(await bench('lora.ts', '--against', 'wrong.json'), /^HD610 wrong\.json \(key "subject"\)/)
+    assertRefused(await bench('full.ts', '--against', 'then.json'), /^HD611 then\.json it is of adapt lora, /)
+    assertRefused(await bench('lora.ts', '--threads', '2', '--against', 'then.json'), /^HD611 .*; give --threads 1\n$/)
     assertRefused(await bench('missing.ts', '--steps', '1'), /^HD110 /)
     for (const threads of ['0', '1,1', '1,,2', '65', 'all']) {
       const { code, stderr } = await bench('lora.ts', '--threads', threads)

@@ -165,7 +165,8 @@ describe('ratios to an earlier benchmark', () => {
       )
     refused(benchResult({}, { length: 9 }), /^HD611 then\.json it is of length 9, this run is of length 8;/)
     refused(benchResult({}, { adapt: 'full' }), /adapt full, this run is of adapt lora/)
-    refused(benchResult({ threads: 4 }), /it has results with 4 threads, none of which this run has; give --threads 4/)
+    refused(benchResult({}, { checkpoints: 'every' }), /checkpoints every, this run is of checkpoints none/)
+    refused(benchResult({ threads: 4 }), /it has no result with --threads 1, only with 4; give --threads 4/)
   })
 })
 
