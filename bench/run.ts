@@ -1,14 +1,13 @@
 // npm run bench: rates beside the machine's measured peak, all taken in turns in one run. Ratios are what counts.
 
-import { existsSync } from 'node:fs'
-import { spawnSync } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { chooseToolChain } from '../backends/neon/toolchain/index.ts'
 import type { ToolChainPreference } from '../backends/neon/toolchain/index.ts'
-import { bestRates, runnerOf } from './measure.ts'
-import { contractionProgram, peakProgram } from './programs.ts'
-import { gpt2Step } from './step.ts'
+import { peakProgram } from '../evaluate/speed/machine.ts'
+import { bestRates, runnerOf } from '../evaluate/speed/runner.ts'
+import { openTorch } from '../evaluate/speed/torch.ts'
+import { contractionProgram } from './programs.ts'
+import { gpt2Config, gpt2Step } from './step.ts'
 
 interface Options {
   readonly toolchain: ToolChainPreference
@@ -66,23 +65,25 @@ if (options.step) {
   extra['peak memory (MiB)'] = stats.peakBytes / 2 ** 20
   extra['step (s)'] = step.operations / (results[step.name] ?? 1) / 1e9
   await step.close()
-  const torch = options.torch ? torchSeconds(Number(options.length), threads, Number(options.steps)) : undefined
+  const torch = options.torch ? await torchSeconds(Number(options.length), threads, Number(options.steps)) : undefined
   if (torch !== undefined) extra['PyTorch step (s)'] = torch
 }
 for (const runner of runners) await runner.close()
 report()
 
-/** Best step of PyTorch, where the oracle's environment is installed. */
-function torchSeconds(length: number, threadCount: number, steps: number): number | undefined {
-  const python = [
-    process.env['HEDDLE_ORACLE_PYTHON'],
-    fileURLToPath(new URL('../.venv/bin/python', import.meta.url)),
-  ].find((path) => path !== undefined && existsSync(path))
-  if (!python) return undefined
-  const script = fileURLToPath(new URL('./torch_step.py', import.meta.url))
-  const run = spawnSync(python, [script, String(length), String(threadCount), String(steps)], { encoding: 'utf8' })
-  if (run.status !== 0) throw new Error(`PyTorch's step failed: ${run.stderr.trim().split('\n').at(-1)}`)
-  return Number(run.stdout.trim())
+/** Best step of PyTorch, where it is installed. */
+async function torchSeconds(length: number, threadCount: number, steps: number): Promise<number | undefined> {
+  const lora = { rank: 8, alpha: 16, targets: ['c_attn', 'c_proj', 'c_fc'], rslora: false }
+  const batch = { sequences: 1, length, accumulate: 1 }
+  const torch = await openTorch({ config: gpt2Config, lora, ...batch, threads: threadCount, clip: 1 })
+  if ('why' in torch) return undefined
+  try {
+    let best = Number.POSITIVE_INFINITY
+    for (let step = 0; step < steps; step++) best = Math.min(best, await torch.step())
+    return best
+  } finally {
+    torch.close()
+  }
 }
 
 function report(): void {

@@ -9,8 +9,8 @@ import { compile } from '../compiler/pipeline.ts'
 import type { Compiled, CompileOptions } from '../compiler/pipeline.ts'
 import type { ScheduleProfile } from '../compiler/schedule/profile.ts'
 import { gpt2 } from '../models/index.ts'
-import { smallNumbers } from './measure.ts'
-import type { Runner } from './measure.ts'
+import { smallNumbers } from '../evaluate/speed/runner.ts'
+import type { Runner } from '../evaluate/speed/runner.ts'
 
 export const gpt2Config = {
   model_type: 'gpt2',

@@ -27,6 +27,13 @@ function threadCount(text: string): number {
   throw new InvalidArgumentError('There are at most 64.')
 }
 
+/** Thread counts, each once: `1,2,4`. */
+function threadCounts(text: string): number[] {
+  const counts = text.split(',').map((one) => threadCount(one.trim()))
+  if (new Set(counts).size === counts.length) return counts
+  throw new InvalidArgumentError('Each number stands once.')
+}
+
 /** A number above `low`, up to `high`. */
 function numberAbove(low: number, high: number): (text: string) => number {
   return (text) => {
@@ -114,6 +121,18 @@ export async function main(operands: readonly string[]): Promise<number> {
     .addOption(threads())
     .addOption(json())
     .action(action(async () => (await import('./commands/plan.ts')).plan))
+
+  program
+    .command('explain')
+    .description(
+      'what each kernel of the program computes, how often memory is passed over, and which directives it has',
+    )
+    .argument('<recipe>', 'a TypeScript file that exports a recipe')
+    .option('--device <name>', 'a device profile: host, wasm, phone-8gb')
+    .option('--kernel <name>', 'one kernel in full')
+    .option('--source', 'with --kernel: its kernel IR and its C++')
+    .addOption(json())
+    .action(action(async () => (await import('./commands/explain.ts')).explain))
 
   program
     .command('build')
@@ -217,6 +236,31 @@ Examples:
   $ heddle eval ./model --task mmlu=anatomy_test.csv --shots 5 --examples mmlu=anatomy_dev.csv --json`,
     )
     .action(action(async () => (await import('./commands/eval.ts')).evaluate))
+
+  program
+    .command('bench')
+    .description('time a recipe on random batches: step and kernels as shares of what this machine is measured to do')
+    .argument('<recipe>', 'a TypeScript file that exports a recipe')
+    .addOption(new Option('--steps <n>', 'rounds; each times one optimizer step').argParser(positiveInteger).default(8))
+    .addOption(
+      new Option('--threads <list>', 'numbers of threads, one after the other: 1,2')
+        .argParser(threadCounts)
+        .default([1], '1'),
+    )
+    .addOption(toolchain())
+    .option('--no-torch', 'no PyTorch beside it, even where it is installed')
+    .option('--against <file>', 'an earlier result: how many times as fast the step and each kernel are now')
+    .option('--out <file>', 'write the result there, for --against')
+    .addOption(optimise())
+    .addOption(json())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ heddle bench recipe.ts --threads 1,2 --out before.json
+  $ heddle bench recipe.ts --threads 1,2 --against before.json`,
+    )
+    .action(action(async () => (await import('./commands/bench.ts')).bench))
 
   program
     .command('new')

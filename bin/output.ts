@@ -38,7 +38,15 @@ export function shownPath(file: string): string {
 }
 
 export function shownPlace(place: Place | undefined): Place | undefined {
-  return place === undefined ? undefined : { ...place, file: shownPath(place.file) }
+  if (place === undefined) return undefined
+  // Read out: a place may work its line out when it is asked.
+  const { file, line, column, at } = place
+  return {
+    file: shownPath(file),
+    ...(line === undefined ? {} : { line }),
+    ...(column === undefined ? {} : { column }),
+    ...(at === undefined ? {} : { at }),
+  }
 }
 
 /** Prints what went wrong and returns the exit code. A stack is shown only with HEDDLE_DEBUG set. */

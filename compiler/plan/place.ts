@@ -12,6 +12,8 @@ import type { ScheduledFunction } from '../schedule/schedule.ts'
 import type { ValueRef } from '../schedule/scope.ts'
 import { align, placeInArena } from './arena.ts'
 import type { Lifetime } from './arena.ts'
+import { Origins } from './origin.ts'
+import type { KernelOrigin } from './origin.ts'
 import type { Launch, Place, Program, ProgramFunction, ProgramOutput, ProgramValue } from './program.ts'
 
 /** What one function keeps in the arena, for the certificate. */
@@ -31,6 +33,8 @@ export interface ArenaUse {
 export interface PlannedProgram {
   readonly program: Program
   readonly arenas: readonly ArenaUse[]
+  /** By the name of the kernel. */
+  readonly origins: ReadonlyMap<string, KernelOrigin>
 }
 
 export function planProgram(
@@ -41,6 +45,7 @@ export function planProgram(
 ): PlannedProgram {
   const values = new DeclaredPlaces(graph)
   const kernels = new KernelTable()
+  const origins = new Origins(provenance)
   const arenas: ArenaUse[] = []
   const planned = functions.map((fn): ProgramFunction => {
     const places = new FunctionPlaces(fn, provenance)
@@ -51,11 +56,11 @@ export function planProgram(
         : reference.kind === 'table'
           ? values.table(reference.node)
           : places.place(reference.node)
-    const launches = fn.regions.map((region): Launch => ({
-      kernel: kernels.add(region.kernel),
-      arguments: region.references.map(resolve),
-      label: labelOf(region, provenance),
-    }))
+    const launches = fn.regions.map((region): Launch => {
+      const kernel = kernels.add(region.kernel)
+      origins.note(kernels.list[kernel]?.name ?? '', fn.fn.name, region)
+      return { kernel, arguments: region.references.map(resolve), label: labelOf(region, provenance) }
+    })
     const outputs = fn.fn.outputs.map(({ name: output, node }): ProgramOutput => {
       const target = fn.targets.get(node)
       const place = target === undefined ? places.place(node) : values.place(target)
@@ -77,7 +82,7 @@ export function planProgram(
     inputBytes: values.bytes('inputs'),
     frozenCount: values.frozen,
   }
-  return { program, arenas }
+  return { program, arenas, origins: origins.byKernel }
 }
 
 /** Places of declared values and of the compiler's tables. */
