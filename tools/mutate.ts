@@ -1,5 +1,6 @@
 // Says one thing after another wrongly (the sign of a derivative rule, a mask, the order of a reduction, a constant, a
-// guard of the scheduler) in a copy of the repository and looks whether a test notices. Exits with 1 when one does not.
+// guard of the scheduler, a comparison) in a copy of the repository and looks whether a test notices. Exits with 1 when
+// one does not.
 
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'

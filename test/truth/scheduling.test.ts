@@ -98,10 +98,22 @@ describe('scores', () => {
       return tileOnlyValues([scores, attended], new Map([[scores, [attended]]]), new Set(), layout).size
     }
     const wide = read('wide', key, width)
-    assert.equal(tilesFor(wide, () => [row, width]), 1)
-    assert.equal(tilesFor(wide, () => [width, row]), 0)
-    assert.equal(tilesFor(read('narrow', key), () => [row]), 0)
-    assert.equal(tilesFor(read('long', key, length), () => [row, length]), 0)
+    assert.equal(
+      tilesFor(wide, () => [row, width]),
+      1,
+    )
+    assert.equal(
+      tilesFor(wide, () => [width, row]),
+      0,
+    )
+    assert.equal(
+      tilesFor(read('narrow', key), () => [row]),
+      0,
+    )
+    assert.equal(
+      tilesFor(read('long', key, length), () => [row, length]),
+      0,
+    )
   })
 })
 
