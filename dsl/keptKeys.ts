@@ -74,7 +74,7 @@ function overKept(op: Operation, predicate: Node, keys: GraphAxis, context: Grap
   }
   const remade = (node: Node): Node => {
     // A key stands at the place it is kept at.
-    if (node === places || (isOp(node, 'iota') && node.attrs.axis === keys)) return b.iota(context)
+    if (node === places || isOp(node, 'iota')) return b.iota(context)
     if (!isOp(node, 'map')) return op.fail('HD114', `the mask is made by '${node.op}' from the keys of one call`, mend)
     return b.map(node.attrs.fn, ...node.inputs.map(copy))
   }

@@ -37,13 +37,14 @@ export function chooseToken(logits: Float32Array, text: readonly number[], sampl
   const kept = probabilities(scores, sampling)
   const [high, low] = streams.map((stream) => randomUniform(float64, sampling.seed | 0, stream, step))
   const drawn = (high as number) + (low as number) * 2 ** -24
+  // The probabilities add up to 1 but for rounding: the last has what is left.
+  const last = kept.pop() as Candidate
   let sum = 0
   for (const { token, probability } of kept) {
     sum += probability
     if (drawn < sum) return token
   }
-  // The probabilities add up to 1 but for rounding.
-  return (kept.at(-1) as Candidate).token
+  return last.token
 }
 
 export interface Candidate {
@@ -69,7 +70,7 @@ export function penalised(logits: Float32Array, text: readonly number[], penalty
  */
 export function probabilities(scores: Float64Array, { temperature, topK, topP }: Sampling): Candidate[] {
   const best = scores.reduce((most, score) => Math.max(most, score), -Infinity)
-  const least = topK === undefined || topK >= scores.length ? -Infinity : (scores.toSorted().at(-topK) as number)
+  const least = topK === undefined ? -Infinity : (scores.toSorted().at(-topK) ?? -Infinity)
   const weights: Candidate[] = []
   let all = 0
   scores.forEach((score, token) => {
@@ -88,9 +89,10 @@ export function probabilities(scores: Float64Array, { temperature, topK, topP }:
 function nucleus(weights: readonly Candidate[], wanted: number, all: number): Candidate[] {
   // All candidates below this together are less than what may be left out, so a long tail need not be sorted.
   const negligible = (all - wanted) / weights.length
+  // Sorting is stable: of equally likely ones the smallest comes first.
   const sorted = weights
     .filter(({ probability }) => probability >= negligible)
-    .sort((a, b) => b.probability - a.probability || a.token - b.token)
+    .sort((a, b) => b.probability - a.probability)
   let sum = 0
   const beyond = sorted.findIndex(({ probability }) => {
     if (sum >= wanted) return true

@@ -41,10 +41,9 @@ export class StoppedText {
   }
 }
 
-/** How many characters at the end of a text are a beginning of `stop`, short of all of it. */
+/** How many characters at the end of a text, which has no `stop` in it, are a beginning of one. */
 function overlap(text: string, stop: string): number {
-  for (let length = Math.min(text.length, stop.length - 1); length > 0; length--) {
-    if (text.endsWith(stop.slice(0, length))) return length
-  }
-  return 0
+  let length = stop.length
+  while (!text.endsWith(stop.slice(0, length))) length--
+  return length
 }

@@ -1,5 +1,6 @@
 // Says one thing after another wrongly (the sign of a derivative rule, a mask, the order of a reduction, a constant, a
-// guard of the scheduler) in a copy of the repository and looks whether a test notices. Exits with 1 when one does not.
+// guard of the scheduler, a comparison) in a copy of the repository and looks whether a test notices. Exits with 1 when
+// one does not.
 
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
@@ -91,6 +92,15 @@ async function main(): Promise<number> {
   }
 }
 
+/** At once in each; when one fails the others still end what they are at, so that nothing runs in a removed folder. */
+async function eachWorkspace(
+  workspaces: readonly Workspace[],
+  work: (workspace: Workspace) => Promise<void>,
+): Promise<void> {
+  const ended = await Promise.allSettled(workspaces.map(work))
+  for (const one of ended) if (one.status === 'rejected') throw one.reason
+}
+
 async function tryAll(
   chosen: readonly Mutation[],
   workspaces: readonly Workspace[],
@@ -99,36 +109,39 @@ async function tryAll(
   // What fails without a mutation cannot notice one.
   const suites = new Map(chosen.map(({ tests }) => [tests.join(' '), tests]))
   const limits = new Map<string, number>()
-  for (const [suite, tests] of suites) {
-    const { isKilled, because, seconds } = await (workspaces[0] as Workspace).test(tests)
-    if (isKilled) throw new Error(`${suite} fails as the code is: ${because}`)
-    console.log(`passes as the code is (${seconds.toFixed(0)} s): ${suite}`)
-    // A mutation may make a loop endless; slowness alone must not look like a failure.
-    limits.set(suite, 60 + 2 * workspaces.length * seconds)
-  }
+  // Those of many files take longest; begun last they would keep the other workspaces waiting.
+  const untried = [...suites].sort(([, one], [, other]) => other.length - one.length)
+  await eachWorkspace(workspaces, async (workspace) => {
+    for (let next = untried.shift(); next; next = untried.shift()) {
+      const [suite, tests] = next
+      const { isKilled, because, seconds } = await workspace.test(tests)
+      if (isKilled) throw new Error(`${suite} fails as the code is: ${because}`)
+      console.log(`passes as the code is (${seconds.toFixed(0)} s): ${suite}`)
+      // A mutation may make a loop endless; slowness alone must not look like a failure.
+      limits.set(suite, 60 + 2 * workspaces.length * seconds)
+    }
+  })
   const waiting = [...chosen]
   const counts = { killed: 0, equivalent: 0, survived: [] as Mutation[] }
-  await Promise.all(
-    workspaces.map(async (workspace) => {
-      while (performance.now() < deadline) {
-        const mutation = waiting.shift()
-        if (!mutation) return
-        const reason = equivalence(mutation)
-        if (reason !== undefined) {
-          counts.equivalent++
-          console.log(`equivalent  ${describe(mutation)}\n            ${reason}`)
-          continue
-        }
-        const { isKilled, seconds, because } = await workspace.try(mutation, limits.get(mutation.tests.join(' ')) ?? 0)
-        if (isKilled) counts.killed++
-        else counts.survived.push(mutation)
-        const verdict = isKilled ? 'killed  ' : 'SURVIVED'
-        console.log(
-          `${verdict} ${seconds.toFixed(1).padStart(5)} s  ${describe(mutation)}${isKilled ? `  [${because.slice(0, 60)}]` : ''}`,
-        )
+  await eachWorkspace(workspaces, async (workspace) => {
+    while (performance.now() < deadline) {
+      const mutation = waiting.shift()
+      if (!mutation) return
+      const reason = equivalence(mutation)
+      if (reason !== undefined) {
+        counts.equivalent++
+        console.log(`equivalent  ${describe(mutation)}\n            ${reason}`)
+        continue
       }
-    }),
-  )
+      const { isKilled, seconds, because } = await workspace.try(mutation, limits.get(mutation.tests.join(' ')) ?? 0)
+      if (isKilled) counts.killed++
+      else counts.survived.push(mutation)
+      const verdict = isKilled ? 'killed  ' : 'SURVIVED'
+      console.log(
+        `${verdict} ${seconds.toFixed(1).padStart(5)} s  ${describe(mutation)}${isKilled ? `  [${because.slice(0, 60)}]` : ''}`,
+      )
+    }
+  })
   const { killed, equivalent, survived } = counts
   console.log(
     `\n${killed} killed, ${survived.length} survived, ${equivalent} equivalent, ${waiting.length} not tried for lack of time`,

@@ -104,7 +104,7 @@ export function keepFunctions(
     kernels: used.flatMap((kernel) => compiled.program.kernels[kernel] ?? []),
     functions: functions.map((fn) => ({
       ...fn,
-      launches: fn.launches.map((launch) => ({ ...launch, kernel: places.get(launch.kernel) ?? 0 })),
+      launches: fn.launches.map((launch) => ({ ...launch, kernel: places.get(launch.kernel) as number })),
     })),
     arenaBytes: Math.max(0, ...arenas.map((arena) => arena.peak)),
   }

@@ -2,7 +2,7 @@
 // examples and the number of steps. Every mistake in the user's files shows here. Knows neither device nor session.
 
 import path from 'node:path'
-import { UserError } from '../compiler/diagnostic.ts'
+import { InternalError, UserError } from '../compiler/diagnostic.ts'
 import { valueNamer } from '../compiler/frontend/names.ts'
 import { atWriting } from '../dsl/index.ts'
 import type { Recipe, TracedModel, TraceOptions } from '../dsl/index.ts'
@@ -105,7 +105,9 @@ export function readModel(
 /** Columns of the logits that predicting a token gives. */
 function vocabularyOf({ graph }: TracedModel): number {
   const logits = graph.functions.flatMap(({ outputs }) => outputs).find(({ name }) => name === 'logits')
-  return logits?.node.axes.find((axis) => axis.name !== 'batch')?.size ?? 0
+  const axis = logits?.node.axes.find(({ name }) => name !== 'batch')
+  if (axis === undefined) throw new InternalError('the graph of a model gives no logits')
+  return axis.size
 }
 
 /** The tokenizer of a model directory. UserError HD807 without one, HD808 when its ids exceed the model's vocabulary. */
@@ -160,9 +162,9 @@ export function prepareData(loaded: LoadedRecipe, model: PreparedModel, steps?: 
     : holdOut(all, evaluate?.share ?? 0, seed, file)
   const rows = data.pack ? packExamples(examples.examples, { length: batch.length, seed }) : examples.examples
   const perStep = batch.sequences * batch.accumulate
-  const epochs = batch.epochs ?? 0
+  const epochs = batch.epochs ?? NaN
   const wanted = steps ?? batch.steps ?? Math.ceil((epochs * rows.length) / perStep)
-  const wholeEpochs = steps === undefined && batch.steps === undefined && Number.isInteger(epochs)
+  const wholeEpochs = steps === undefined && Number.isInteger(epochs)
   const batchesFrom = (from?: BatchState): Batches =>
     batches(
       {

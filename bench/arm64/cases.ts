@@ -14,7 +14,7 @@ import type { ScheduledFunction } from '../../compiler/schedule/schedule.ts'
 import type { FrozenRange } from '../../backends/neon/driver/device.ts'
 import type { Session } from '../../backends/neon/driver/index.ts'
 import { gpt2 } from '../../models/index.ts'
-import { smallNumbers } from '../measure.ts'
+import { smallNumbers } from '../../evaluate/speed/runner.ts'
 import { gpt2Config, randomFile } from '../step.ts'
 
 export interface Case {

@@ -141,6 +141,12 @@ describe('a model read for generating', () => {
     })
   }
 
+  it('keeps keys and values of each attention, by its number', () => {
+    const { graph } = modelOf(attention(() => causal())).trace({}, { sequences: 1, length: 5, kept: capacity })
+    const states = [...graph.declarations.values()].filter(({ role }) => role === 'state').map(({ name }) => name)
+    assert.deepEqual(states, ['kept/0/keys', 'kept/0/values', 'kept/1/keys', 'kept/1/values'])
+  })
+
   it('may attend to an axis like the sequence, and to one that holds no tokens', () => {
     const model = modelOf((x, { embed }) => {
       const other = like(seq, 'other')

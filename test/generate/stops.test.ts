@@ -25,6 +25,7 @@ describe('stop strings', () => {
 
   it('are held back while they may still come, and shown when they do not', () => {
     const growing = new StoppedText(['\nUser:'])
+    assert.deepEqual(growing.add('U'), { text: 'U', stop: undefined })
     assert.deepEqual(growing.add('Yes.\n'), { text: 'Yes.', stop: undefined })
     assert.deepEqual(growing.add('Us'), { text: '', stop: undefined })
     assert.deepEqual(growing.add('ually\nU'), { text: '\nUsually', stop: undefined })

@@ -243,6 +243,16 @@ describe('scores', () => {
     }
   })
 
+  it('with a product that is added to a declared value by the kernel that sums it', () => {
+    const c = new Case()
+    const { b } = c
+    const { head, seq, key, dim, q, scores } = scoresOf(c, 1, 20)
+    const shares = b.map('exp', b.map('sub', scores, b.logSumExp(scores, key, 64)))
+    const old = c.state('old', [[head], [key], [dim]])
+    const sum = b.map('add', old, b.dot(shares, q, [seq]))
+    assert.deepEqual(kindsOf(c.check([], [{ name: 'old', node: sum }], { seq: 17 })), ['softmax', 'stream'])
+  })
+
   it('with gradients by both operands', () => gradients(2, 70))
   it('with gradients by both operands, more of them than places', () => gradients(19, 17))
 

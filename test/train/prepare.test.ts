@@ -5,6 +5,8 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
 import type { Example } from '../../data/examples.ts'
+import { openSafetensors, readTensor, writeSafetensors } from '../../formats/safetensors.ts'
+import type { ResolveOptions } from '../../formats/hub.ts'
 import type { PreparedData, PreparedModel } from '../../train/prepare.ts'
 import { tinyProject, writeRecipe } from '../bin/support.ts'
 
@@ -24,6 +26,7 @@ describe('preparing a run', () => {
   const prepare = async (
     parts: Readonly<Record<string, string>> = {},
     steps?: number,
+    resolving: ResolveOptions = {},
   ): Promise<PreparedData & { model: PreparedModel }> => {
     // As the command line comes to users: mocha may have loaded this file as CommonJS, and every module exists once.
     const { loadRecipe } = await import('../../train/loadRecipe.ts')
@@ -31,7 +34,7 @@ describe('preparing a run', () => {
     const name = `recipe${recipes++}.ts`
     writeRecipe(dir, name, parts)
     const loaded = await loadRecipe(path.join(dir, name))
-    const model = await prepareModel(loaded)
+    const model = await prepareModel(loaded, resolving)
     return { ...prepareData(loaded, model, steps), model }
   }
 
@@ -81,6 +84,23 @@ describe('preparing a run', () => {
       }
     })
 
+    it('is one of those that end what a model writes, beside all that its configurations name', async () => {
+      const { endsOfText } = await import('../../train/prepare.ts')
+      const endsNow = async (): Promise<number[]> => {
+        const { tokenizer, model } = await prepare()
+        return [...endsOfText(tokenizer, model.checkpoint)]
+      }
+      const end = (await prepare()).tokenizer.eosId as number
+      assert.deepEqual(await endsNow(), [end])
+      change('config.json', { eos_token_id: [7, 'x', 5] })
+      fs.writeFileSync(path.join(dir, 'model/generation_config.json'), '{ "eos_token_id": 9 }')
+      assert.deepEqual(await endsNow(), [end, 7, 5, 9])
+      change('tokenizer_config.json', { eos_token: undefined })
+      assert.deepEqual(await endsNow(), [7, 5, 9])
+      change('config.json', { eos_token_id: undefined })
+      assert.deepEqual(await endsNow(), [9])
+    })
+
     it('is what generation stops at as well', async () => {
       const { endOfText } = await import('../../train/prepare.ts')
       change('tokenizer_config.json', { eos_token: undefined })
@@ -102,7 +122,61 @@ describe('preparing a run', () => {
     for (const enough of [vocabulary, vocabulary + 1]) {
       assert.equal(tokenizerOf({ checkpoint, vocabulary: enough }).vocabSize, vocabulary)
     }
-    assert.throws(() => tokenizerOf({ checkpoint, vocabulary: vocabulary - 1 }), { code: 'HD808' })
+    assert.throws(() => tokenizerOf({ checkpoint, vocabulary: vocabulary - 1 }), {
+      code: 'HD808',
+      message: /ids up to 259, the model embeds only 259/,
+    })
+  })
+
+  it('calls a model by its directory, or by its id when it comes from the hub', async () => {
+    const { baseName, note } = (await prepare()).model
+    assert.deepEqual([baseName, note], [path.join(dir, 'model'), undefined])
+    const root = path.join(dir, 'hub/models--tiny--gpt2')
+    const commit = 'c'.repeat(40)
+    fs.mkdirSync(path.join(root, 'refs'), { recursive: true })
+    fs.writeFileSync(path.join(root, 'refs/main'), commit)
+    fs.cpSync(path.join(dir, 'model'), path.join(root, 'snapshots', commit), { recursive: true })
+    const environment = { HF_HUB_CACHE: path.join(dir, 'hub'), HF_HUB_OFFLINE: '1' }
+    const { model } = await prepare({ model: "gpt2.from('tiny/gpt2')" }, undefined, { environment })
+    assert.equal(model.baseName, 'tiny/gpt2')
+    assert.equal(model.checkpoint.dir, path.join(root, 'snapshots', commit))
+  })
+
+  it('holds weights as they are stored, and in float32 where they are trained', async () => {
+    const file = path.join(dir, 'model/model.safetensors')
+    const tensors = [...openSafetensors(file).tensors.values()].map((entry) => {
+      const whole = readTensor(entry)
+      // The upper halves of float32 are bf16.
+      const halves = whole.filter((_, place) => place % 4 > 1)
+      return { name: entry.name, dtype: 'BF16' as const, shape: entry.shape, data: halves }
+    })
+    writeSafetensors(file, tensors)
+    for (const [adapt, dtype] of [
+      ["lora({ rank: 3, alpha: 6, targets: ['c_fc'] })", 'bf16'],
+      ['fullFineTuning()', 'f32'],
+    ] as const) {
+      const { graph } = (await prepare({ adapt })).model.traced
+      const parameters = [...graph.declarations.values()].filter(({ name }) => name.startsWith('transformer.'))
+      assert.equal(parameters.length, tensors.length)
+      assert.deepEqual([...new Set(parameters.map((one) => one.dtype))], [dtype], adapt)
+    }
+  })
+
+  it('packs examples into rows where the recipe says so, held-out ones into a row each', async () => {
+    const data = (more: string): string => `completions('records.jsonl', { loss: 'completion'${more} })`
+    const evaluate = '{ share: 0.3, every: 1 }'
+    const apart = await prepare({ data: data(''), evaluate })
+    const packed = await prepare({ data: data(', pack: true'), evaluate })
+    const rowsOf = ({ batches }: PreparedData): number =>
+      [...batches].flat().reduce((rows, { sequences }) => rows + sequences, 0)
+    assert.deepEqual([apart.heldOut.length, packed.heldOut.length], [2, 2])
+    assert.ok(apart.heldOut.every((example) => !('segments' in example)))
+    assert.ok(packed.heldOut.every((example) => 'segments' in example))
+    const segmented = (prepared: PreparedData): boolean[] => [...prepared.batches].flat().map(({ segments }) => segments !== undefined) // prettier-ignore
+    assert.ok(segmented(packed).every(Boolean) && !segmented(apart).some(Boolean))
+    const once = { evaluate, batch: '{ sequences: 1, length: 40, epochs: 1 }' }
+    assert.equal(rowsOf(await prepare({ ...once, data: data('') })), 5)
+    assert.ok(rowsOf(await prepare({ ...once, data: data(', pack: true') })) < 5)
   })
 
   it("learns the completion alone, or everything after the first token with loss: 'all'", async () => {

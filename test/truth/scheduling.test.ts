@@ -1,13 +1,15 @@
 // What the mutations of tools/mutate.ts found untested in the schedule: kernels that would read what another of their own
-// iterations computes, and attention that only looks as if it streamed.
+// iterations computes, attention that only looks as if it streamed, and masks that leave every row its own place.
 
 import assert from 'node:assert/strict'
 import { GraphBuilder } from '../../compiler/graph/builder.ts'
 import type { Axis } from '../../compiler/graph/axis.ts'
-import type { Graph } from '../../compiler/graph/node.ts'
+import type { Graph, Node } from '../../compiler/graph/node.ts'
 import { makeTensor } from '../../compiler/graph/tensor.ts'
 import type { Tensor } from '../../compiler/graph/tensor.ts'
+import { scoreConditions } from '../../compiler/schedule/live.ts'
 import { scheduleFunction } from '../../compiler/schedule/schedule.ts'
+import { tileOnlyValues } from '../../compiler/schedule/scores.ts'
 import { backwards, expected, firstDifference, launch, smallProfile, verifyScheduled } from '../schedule/launch.ts'
 
 /** What the one function of a graph gives, before and after directives, against the interpreter. */
@@ -78,5 +80,66 @@ describe('attention whose queries are others for every key', () => {
       ['v', floatsOver([key, width], 3)],
     ])
     checkBits(b.finish(), values)
+  })
+})
+
+describe('scores', () => {
+  it('exist as tiles only where a row of results has a width that is known, and lies in one piece', () => {
+    const b = new GraphBuilder()
+    const [row, key, dim] = [b.axis('row', 9), b.axis('key', 70), b.axis('dim', 5)]
+    const [width, length] = [b.axis('width', 3), b.axis('length', 4, 'length')]
+    const read = (name: string, ...axes: Axis[]): Node => {
+      b.declare({ name, role: 'input', dtype: 'f32', stored: axes.map((axis) => [axis]) })
+      return b.read(name)
+    }
+    const scores = b.dot(read('q', row, dim), read('k', key, dim), [dim])
+    const tilesFor = (values: Node, layout: (node: Node) => readonly Axis[]): number => {
+      const attended = b.softmaxDot(scores, values, key, 64)
+      return tileOnlyValues([scores, attended], new Map([[scores, [attended]]]), new Set(), layout).size
+    }
+    const wide = read('wide', key, width)
+    assert.equal(
+      tilesFor(wide, () => [row, width]),
+      1,
+    )
+    assert.equal(
+      tilesFor(wide, () => [width, row]),
+      0,
+    )
+    assert.equal(
+      tilesFor(read('narrow', key), () => [row]),
+      0,
+    )
+    assert.equal(
+      tilesFor(read('long', key, length), () => [row, length]),
+      0,
+    )
+  })
+})
+
+describe('a mask by position', () => {
+  it('leaves blocks out where a row sees its own place, whatever else is asked of a key', () => {
+    const b = new GraphBuilder()
+    const [seq, key, far] = [b.axis('seq', 100), b.axis('key', 100), b.axis('far', 120)]
+    for (const name of ['segment', 'other']) b.declare({ name, role: 'input', dtype: 'i32', stored: [[seq]] })
+    for (const [name, axis] of Object.entries({ s: seq, distant: far })) {
+      b.declare({ name, role: 'input', dtype: 'f32', stored: [[axis], [key]] })
+    }
+    const roomsOf = (seen: Node, scores = 's'): number[] =>
+      scoreConditions(b.map('select', seen, b.read(scores), b.float(-3e38))).map(({ room }) => room)
+    const causal = b.map('intLessEqual', b.iota(key), b.iota(seq))
+    const causalAnd = (also: Node): number[] => roomsOf(b.map('and', causal, also))
+    const [own, other] = [b.read('segment'), b.read('other')]
+    for (const compare of ['intEqual', 'intLessEqual']) {
+      assert.deepEqual(causalAnd(b.map(compare, own, b.rename(own, seq, key))), [0], compare)
+      assert.deepEqual(causalAnd(b.map(compare, b.rename(own, seq, key), own)), [0], compare)
+      assert.deepEqual(causalAnd(b.map(compare, own, b.rename(other, seq, key))), [], compare)
+    }
+    assert.deepEqual(causalAnd(b.map('intEqual', b.iota(key), b.iota(seq))), [0])
+    assert.deepEqual(causalAnd(b.map('intEqual', b.iota(seq), b.iota(key))), [0])
+    assert.deepEqual(causalAnd(b.map('intLess', own, b.rename(own, seq, key))), [])
+    assert.deepEqual(causalAnd(b.map('intEqual', own, b.int(3))), [])
+    // Of a longer row some places have none of their own.
+    assert.deepEqual(roomsOf(b.map('intLessEqual', b.iota(key), b.iota(far)), 'distant'), [])
   })
 })

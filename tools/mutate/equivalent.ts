@@ -4,6 +4,11 @@ import { idOf } from './mutation.ts'
 import type { Mutation } from './mutation.ts'
 
 const reasons: ReadonlyMap<string, string> = new Map([
+  ['generate generate/sampling.ts 0 → 1 in greedy.seed', 'nothing is drawn at a temperature of 0'],
+  [
+    'generate generate/sampling.ts score < 0 with <= in penalised',
+    'a logit of 0 stays 0 whether it is multiplied or divided',
+  ],
   [
     'schedule compiler/schedule/columns.ts no guard [{ left: block, right: blocks }] in lowerColumns.body',
     'a block past the end has no groups, so that its slot is combined with what partial results begin with',

@@ -5,8 +5,9 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Project } from 'ts-morph'
 import type { Mutation } from './mutation.ts'
+import * as control from './control.ts'
 import * as operators from './operators.ts'
-import type { Operator } from './operators.ts'
+import type { Operator } from './places.ts'
 
 interface Group {
   readonly name: string
@@ -23,9 +24,12 @@ const schedule = ['truth/scheduling', 'schedule/golden', 'schedule/edges', 'sche
   (name) => `test/${name}.test.ts`,
 )
 
-const language = ['dsl/layers', 'dsl/positions', 'truth/language', 'models/packed', 'models/truth'].map(
+const language = ['dsl/layers', 'dsl/positions', 'dsl/decoding', 'truth/language', 'models/packed', 'models/truth'].map(
   (name) => `test/${name}.test.ts`,
 )
+
+/** What is not a graph: how code decides, counts and reckons. */
+const code = [control.otherOperators, control.otherBranches]
 
 export const groups: readonly Group[] = [
   {
@@ -42,9 +46,22 @@ export const groups: readonly Group[] = [
   },
   {
     name: 'masks',
-    sources: ['dsl/attention.ts', 'dsl/languageModel.ts', 'dsl/layers.ts'],
+    sources: [
+      'dsl/attention.ts',
+      'dsl/decoding.ts',
+      'dsl/keptKeys.ts',
+      'dsl/languageModel.ts',
+      'dsl/layers.ts',
+      'dsl/positions.ts',
+    ],
     operators: [operators.droppedMasks],
     tests: language,
+  },
+  {
+    name: 'masks',
+    sources: ['dsl/decoding.ts', 'dsl/keptKeys.ts', 'dsl/positions.ts'],
+    operators: code,
+    tests: ['test/dsl/decoding.test.ts', 'test/dsl/positions.test.ts', 'test/models/packed.test.ts'],
   },
   {
     name: 'masks',
@@ -90,7 +107,14 @@ export const groups: readonly Group[] = [
   },
   {
     name: 'arithmetic',
-    sources: ['dsl/attention.ts', 'dsl/layers.ts', 'dsl/languageModel.ts'],
+    sources: [
+      'dsl/attention.ts',
+      'dsl/decoding.ts',
+      'dsl/keptKeys.ts',
+      'dsl/languageModel.ts',
+      'dsl/layers.ts',
+      'dsl/positions.ts',
+    ],
     operators: [operators.otherWords],
     tests: language,
   },
@@ -98,7 +122,7 @@ export const groups: readonly Group[] = [
     name: 'schedule',
     sources: ['compiler/schedule'],
     except: /\/gpu/,
-    operators: [operators.fixedAnswers, operators.droppedGuards],
+    operators: [control.fixedAnswers, control.droppedGuards],
     tests: schedule,
   },
   {
@@ -107,6 +131,24 @@ export const groups: readonly Group[] = [
     operators: [operators.halvedNumbers],
     tests: schedule,
   },
+  {
+    name: 'recipe',
+    sources: ['train/compileRecipe.ts'],
+    operators: [...code, operators.halvedNumbers],
+    tests: ['test/train/compileRecipe.test.ts'],
+  },
+  {
+    name: 'recipe',
+    sources: ['train/prepare.ts'],
+    operators: [...code, operators.halvedNumbers],
+    tests: ['test/train/prepare.test.ts'],
+  },
+  ...['sampling', 'stops', 'logits'].map((name) => ({
+    name: 'generate',
+    sources: [`generate/${name}.ts`],
+    operators: [...code, operators.halvedNumbers],
+    tests: [`test/generate/${name}.test.ts`],
+  })),
 ]
 
 function filesOf(root: string, { sources, except }: Group): string[] {

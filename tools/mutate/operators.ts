@@ -1,5 +1,5 @@
-// Mutation operators: each walks a source file and lists the places where it can say something else. They know the shape
-// of TypeScript and of the op tables, and no single operation.
+// Mutation operators for what is computed: derivative rules, masks, elementwise operations, order, constants. They know
+// the shape of TypeScript and of the op tables, and no single operation.
 
 import { Node, SyntaxKind } from 'ts-morph'
 import type {
@@ -12,45 +12,8 @@ import type {
   SourceFile,
 } from 'ts-morph'
 import type { Edit } from './mutation.ts'
-
-export type Operator = (source: SourceFile) => Edit[]
-
-function replace(node: Node, text: string, what: string): Edit {
-  return { what, start: node.getStart(), end: node.getEnd(), text }
-}
-
-/** One line, short enough for a table. */
-function brief(node: Node): string {
-  const text = node.getText().replaceAll(/\s+/g, ' ')
-  return text.length > 64 ? `${text.slice(0, 61)}...` : text
-}
-
-/** The name of whatever declares the code: for telling places apart. */
-function ownerOf(node: Node): string {
-  const names: string[] = []
-  for (let at: Node | undefined = node; at; at = at.getParent()) {
-    if (
-      Node.isFunctionDeclaration(at) ||
-      Node.isMethodDeclaration(at) ||
-      Node.isVariableDeclaration(at) ||
-      Node.isPropertyAssignment(at) ||
-      Node.isClassDeclaration(at)
-    ) {
-      names.unshift(at.getName() ?? '')
-    }
-  }
-  return names.slice(-2).join('.')
-}
-
-/** Adds a number where a file has the same mutation twice. */
-function numbered(edits: readonly Edit[]): Edit[] {
-  const seen = new Map<string, number>()
-  return edits.map((edit) => {
-    const count = (seen.get(edit.what) ?? 0) + 1
-    seen.set(edit.what, count)
-    return count === 1 ? edit : { ...edit, what: `${edit.what} (${count})` }
-  })
-}
+import { brief, numbered, ownerOf, replace } from './places.ts'
+import type { Operator } from './places.ts'
 
 // ---- derivative rules ----
 
@@ -120,13 +83,20 @@ function maps(source: SourceFile): { call: CallExpression; word: string; operand
   })
 }
 
-/** Drops masks: a choice becomes its first or second value, a product with weights the other factor. */
+/** Drops masks: a choice becomes its first value, a product with weights the other factor, a conjunction one of its two. */
 export const droppedMasks: Operator = (source) => {
   const edits: Edit[] = []
   for (const { call, word, operands } of maps(source)) {
     const at = `in ${ownerOf(call)}`
     if (word === 'select') {
       edits.push(replace(call, operands[1]?.getText() ?? '', `${brief(call)} without its mask ${at}`))
+    }
+    if (word === 'and') {
+      operands.forEach((operand, place) => {
+        edits.push(
+          replace(call, operands[1 - place]?.getText() ?? '', `${brief(call)} without ${brief(operand)} ${at}`),
+        )
+      })
     }
     if (word !== 'mul') continue
     operands.forEach((operand, place) => {
@@ -228,32 +198,3 @@ export const movedCoefficients: Operator = (source) =>
         return replace(element, String(moved), `coefficient ${place} of ${ownerOf(row)}`)
       }),
     )
-
-// ---- guards ----
-
-/** Makes functions that answer yes or no always say yes, and always no. */
-export const fixedAnswers: Operator = (source) => {
-  const edits: Edit[] = []
-  const functions = [
-    ...source.getDescendantsOfKind(SyntaxKind.FunctionDeclaration),
-    ...source.getDescendantsOfKind(SyntaxKind.MethodDeclaration),
-  ]
-  for (const one of functions) {
-    const body = one.getBody()
-    if (one.getReturnTypeNode()?.getText() !== 'boolean' || !body) continue
-    for (const answer of ['true', 'false']) {
-      edits.push(replace(body, `{ return ${answer} }`, `${ownerOf(one)} is always ${answer}`))
-    }
-  }
-  return numbered(edits)
-}
-
-/** Leaves the guards of loop bodies out: kernels would run past the end. */
-export const droppedGuards: Operator = (source) =>
-  numbered(
-    source.getDescendantsOfKind(SyntaxKind.CallExpression).flatMap((call) => {
-      const [conditions] = call.getArguments()
-      if (call.getExpression().getText() !== 'guarded' || !conditions) return []
-      return [replace(conditions, '[]', `no guard ${brief(conditions)} in ${ownerOf(call)}`)]
-    }),
-  )
