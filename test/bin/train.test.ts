@@ -110,7 +110,10 @@ describe('heddle train', function () {
     assert.equal(last?.event, 'end')
     assert.ok(Number(last?.['tokens']) <= 5)
     const text = eventsOf(adapted.stdout).flatMap((event) => (event.event === 'token' ? [String(event['text'])] : []))
-    assert.equal(text.join(''), last?.['text'])
+    // The bytes of a character that never ended come with the end.
+    const shown = text.join('')
+    assert.match(String(last?.['text']).slice(shown.length), /^\ufffd{0,3}$/)
+    assert.ok(shown.length > 0 && String(last?.['text']).startsWith(shown))
     assertRefused(
       await heddle(dir, 'generate', 'model', '--prompt', 'pulse '.repeat(40), ...quick.slice(0, 4)),
       /^HD812 the prompt has \d+ tokens, the model was made for 40$/m,

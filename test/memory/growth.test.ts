@@ -55,13 +55,14 @@ describe('memory and the length of a sequence', function () {
       const [before, after] = [arenaBuffers(middle), arenaBuffers(long)]
       assert.equal(after.length, before.length)
       after.forEach((bytes, place) => assert.ok(bytes <= 2 * (before[place] ?? 0), `${before[place]} became ${bytes}`))
-      // What threads keep beside the arena is blocks, whose size the cache decides.
+      // What threads keep beside the arena is blocks: they grow until the cache decides their size.
       for (const [shorter, longer] of [
         [short, middle],
         [middle, long],
       ] as const) {
         const growth = scratchOf(longer) / scratchOf(shorter)
-        assert.ok(growth < 1.2, `scratch grows ${growth} times`)
+        const inCache = scratchOf(longer) <= wideProfile.privateCache / 2
+        assert.ok(growth < 1.2 || (growth <= 2 && inCache), `scratch grows ${growth} times`)
       }
       assert.equal(long.program.stateBytes, short.program.stateBytes)
       for (const one of [short, middle, long]) checkLowerBound(one)
