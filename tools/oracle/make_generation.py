@@ -94,7 +94,7 @@ def samplings():
         if top_p is not None:
             steps.append(TopPLogitsWarper(top_p))
         probabilities = steps(torch.tensor([text]), logits.double()[None]).softmax(-1)[0]
-        kept = [[token, round(float(p), 12)] for token, p in enumerate(probabilities) if p > 0]
+        kept = [[token, round(float(p), 9)] for token, p in enumerate(probabilities) if p > 0]
         asked = {"temperature": temperature, "topK": top_k, "topP": top_p, "repetitionPenalty": penalty}
         made.append({**{key: value for key, value in asked.items() if value is not None}, "kept": kept})
     return {"logits": logits.tolist(), "text": text, "cases": made}
