@@ -2,12 +2,31 @@
 
 import { GraphBuilder } from '../compiler/graph/builder.ts'
 import { Provenance } from '../compiler/graph/node.ts'
+import type { Node } from '../compiler/graph/node.ts'
 import { planProgram } from '../compiler/plan/place.ts'
 import type { ScheduleProfile } from '../compiler/schedule/profile.ts'
 import { scheduleFunction } from '../compiler/schedule/schedule.ts'
 import type { Measured } from '../evaluate/speed/machine.ts'
 
+export interface ContractionGraph {
+  readonly name: string
+  readonly b: GraphBuilder
+  readonly y: Node
+}
+
 /** y[m, n] = Σₖ x[m, k]·w, with w stored [k, n], or [n, k] when `transposed`. */
+export function contractionGraph(m: number, n: number, k: number, transposed: boolean): ContractionGraph {
+  const b = new GraphBuilder()
+  const rows = b.axis('rows', m)
+  const inner = b.axis('inner', k)
+  const columns = b.axis('columns', n)
+  b.declare({ name: 'x', role: 'input', dtype: 'f32', stored: [[rows], [inner]] })
+  const stored = transposed ? [[columns], [inner]] : [[inner], [columns]]
+  b.declare({ name: 'w', role: 'state', dtype: 'f32', stored })
+  const name = `contraction ${m}×${n}×${k}${transposed ? ', weight stored [out, in]' : ''}`
+  return { name, b, y: b.dot(b.read('x'), b.read('w'), [inner]) }
+}
+
 export function contractionProgram(
   m: number,
   n: number,
@@ -15,18 +34,7 @@ export function contractionProgram(
   transposed: boolean,
   profile: ScheduleProfile,
 ): Measured {
-  const b = new GraphBuilder()
-  const rows = b.axis('rows', m)
-  const inner = b.axis('inner', k)
-  const columns = b.axis('columns', n)
-  b.declare({ name: 'x', role: 'input', dtype: 'f32', stored: [[rows], [inner]] })
-  b.declare({
-    name: 'w',
-    role: 'state',
-    dtype: 'f32',
-    stored: transposed ? [[columns], [inner]] : [[inner], [columns]],
-  })
-  const y = b.dot(b.read('x'), b.read('w'), [inner])
+  const { b, y } = contractionGraph(m, n, k, transposed)
   b.define({ name: 'contract', outputs: [{ name: 'y', node: y }], writes: [] })
   const graph = b.finish()
   const functions = graph.functions.map((fn) => scheduleFunction(graph, fn, profile))

@@ -4,9 +4,10 @@ import { closeSync, existsSync, mkdirSync, openSync, renameSync, statSync, write
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openSession } from '../backends/neon/driver/index.ts'
-import type { Session, SessionOptions } from '../backends/neon/driver/index.ts'
+import type { FrozenRange, Session, SessionOptions } from '../backends/neon/driver/index.ts'
 import { compile } from '../compiler/pipeline.ts'
 import type { Compiled, CompileOptions } from '../compiler/pipeline.ts'
+import type { Program } from '../compiler/plan/program.ts'
 import type { ScheduleProfile } from '../compiler/schedule/profile.ts'
 import { gpt2 } from '../models/index.ts'
 import { smallNumbers } from '../evaluate/speed/runner.ts'
@@ -23,6 +24,8 @@ export const gpt2Config = {
   layer_norm_epsilon: 1e-5,
 }
 
+const loraRank = 8
+
 /**
  * Floating-point operations of a LoRA step as `shared/reference/peers.md` counts them: 2F + 3A + 3R with F the frozen
  * products, A attention's, R the adapters'. What a plan recomputes is not counted.
@@ -33,6 +36,54 @@ export function loraOperations(tokens: number, rank: number): number {
   const attention = 4 * tokens * tokens * d * layers
   const adapters = 2 * tokens * layers * rank * (d + 3 * d + (d + d) + (d + 4 * d) + (4 * d + d))
   return 2 * frozen + 3 * attention + 3 * adapters
+}
+
+/** A LoRA step (rank 8 on all projections, AdamW, clipping) of a GPT-2 of a configuration, for one sequence. */
+export function compileGpt2Step(
+  config: typeof gpt2Config,
+  { length, checkpoints }: { readonly length: number; readonly checkpoints: CompileOptions['checkpoints'] },
+  profile: ScheduleProfile,
+): Compiled {
+  const traced = gpt2.trace(gpt2.readConfig(config, 'config.json'), { sequences: 1, length })
+  return compile(traced.graph, traced.provenance, {
+    name: 'gpt2-step',
+    adaptation: {
+      kind: 'lora',
+      options: { rank: loraRank, alpha: 16, targets: ['c_attn', 'c_proj', 'c_fc'], modules: traced.modules },
+    },
+    optimizer: {
+      schedule: { kind: 'constant', peak: 1e-4, warmup: 0, total: 1000 },
+      beta1: 0.9,
+      beta2: 0.999,
+      epsilon: 1e-8,
+      weightDecay: 0.01,
+      clip: 1,
+    },
+    checkpoints,
+    profile,
+  })
+}
+
+/** Ranges of a file of random numbers for every frozen weight. */
+export function randomWeights({ values }: Program): readonly FrozenRange[] {
+  let end = 0
+  const ranges = values
+    .filter((value) => value.role === 'frozen')
+    .map(({ bytes }) => {
+      const offset = end
+      end += bytes
+      return { offset, bytes }
+    })
+  const path = randomFile(end)
+  return ranges.map((range) => ({ path, ...range }))
+}
+
+/** A batch of made-up tokens. */
+export async function writeTokens(session: Session, length: number, vocabulary: number): Promise<void> {
+  const ids = (factor: number): Int32Array => Int32Array.from({ length }, (_, place) => (place * factor) % vocabulary)
+  await session.write('tokens', ids(7919))
+  await session.write('targets', ids(104729))
+  await session.write('weights', new Float32Array(length).fill(1))
 }
 
 export interface StepRunner extends Runner {
@@ -50,53 +101,16 @@ export async function gpt2Step(
   checkpoints: CompileOptions['checkpoints'],
   options: SessionOptions,
 ): Promise<StepRunner> {
-  const rank = 8
   const start = performance.now()
-  const traced = gpt2.trace(gpt2.readConfig(gpt2Config, 'config.json'), { sequences: 1, length })
-  const compiled = compile(traced.graph, traced.provenance, {
-    name: 'gpt2-124m',
-    adaptation: {
-      kind: 'lora',
-      options: { rank, alpha: 16, targets: ['c_attn', 'c_proj', 'c_fc'], modules: traced.modules },
-    },
-    optimizer: {
-      schedule: { kind: 'constant', peak: 1e-4, warmup: 0, total: 1000 },
-      beta1: 0.9,
-      beta2: 0.999,
-      epsilon: 1e-8,
-      weightDecay: 0.01,
-      clip: 1,
-    },
-    checkpoints,
-    profile,
-  })
+  const compiled = compileGpt2Step(gpt2Config, { length, checkpoints }, profile)
   const compileMilliseconds = performance.now() - start
-  let weightBytes = 0
-  const frozen = compiled.program.values
-    .filter((value) => value.role === 'frozen')
-    .map(({ bytes }) => {
-      const offset = weightBytes
-      weightBytes += bytes
-      return { offset, bytes }
-    })
-  const path = randomFile(weightBytes)
-  const session = await openSession(compiled.program, {
-    ...options,
-    frozen: frozen.map((range) => ({ path, ...range })),
-  })
-  const vocabulary = gpt2Config.vocab_size
-  await session.write(
-    'tokens',
-    Int32Array.from({ length }, (_, place) => (place * 7919) % vocabulary),
-  )
-  await session.write(
-    'targets',
-    Int32Array.from({ length }, (_, place) => (place * 104729) % vocabulary),
-  )
-  await session.write('weights', new Float32Array(length).fill(1))
+  const frozen = randomWeights(compiled.program)
+  const weightBytes = frozen.reduce((sum, { bytes }) => sum + bytes, 0)
+  const session = await openSession(compiled.program, { ...options, frozen })
+  await writeTokens(session, length, gpt2Config.vocab_size)
   return {
     name: `GPT-2 124M LoRA step 1×${length}`,
-    operations: loraOperations(length, rank),
+    operations: loraOperations(length, loraRank),
     compiled,
     session,
     compileMilliseconds,
@@ -110,7 +124,7 @@ export async function gpt2Step(
 }
 
 /** A file of small random float32 numbers, kept between runs in the temporary folder. */
-export function randomFile(bytes: number): string {
+function randomFile(bytes: number): string {
   const folder = join(tmpdir(), 'heddle-bench')
   const path = join(folder, `random-${bytes}.bin`)
   if (existsSync(path) && statSync(path).size === bytes) return path

@@ -6,16 +6,15 @@ import { Provenance } from '../../compiler/graph/node.ts'
 import type { Graph, Node } from '../../compiler/graph/node.ts'
 import { planProgram } from '../../compiler/plan/place.ts'
 import type { Program } from '../../compiler/plan/program.ts'
-import { compile } from '../../compiler/pipeline.ts'
 import type { CompileOptions } from '../../compiler/pipeline.ts'
 import type { ScheduleProfile } from '../../compiler/schedule/profile.ts'
 import { scheduleFunction } from '../../compiler/schedule/schedule.ts'
 import type { ScheduledFunction } from '../../compiler/schedule/schedule.ts'
 import type { FrozenRange } from '../../backends/neon/driver/device.ts'
 import type { Session } from '../../backends/neon/driver/index.ts'
-import { gpt2 } from '../../models/index.ts'
 import { smallNumbers } from '../../evaluate/speed/runner.ts'
-import { gpt2Config, randomFile } from '../step.ts'
+import { contractionGraph } from '../programs.ts'
+import { compileGpt2Step, gpt2Config, randomWeights, writeTokens } from '../step.ts'
 
 export interface Case {
   readonly name: string
@@ -52,15 +51,8 @@ export function contractionCase(
   transposed: boolean,
   profile: ScheduleProfile,
 ): Case {
-  const b = new GraphBuilder()
-  const rows = b.axis('rows', m)
-  const inner = b.axis('inner', k)
-  const columns = b.axis('columns', n)
-  b.declare({ name: 'x', role: 'input', dtype: 'f32', stored: [[rows], [inner]] })
-  const stored = transposed ? [[columns], [inner]] : [[inner], [columns]]
-  b.declare({ name: 'w', role: 'state', dtype: 'f32', stored })
-  const name = `contraction ${m}×${n}×${k}${transposed ? ', weight stored [out, in]' : ''}`
-  return singleCase(name, b, b.dot(b.read('x'), b.read('w'), [inner]), profile)
+  const { name, b, y } = contractionGraph(m, n, k, transposed)
+  return singleCase(name, b, y, profile)
 }
 
 /** Causal attention, forward: y[seq, head, dim] of q, k and v. */
@@ -95,36 +87,14 @@ export interface StepSizes {
 export function stepCase(sizes: StepSizes, profile: ScheduleProfile): Case {
   const { layers, width, heads, vocabulary, length, checkpoints } = sizes
   const config = { ...gpt2Config, n_layer: layers, n_embd: width, n_head: heads, vocab_size: vocabulary }
-  const traced = gpt2.trace(gpt2.readConfig(config, 'config.json'), { sequences: 1, length })
-  const { graph, program } = compile(traced.graph, traced.provenance, {
-    name: 'gpt2-step',
-    adaptation: {
-      kind: 'lora',
-      options: { rank: 8, alpha: 16, targets: ['c_attn', 'c_proj', 'c_fc'], modules: traced.modules },
-    },
-    optimizer: {
-      schedule: { kind: 'constant', peak: 1e-4, warmup: 0, total: 1000 },
-      beta1: 0.9,
-      beta2: 0.999,
-      epsilon: 1e-8,
-      weightDecay: 0.01,
-      clip: 1,
-    },
-    checkpoints,
-    profile,
-  })
-  const ids = (factor: number): Int32Array => Int32Array.from({ length }, (_, place) => (place * factor) % vocabulary)
+  const { graph, program } = compileGpt2Step(config, { length, checkpoints }, profile)
   return {
     name: `LoRA step, GPT-2 of ${layers} layers × ${width}, vocabulary ${vocabulary}, 1×${length}, recomputing ${checkpoints === 'none' ? 'no layer' : 'every layer'}`,
     program,
     scheduled: scheduleAgain(graph, profile),
     called: ['accumulate', 'measure', 'apply'],
-    frozen: frozenRanges(program),
-    prepare: async (session) => {
-      await session.write('tokens', ids(7919))
-      await session.write('targets', ids(104729))
-      await session.write('weights', new Float32Array(length).fill(1))
-    },
+    frozen: randomWeights(program),
+    prepare: (session) => writeTokens(session, length, vocabulary),
     run: async (session) => {
       const outcome = await session.step({ seq: length }, 'last')
       if (outcome.status !== 'ok') throw new Error(outcome.message)
@@ -136,17 +106,4 @@ export function stepCase(sizes: StepSizes, profile: ScheduleProfile): Case {
 function scheduleAgain(graph: Graph, profile: ScheduleProfile): readonly ScheduledFunction[] {
   const lowered = new Map()
   return graph.functions.map((fn) => scheduleFunction(graph, fn, profile, lowered))
-}
-
-function frozenRanges(program: Program): readonly FrozenRange[] {
-  let end = 0
-  const ranges = program.values
-    .filter((value) => value.role === 'frozen')
-    .map(({ bytes }) => {
-      const offset = end
-      end += bytes
-      return { offset, bytes }
-    })
-  const path = randomFile(end)
-  return ranges.map((range) => ({ path, ...range }))
 }
