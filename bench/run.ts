@@ -35,7 +35,15 @@ command.parse()
 const options = command.opts<Options>()
 const threads = Number(options.threads)
 const chain = await chooseToolChain(options.toolchain)
-const profile = { name: chain.name, lanes: chain.isa.lanes, tile: chain.isa.tiles, privateCache: 1 << 20, threads }
+const profile = {
+  name: chain.name,
+  lanes: chain.isa.lanes,
+  tile: chain.isa.tiles,
+  otherTiles: chain.isa.otherTiles ?? [],
+  fetchesAhead: chain.isa.fetchesAhead ?? false,
+  privateCache: 1 << 20,
+  threads,
+}
 const session = { toolchain: chain, threads }
 
 const shapes = [

@@ -25,8 +25,16 @@ export interface DeviceProfile {
 
 /** What the schedule may know of a device; lanes and register tile are the instruction set's. */
 export function scheduleProfile(device: DeviceProfile, threads: number = device.cores): ScheduleProfile {
-  const { lanes, tiles } = isaOf(device.isa)
-  return { name: device.name, lanes, tile: tiles, privateCache: device.privateCache, threads }
+  const { lanes, tiles, otherTiles, fetchesAhead } = isaOf(device.isa)
+  return {
+    name: device.name,
+    lanes,
+    tile: tiles,
+    ...(otherTiles ? { otherTiles } : {}),
+    ...(fetchesAhead === undefined ? {} : { fetchesAhead }),
+    privateCache: device.privateCache,
+    threads,
+  }
 }
 
 /** The profile of a name among some. UserError HD820 when there is none. */

@@ -29,6 +29,10 @@ import {
   visitStmts,
   withBody,
 } from './rewrite.ts'
+import { chain, printChain } from './chain.ts'
+import type { ChainDirective } from './chain.ts'
+import { prefetch, printPrefetch } from './prefetch.ts'
+import type { PrefetchDirective } from './prefetch.ts'
 import { stage } from './staging.ts'
 
 /**
@@ -49,13 +53,17 @@ export interface StageDirective {
 }
 
 export type Directive =
-  /** loop → outer · factor + inner, with a guard on each leaf where the factor does not divide. */
+  /**
+   * loop → outer · factor + inner. Where the factor does not divide, each leaf has a guard, or with `clip` the last inner
+   * loop is shorter.
+   */
   | {
       readonly do: 'split'
       readonly loop: string
       readonly factor: number
       readonly outer: string
       readonly inner: string
+      readonly clip?: true
     }
   /** Puts perfectly nested loops into this order. */
   | { readonly do: 'reorder'; readonly loops: readonly string[] }
@@ -63,8 +71,13 @@ export type Directive =
   | { readonly do: 'distribute'; readonly loop: string }
   | { readonly do: 'bind'; readonly loop: string; readonly binding: Binding }
   | StageDirective
-  /** Drops guards from stores to a register whose garbage lanes are never stored. */
-  | { readonly do: 'unguard'; readonly buffer: string }
+  | ChainDirective
+  | PrefetchDirective
+  /**
+   * Drops guards from stores to registers and scratch whose garbage lanes are never stored elsewhere; those that mention
+   * the loop `keep` stay.
+   */
+  | { readonly do: 'unguard'; readonly buffers: readonly string[]; readonly keep?: string }
 
 export function applyDirectives(kernel: Kernel, directives: readonly Directive[]): Kernel {
   return directives.reduce(applyDirective, kernel)
@@ -87,15 +100,19 @@ export function applyDirective(kernel: Kernel, directive: Directive): Kernel {
       )
     case 'stage':
       return stage(kernel, directive)
+    case 'chain':
+      return chain(kernel, directive)
+    case 'prefetch':
+      return prefetch(kernel, directive)
     case 'unguard':
-      return withBody(kernel, unguard(kernel.body, directive.buffer))
+      return withBody(kernel, unguard(kernel.body, directive.buffers, directive.keep))
   }
 }
 
 export function printDirective(directive: Directive): string {
   switch (directive.do) {
     case 'split':
-      return `split ${directive.loop} ${directive.factor} -> ${directive.outer} ${directive.inner}`
+      return `split ${directive.loop} ${directive.factor} -> ${directive.outer} ${directive.inner}${directive.clip ? ' clipped' : ''}`
     case 'reorder':
       return `reorder ${directive.loops.join(' ')}`
     case 'distribute':
@@ -104,8 +121,12 @@ export function printDirective(directive: Directive): string {
       return `bind ${directive.loop} ${directive.binding}`
     case 'stage':
       return `stage ${directive.accumulator}.${directive.operand} at ${directive.at} as ${directive.into}[${directive.order.join(' ')}] along ${directive.fast}${directive.lanes > 1 ? ` by ${directive.lanes}` : ''}`
+    case 'chain':
+      return printChain(directive)
+    case 'prefetch':
+      return printPrefetch(directive)
     case 'unguard':
-      return `unguard ${directive.buffer}`
+      return `unguard ${directive.buffers.join(' ')}${directive.keep === undefined ? '' : ` but for ${directive.keep}`}`
   }
 }
 
@@ -113,7 +134,7 @@ function refuse(kernel: Kernel, directive: string, reason: string): never {
   throw new InternalError(`kernel ${kernel.name}: cannot ${directive}: ${reason}`)
 }
 
-function split(kernel: Kernel, { loop, factor, outer, inner }: Extract<Directive, { do: 'split' }>): Kernel {
+function split(kernel: Kernel, { loop, factor, outer, inner, clip }: Extract<Directive, { do: 'split' }>): Kernel {
   const place = addIndex(scaleIndex(variable(outer), factor), variable(inner))
   const rewriter = substitution(new Map([[loop, place]]), new Map([[inner, { low: 0, high: factor - 1 }]]))
   const change = (stmt: Stmt): Stmt[] => {
@@ -122,11 +143,14 @@ function split(kernel: Kernel, { loop, factor, outer, inner }: Extract<Directive
     const divides = [stmt.extent.constant, ...stmt.extent.terms.map((term) => term.scale)].every(
       (n) => n % factor === 0,
     )
-    const guarded = divides ? body : guardLeaves(body, { left: place, right: stmt.extent })
+    const guarded = divides || clip ? body : guardLeaves(body, { left: place, right: stmt.extent })
     const inside: Stmt = {
       kind: 'for',
       variable: inner,
-      extent: { constant: factor, terms: [] },
+      extent:
+        clip && !divides
+          ? minIndex(factor, subtractIndex(stmt.extent, scaleIndex(variable(outer), factor)))
+          : { constant: factor, terms: [] },
       binding: 'serial',
       body: guarded,
     }
@@ -211,11 +235,15 @@ function distribute(kernel: Kernel, loop: string): Kernel {
  * Takes the guards off stores into a register. What they kept inside is clamped instead: a load whose index is the
  * guarded place reads the last valid place again, and the extra register elements are never stored.
  */
-function unguard(body: readonly Stmt[], buffer: string): Stmt[] {
+function unguard(body: readonly Stmt[], buffers: readonly string[], keep: string | undefined): Stmt[] {
   return mapBlocks(body, (stmt) => {
-    if (stmt.kind !== 'if' || !stmt.body.every((part) => part.kind === 'store' && part.buffer === buffer)) return [stmt]
+    if (stmt.kind !== 'if' || !stmt.body.every((part) => part.kind === 'store' && buffers.includes(part.buffer)))
+      return [stmt]
+    const stays = ({ left, right }: Condition): boolean =>
+      keep !== undefined && (indexMentions(left, keep) || indexMentions(right, keep))
+    const kept = stmt.conditions.filter(stays)
     const clamp = (index: Index): Index => {
-      for (const { left, right } of stmt.conditions) {
+      for (const { left, right } of stmt.conditions.filter((condition) => !stays(condition))) {
         const rest = subtractIndex(index, left)
         const moving = variablesOf(left)
         if ([...moving].every((name) => !indexMentions(rest, name)))
@@ -223,9 +251,10 @@ function unguard(body: readonly Stmt[], buffer: string): Stmt[] {
       }
       return index
     }
-    return stmt.body.map((part) =>
+    const open = stmt.body.map((part) =>
       mapStmt(part, { expr: (expr) => (expr.kind === 'load' ? { ...expr, indices: expr.indices.map(clamp) } : expr) }),
     )
+    return kept.length === 0 ? open : [{ ...stmt, conditions: kept, body: open }]
   })
 }
 

@@ -225,6 +225,7 @@ class Cooperation {
           return local ? [store] : [{ kind: 'if', conditions: [{ left: exact, right: loop.extent }], body: [store] }]
         }
         case 'barrier':
+        case 'prefetch':
         case 'transpose':
           return [part]
       }

@@ -151,6 +151,13 @@ export class KernelParser extends EmbeddedActionsParser {
         },
         {
           ALT: () => {
+            this.CONSUME(t.Prefetch)
+            const { buffer, indices } = this.SUBRULE(this.access)
+            return this.ACTION(() => ({ kind: 'prefetch', buffer: buffer.name, indices }))
+          },
+        },
+        {
+          ALT: () => {
             this.CONSUME(t.Transpose)
             const buffer = this.CONSUME(t.Name)
             return this.ACTION(() => ({ kind: 'transpose', buffer: this.bufferNamed(buffer).name }))

@@ -193,6 +193,8 @@ class Interpreter {
         return { run: this.#store(stmt), steps: undefined }
       case 'transpose':
         return { run: this.#transpose(stmt), steps: undefined }
+      case 'prefetch':
+        return { run: () => undefined, steps: undefined }
       case 'barrier': {
         const steps = function* (): Generator<Stmt, void> {
           yield stmt

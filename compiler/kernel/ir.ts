@@ -101,6 +101,8 @@ export type Stmt =
   | { readonly kind: 'barrier' }
   /** A register buffer of as many vectors as each has lanes: element [i, j] becomes [j, i]. */
   | { readonly kind: 'transpose'; readonly buffer: string }
+  /** Calls the cache line of a place into the cache. It has no value and may name a place outside the buffer. */
+  | { readonly kind: 'prefetch'; readonly buffer: string; readonly indices: readonly Index[] }
 
 export type Loop = Extract<Stmt, { kind: 'for' }>
 

@@ -97,6 +97,7 @@ export function walk(body: readonly Stmt[], places: Places, times: number, visit
         visitExpr(stmt.value, places, times, visitor, stmt)
         break
       case 'barrier':
+      case 'prefetch':
         break
     }
   }

@@ -44,6 +44,8 @@ export function statementHead(statement: Stmt): string {
       return 'barrier'
     case 'transpose':
       return `transpose ${statement.buffer}`
+    case 'prefetch':
+      return `prefetch ${printAccess(statement.buffer, statement.indices, 1, undefined)}`
   }
 }
 

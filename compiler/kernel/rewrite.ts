@@ -57,6 +57,8 @@ export function mapStmt(stmt: Stmt, rewriter: Rewriter): Stmt {
       }
     case 'let':
       return { ...stmt, value: mapExpr(stmt.value, rewriter) }
+    case 'prefetch':
+      return { ...stmt, indices: stmt.indices.map(index) }
     case 'barrier':
     case 'transpose':
       return stmt

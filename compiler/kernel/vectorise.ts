@@ -17,7 +17,7 @@ import {
 } from './index.ts'
 import type { Index, Range } from './index.ts'
 import { exprMentions } from './index.ts'
-import { isLoop, mapBlocks, mapExpr, mapStmt, substitution, widen, withBody } from './rewrite.ts'
+import { isLoop, loadsOf, mapBlocks, mapExpr, mapStmt, substitution, widen, withBody } from './rewrite.ts'
 
 export function lowerLanes(kernel: Kernel): Kernel {
   const body = mapBlocks(kernel.body, (stmt) => {
@@ -75,6 +75,7 @@ class Vectoriser {
       case 'store':
         return [this.#store(stmt, valid)]
       case 'barrier':
+      case 'prefetch':
       case 'transpose':
         return this.#fail(`a ${stmt.kind} is inside`)
     }
@@ -216,7 +217,7 @@ export function lowerUnrolled(kernel: Kernel): Kernel {
       return { kind: 'if', conditions: [], body: stmt.body.map((part) => mapStmt(part, rewriter)) } as const
     })
   })
-  return withBody(kernel, simplifyGuards(body, kernel))
+  return withBody(kernel, mergeGuards(simplifyGuards(body, kernel)))
 }
 
 /** Gives every local a name of its own, in the order of the text: copies of a block bring the same names along. */
@@ -267,6 +268,31 @@ export function simplifyGuards(body: readonly Stmt[], kernel: Kernel): Stmt[] {
   }
   return walk(body)
 }
+
+/** Neighbours under the same guard come under one: copies of an unrolled body bring their guards along. */
+function mergeGuards(body: readonly Stmt[]): Stmt[] {
+  const merged: Stmt[] = []
+  for (const stmt of body) {
+    if (stmt.kind !== 'for' && stmt.kind !== 'if') {
+      merged.push(stmt)
+      continue
+    }
+    const last = merged.at(-1)
+    // What is loaded may have changed in between.
+    const same =
+      stmt.kind === 'if' &&
+      last?.kind === 'if' &&
+      !stmt.conditions.some(({ left, right }) => loadsAnything(left) || loadsAnything(right)) &&
+      JSON.stringify(last.conditions) === JSON.stringify(stmt.conditions)
+    if (same) merged[merged.length - 1] = { ...last, body: [...last.body, ...stmt.body] }
+    else merged.push(stmt)
+  }
+  return merged.map((stmt) =>
+    stmt.kind === 'for' || stmt.kind === 'if' ? { ...stmt, body: mergeGuards(stmt.body) } : stmt,
+  )
+}
+
+const loadsAnything = (index: Index): boolean => loadsOf({ kind: 'index', index }).size > 0
 
 /** Names loads that a straight run of statements repeats, as long as nothing in the run writes what they read. */
 export function shareLoads(kernel: Kernel): Kernel {

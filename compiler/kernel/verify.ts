@@ -153,6 +153,13 @@ class Verifier {
       }
       case 'barrier':
         return
+      case 'prefetch': {
+        // Its place may lie outside: no byte of it is read.
+        const buffer = this.#buffer(stmt.buffer)
+        if (buffer.space !== 'argument') this.#fail(`'${stmt.buffer}' is no memory to fetch from`)
+        if (buffer.dims.length !== stmt.indices.length) this.#fail(`'${stmt.buffer}' has ${buffer.dims.length} dimensions`)
+        return
+      }
       case 'transpose': {
         const buffer = this.#kernel.locals.find(({ name }) => name === stmt.buffer)
         const [rows, columns] = buffer?.dims ?? []

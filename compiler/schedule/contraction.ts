@@ -1,9 +1,10 @@
 // A contraction with what is fused around it: operands worked out while they are packed, elementwise work on the
 // register tile before it is stored.
 
-import { withoutAxes } from '../graph/axis.ts'
+import { dtypeBytes, withoutAxes } from '../graph/axis.ts'
 import type { Axis } from '../graph/axis.ts'
 import type { Node } from '../graph/node.ts'
+import { bufferElements } from '../kernel/ir.ts'
 import type { Expr, Stmt } from '../kernel/ir.ts'
 import type { Index } from '../kernel/index.ts'
 import type { LoweredRegion, Lowering } from './lowering.ts'
@@ -12,6 +13,7 @@ import type { Region } from './regions.ts'
 import { exprScalars, storeBlock } from './scalars.ts'
 import { Env, KernelScope } from './scope.ts'
 import { tileDirectives } from './tile.ts'
+import type { TileMemory } from './tile.ts'
 
 interface Walk {
   readonly axes: readonly Axis[]
@@ -95,6 +97,11 @@ export function lowerContraction(lowering: Lowering, region: Region): LoweredReg
   )
   // Where a declared place has an axis of both operands innermost, neighbours in it come from different products.
   if (!n || !m || layout.at(-1) !== last) return lowering.finish(region, scope, nest, [])
+  const over = kWalks.some((walk) => walk.axes.some((axis) => axis.extent !== undefined))
+  const fixed = !over && nAxes.every((axis) => axis.extent === undefined)
+  const memory = fixed ? memoryOf(operands[vectorOperand], scope) : undefined
+  const lies = !over && isAlong(lowering, broadcast, kWalks.at(-1))
+  const broadcastMemory = lies ? memoryOf(operands[vectorOperand === 1 ? 0 : 1], scope) : undefined
   const directives = tileDirectives(
     {
       accumulator,
@@ -104,6 +111,7 @@ export function lowerContraction(lowering: Lowering, region: Region): LoweredReg
       m: m.name,
       mBound: m.bound,
       k: kWalks.map((walk) => walk.name),
+      kBounds: kWalks.map((walk) => walk.bound),
       kBound: boundOf(dot.attrs.over),
       between: mWalks.slice(0, -1).map((walk) => walk.name),
       transposes: isAlong(lowering, vector, kWalks.at(-1)),
@@ -112,11 +120,22 @@ export function lowerContraction(lowering: Lowering, region: Region): LoweredReg
         isAlong(lowering, vector, n) &&
         isPlainLoad(operands[vectorOperand]),
       packBroadcast: packing(operands[vectorOperand === 1 ? 0 : 1], scope, isAlong(lowering, broadcast, kWalks.at(-1))),
+      ...(memory ? { memory } : {}),
+      ...(broadcastMemory ? { broadcastMemory } : {}),
       grid: { others: outer.reduce((product, walk) => product * walk.bound, 1) },
     },
     lowering.profile,
   )
   return lowering.finish(region, scope, nest, directives)
+}
+
+/** Where an operand lies, if it is read as it lies. */
+export function memoryOf(operand: Expr, scope: KernelScope): TileMemory | undefined {
+  if (!isPlainLoad(operand)) return undefined
+  const buffer = scope.kernel('', []).arguments.find(({ name }) => name === operand.buffer)
+  if (!buffer) return undefined
+  const bytes = dtypeBytes[buffer.dtype]
+  return { buffer: buffer.name, indices: operand.indices, bytes, total: bufferElements(buffer) * bytes }
 }
 
 /** Whether an operand lies contiguous along the walk. */

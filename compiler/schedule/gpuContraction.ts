@@ -89,7 +89,7 @@ export function contractionDirectives(kernel: Kernel, profile: GpuProfile): GpuD
     },
     share(0),
     share(1),
-    { do: 'unguard', buffer: accumulator },
+    { do: 'unguard', buffers: [accumulator] },
     ...[M.held, N.held].map((loop): GpuDirective => ({ do: 'bind', loop, binding: 'unroll' })),
   ]
 }

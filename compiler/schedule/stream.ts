@@ -10,7 +10,7 @@ import type { Node } from '../graph/node.ts'
 import type { Expr, Stmt } from '../kernel/ir.ts'
 import { addIndex, ceilDivide, constantIndex, minIndex, scaleIndex, subtractIndex } from '../kernel/index.ts'
 import type { Index } from '../kernel/index.ts'
-import { enter, isAlong, packing, walkRun, walksOver } from './contraction.ts'
+import { enter, isAlong, memoryOf, packing, walkRun, walksOver } from './contraction.ts'
 import { liveBlocks, scoreConditions, valueConditions } from './live.ts'
 import type { LiveBlocks } from './live.ts'
 import type { LoweredRegion, Lowering } from './lowering.ts'
@@ -207,6 +207,9 @@ class StreamLowering {
       ...chain,
       store(buffer, [m.index, n.index], load(accumulator, [])),
     ]
+    const memory = dot.attrs.over.some((axis) => axis.extent !== undefined)
+      ? undefined
+      : memoryOf(operands[vectorOperand], scope)
     this.#construction.directives.push(
       ...tileDirectives(
         {
@@ -217,6 +220,7 @@ class StreamLowering {
           m: m.name,
           mBound: this.#rows,
           k: kWalks.map((walk) => walk.name),
+          kBounds: kWalks.map((walk) => walk.bound),
           kBound: kWalks.reduce((product, walk) => product * walk.bound, 1),
           between: [],
           transposes: isAlong(this.#lowering, vector, kWalks.at(-1)),
@@ -226,6 +230,7 @@ class StreamLowering {
             scope,
             isAlong(this.#lowering, broadcast, kWalks.at(-1)),
           ),
+          ...(memory ? { memory } : {}),
           grid: undefined,
         },
         this.#lowering.profile,
@@ -339,6 +344,7 @@ class StreamLowering {
           m: m.name,
           mBound: this.#rows,
           k: [k.name],
+          kBounds: [this.#columns],
           kBound: this.#columns,
           between: [],
           transposes: this.#lowering.fastAxis(values) === this.#streamed,

@@ -24,7 +24,16 @@ describe('directives', () => {
         assert.ok(resultsOf(kernel).equals(wanted), `${printDirective(directive)}\n${printKernel(nest)}`)
       }
     }
-    assert.deepEqual([...seen].sort(), ['bind', 'distribute', 'reorder', 'split', 'stage', 'unguard'])
+    assert.deepEqual([...seen].sort(), [
+      'bind',
+      'chain',
+      'distribute',
+      'prefetch',
+      'reorder',
+      'split',
+      'stage',
+      'unguard',
+    ])
   })
 
   const product = parseKernel(`kernel product {

@@ -23,7 +23,7 @@ const dtypes = ['f32', 'f16', 'bf16', 'i32', 'bool'] as const
 const spaces = ['register', 'scratch', 'workgroup'] as const
 const names = [
   'x', 'value', 'min', 'local', 'grid', 'add', 'index', 'read', 'valid', 'f32', 'lane', 'in', 'inner', 'info', 'kernel',
-  'and', 'below', 'splat', 'tree', 'div', '_', 'e1', 'barrier', 'transpose', 'let', 'if', 'sizes', 'truest', 'bool', 'pack', 'ramp',
+  'and', 'below', 'splat', 'tree', 'div', '_', 'e1', 'barrier', 'transpose', 'prefetch', 'let', 'if', 'sizes', 'truest', 'bool', 'pack', 'ramp',
 ] // prettier-ignore
 const words = Object.keys(wordOperands) as Word[]
 
@@ -104,6 +104,15 @@ class Maker {
     })
   }
 
+  #wordless(scope: Scope): Stmt {
+    const d = this.#decisions
+    if (d.below(3) === 0) {
+      const { name, indices } = this.#access(scope, 2)
+      return { kind: 'prefetch', buffer: name, indices }
+    }
+    return d.below(2) === 0 ? { kind: 'barrier' } : { kind: 'transpose', buffer: d.pick(this.#buffers).name }
+  }
+
   #stmt(scope: Scope, depth: number): Stmt {
     const d = this.#decisions
     switch (d.below(depth > 0 ? 5 : 3)) {
@@ -114,7 +123,7 @@ class Maker {
       case 1:
         return { kind: 'let', value: this.#expr(scope, 3), name: this.#name() }
       case 2:
-        return d.below(2) === 0 ? { kind: 'barrier' } : { kind: 'transpose', buffer: d.pick(this.#buffers).name }
+        return this.#wordless(scope)
       case 3: {
         const name = this.#name()
         const extent = this.#index(scope, 2)

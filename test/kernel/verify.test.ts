@@ -68,7 +68,7 @@ function rewriteAccesses(kernel: Kernel, change: (index: Index) => Index): Kerne
   const inStmt = (stmt: Stmt): Stmt => {
     if (stmt.kind === 'for' || stmt.kind === 'if') return { ...stmt, body: stmt.body.map(inStmt) }
     if (stmt.kind === 'let') return { ...stmt, value: inExpr(stmt.value) }
-    if (stmt.kind === 'barrier' || stmt.kind === 'transpose') return stmt
+    if (stmt.kind === 'barrier' || stmt.kind === 'transpose' || stmt.kind === 'prefetch') return stmt
     return { ...stmt, indices: stmt.indices.map(inIndex).map(change), value: inExpr(stmt.value) }
   }
   return { ...kernel, body: kernel.body.map(inStmt) }

@@ -20,6 +20,8 @@ export const smallProfile = (lanes: number, threads = 2): ScheduleProfile => ({
   name: `test ${lanes}`,
   lanes,
   tile: { rows: 3, vectors: 2 },
+  otherTiles: [{ rows: 4, vectors: 1 }],
+  fetchesAhead: true,
   privateCache: 1 << 12,
   threads,
 })

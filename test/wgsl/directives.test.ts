@@ -67,7 +67,7 @@ const tiled: readonly GpuDirective[] = [
     other: 'mt',
     fast: 'own',
   },
-  { do: 'unguard', buffer: 'acc' },
+  { do: 'unguard', buffers: ['acc'] },
 ]
 
 const rowNorm = (width: number): Kernel =>

@@ -75,6 +75,7 @@ function argumentBounds(kernel: Kernel): Map<number, number> {
         if (stmt.valid) index(stmt.valid)
         return expr(stmt.value)
       case 'barrier':
+      case 'prefetch':
       case 'transpose':
         return
     }

@@ -237,6 +237,8 @@ class KernelPrinter {
         const entry = scope.declare('local', stmt.name)
         return () => [`${indent}${unusedMark(entry.used)}const ${type} ${entry.text} = ${value};`]
       }
+      case 'prefetch':
+        return constantly([`${indent}${this.#values.prefetch(stmt, scope)}`])
       case 'transpose':
         return constantly([`${indent}${this.#values.transpose(stmt.buffer, scope)}`])
       case 'barrier':

@@ -142,6 +142,7 @@ function visitAccesses(body: readonly Stmt[], visitor: AccessVisitor): void {
         transposed(stmt.buffer)
         break
       case 'barrier':
+      case 'prefetch':
         break
     }
   }

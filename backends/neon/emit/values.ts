@@ -163,6 +163,13 @@ export class ValuePrinter {
     return `${fill(vector.transpose, rows)};`
   }
 
+  /** A call into the second-level cache as a C++ statement; compilers know it for every instruction set. */
+  prefetch({ buffer: name, indices }: Extract<Stmt, { kind: 'prefetch' }>, scope: Scope): string {
+    const buffer = this.buffer(name)
+    if (buffer.space !== 'argument') throw this.error(`${name} is no memory to fetch from`)
+    return `__builtin_prefetch(&${this.place(buffer, indices, 1, scope)}, 0, 2);`
+  }
+
   /** A store as a C++ statement. */
   store(store: Store, scope: Scope): string {
     const buffer = this.buffer(store.buffer)

@@ -70,7 +70,12 @@ INLINE float tree_max(__m512 sixteen) {
 export const avx512: InstructionSet = {
   name: 'avx512',
   lanes: 16,
-  tiles: { rows: 12, vectors: 2 },
+  tiles: { rows: 6, vectors: 4 },
+  otherTiles: [
+    { rows: 8, vectors: 3 },
+    { rows: 12, vectors: 2 },
+  ],
+  fetchesAhead: true,
   header: '<immintrin.h>',
   prelude,
   scalar: scalarSpelling({ fma: '__builtin_fmaf($1, $2, $3)', toInt: '_mm_cvtss_si32(_mm_set_ss($1))' }),

@@ -40,12 +40,22 @@ export interface VectorSpelling extends Spelling {
   readonly tree: Readonly<Record<'add' | 'max', Template>>
 }
 
+/** Broadcast values and vectors of a register tile. */
+export interface TileShape {
+  readonly rows: number
+  readonly vectors: number
+}
+
 export interface InstructionSet {
   readonly name: InstructionSetName
   /** float32 values in one vector. */
   readonly lanes: number
   /** The register tile of a contraction that keeps the arithmetic units busy without spilling. */
-  readonly tiles: { readonly rows: number; readonly vectors: number }
+  readonly tiles: TileShape
+  /** Other tiles that fit the registers, for products that the first one does not divide. */
+  readonly otherTiles?: readonly TileShape[]
+  /** Whether memory is to be asked ahead for what is packed next. */
+  readonly fetchesAhead?: boolean
   /** The compiler's header of the intrinsics. */
   readonly header: string
   /** C++ functions that the templates name, to stand behind `scalarPrelude`. */

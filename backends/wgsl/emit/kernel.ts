@@ -268,6 +268,8 @@ class ShaderPrinter {
       }
       case 'transpose':
         throw this.#values.error('a transposition of registers, for which WGSL has no word')
+      case 'prefetch':
+        throw this.#values.error('a call into the cache, for which WGSL has no word')
       case 'barrier':
         // Where a kernel updates memory in place, what one invocation stores others may have read, or read next.
         return [...(this.#updates ? [`${indent}storageBarrier();`] : []), `${indent}workgroupBarrier();`]
