@@ -6,6 +6,7 @@ import type { Axis } from '../graph/axis.ts'
 import type { Node } from '../graph/node.ts'
 import type { Expr, Stmt } from '../kernel/ir.ts'
 import type { Index } from '../kernel/index.ts'
+import { neighboursOf } from './byLane.ts'
 import type { LoweredRegion, Lowering } from './lowering.ts'
 import { declareLoop, load, loop, store } from './nest.ts'
 import type { Region } from './regions.ts'
@@ -95,6 +96,8 @@ export function lowerContraction(lowering: Lowering, region: Region): LoweredReg
   )
   // Where a declared place has an axis of both operands innermost, neighbours in it come from different products.
   if (!n || !m || layout.at(-1) !== last) return lowering.finish(region, scope, nest, [])
+  const broadcastOperand = operands[vectorOperand === 1 ? 0 : 1]
+  const packBroadcast = packing(broadcastOperand, scope, isAlong(lowering, broadcast, kWalks.at(-1)))
   const directives = tileDirectives(
     {
       accumulator,
@@ -105,13 +108,15 @@ export function lowerContraction(lowering: Lowering, region: Region): LoweredReg
       mBound: m.bound,
       k: kWalks.map((walk) => walk.name),
       kBound: boundOf(dot.attrs.over),
+      kInner: kWalks.at(-1)?.bound ?? 1,
       between: mWalks.slice(0, -1).map((walk) => walk.name),
       transposes: isAlong(lowering, vector, kWalks.at(-1)),
       readable:
         nAxes.every((axis) => axis.extent === undefined) &&
         isAlong(lowering, vector, n) &&
         isPlainLoad(operands[vectorOperand]),
-      packBroadcast: packing(operands[vectorOperand === 1 ? 0 : 1], scope, isAlong(lowering, broadcast, kWalks.at(-1))),
+      packBroadcast,
+      neighbours: packBroadcast === 'no' ? neighboursOf(broadcastOperand, scope, kWalks.at(-1), m) : 'k',
       grid: { others: outer.reduce((product, walk) => product * walk.bound, 1) },
     },
     lowering.profile,

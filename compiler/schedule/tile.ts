@@ -3,6 +3,8 @@
 // ones inside a streamed kernel.
 
 import type { Directive } from '../kernel/directives.ts'
+import { laneDirectives, laneTile, vectorsBeside } from './byLane.ts'
+import type { Neighbours } from './byLane.ts'
 import type { ScheduleProfile } from './profile.ts'
 
 export interface TileNest {
@@ -17,6 +19,8 @@ export interface TileNest {
   /** Loops of the chain, outermost first, and the product of their bounds. */
   readonly k: readonly string[]
   readonly kBound: number
+  /** The bound of the innermost one. */
+  readonly kInner: number
   /** Loops between the vector direction's blocks and `m`. */
   readonly between: readonly string[]
   /** The chain's innermost loop is contiguous in the vector operand, so packing transposes. */
@@ -25,6 +29,8 @@ export interface TileNest {
   readonly readable: boolean
   /** The broadcast operand is worked out while it is copied; `contiguous` when its copy may go by vectors. */
   readonly packBroadcast: 'no' | 'yes' | 'contiguous'
+  /** Where the multiply-add reads it: in its copy, if it has one. */
+  readonly neighbours: Neighbours
   /** The vector direction's blocks go to threads; pieces of `m` join them when that leaves too few. */
   readonly grid: { readonly others: number } | undefined
 }
@@ -36,7 +42,8 @@ export const blockOf = (n: string): string => `${n}b`
 
 export function tileDirectives(nest: TileNest, profile: ScheduleProfile): Directive[] {
   const { n, m, k, accumulator } = nest
-  const { lanes, tile } = profile
+  const { lanes } = profile
+  const tile = laneTile(nest, profile) ?? profile.tile
   const streamed = streamedVectors(nest, profile)
   const panel = streamed === undefined ? Math.min(tile.vectors * lanes, roundUp(nest.nBound, lanes)) : streamed * lanes
   const spare = Math.floor((tile.vectors * lanes) / panel)
@@ -56,6 +63,8 @@ export function tileDirectives(nest: TileNest, profile: ScheduleProfile): Direct
   const [mb, mi, m0, m1] = [`${m}b`, `${m}i`, `${m}t`, `${m}r`]
   const [n4, lane] = [`${n}v`, `${n}l`]
   const inner = cutM ? mi : m
+  const broadcastOperand = nest.vectorOperand === 1 ? 0 : 1
+  const innermost = k.at(-1)
   return [
     { do: 'split', loop: n, factor: block, outer: n0, inner: n1 },
     { do: 'split', loop: n1, factor: panel, outer: n2, inner: n3 },
@@ -87,7 +96,7 @@ export function tileDirectives(nest: TileNest, profile: ScheduleProfile): Direct
           {
             do: 'stage',
             into: `${accumulator}_a`,
-            operand: nest.vectorOperand === 1 ? 0 : 1,
+            operand: broadcastOperand,
             accumulator,
             at: m0,
             order: [m1, ...k],
@@ -99,6 +108,9 @@ export function tileDirectives(nest: TileNest, profile: ScheduleProfile): Direct
     { do: 'distribute', loop: m1 },
     { do: 'unguard', buffer: accumulator },
     { do: 'reorder', loops: [...k, m1, n3] },
+    ...(innermost === undefined
+      ? []
+      : laneDirectives({ accumulator, operand: broadcastOperand, k: innermost, rows: m1 }, nest, profile)),
     { do: 'split', loop: n3, factor: lanes, outer: n4, inner: lane },
     { do: 'bind', loop: lane, binding: 'lane' },
     { do: 'bind', loop: n4, binding: 'unroll' },
@@ -113,10 +125,10 @@ const mostStreamed = 8
  * A few rows, one token's say, read the vector operand once: copying it would only cost. How many vectors of it they take
  * side by side; undefined where a copy pays, or the operand cannot be read where it lies.
  */
-function streamedVectors(nest: TileNest, { lanes, tile }: ScheduleProfile): number | undefined {
+function streamedVectors(nest: TileNest, profile: ScheduleProfile): number | undefined {
+  const { lanes, tile } = profile
   if (!nest.readable || !nest.grid || nest.mBound > tile.rows) return undefined
-  const registers = Math.floor((tile.rows * tile.vectors) / nest.mBound)
-  for (let vectors = Math.min(mostStreamed, registers); vectors > 0; vectors--) {
+  for (let vectors = Math.min(mostStreamed, vectorsBeside(nest.mBound, nest, profile)); vectors > 0; vectors--) {
     if (nest.nBound % (vectors * lanes) === 0) return vectors
   }
   return undefined
