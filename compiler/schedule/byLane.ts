@@ -59,7 +59,7 @@ export function laneTile(nest: LaneNest, profile: ScheduleProfile): RegisterTile
   const step = nest.neighbours === 'm' ? lanes : 1
   let best: { readonly rows: number; readonly vectors: number; readonly cost: number } | undefined
   for (let vectors = 1; vectors <= Math.ceil(nest.nBound / lanes); vectors++) {
-    for (let rows = step; rows < nest.mBound + step && registersOf(rows, vectors, step) <= registers; rows += step) {
+    for (let rows = step; rows <= nest.mBound && registersOf(rows, vectors, step) <= registers; rows += step) {
       const tiles = Math.ceil(nest.mBound / rows) * Math.ceil(nest.nBound / (vectors * lanes))
       const cost = tiles * Math.max(rows * vectors + rows / lanes + vectors, registers / 2)
       if (!best || cost <= best.cost) best = { rows, vectors, cost }
@@ -83,8 +83,9 @@ export interface LaneLoops {
   readonly operand: 0 | 1
   /** The chain's innermost loop, with the tile's loops inside. */
   readonly k: string
-  /** The tile's rows. */
+  /** The tile's rows, and how many they are. */
   readonly rows: string
+  readonly count: number
 }
 
 /**
@@ -92,12 +93,12 @@ export interface LaneLoops {
  * the rows each step has loads of its own.
  */
 export function laneDirectives(
-  { accumulator, operand, k, rows }: LaneLoops,
+  { accumulator, operand, k, rows, count }: LaneLoops,
   nest: LaneNest,
   profile: ScheduleProfile,
 ): Directive[] {
-  if (!takesLanes(nest, profile)) return []
   const { lanes } = profile
+  if (!takesLanes(nest, profile) || (nest.neighbours === 'm' && count % lanes !== 0)) return []
   const [outer, inner, rest] = [`${k}o`, `${k}s`, `${k}r`]
   const group = { do: 'peel', loop: k, factor: lanes, outer, inner, rest } as const
   const into = `${accumulator}_h`

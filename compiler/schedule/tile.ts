@@ -110,7 +110,7 @@ export function tileDirectives(nest: TileNest, profile: ScheduleProfile): Direct
     { do: 'reorder', loops: [...k, m1, n3] },
     ...(innermost === undefined
       ? []
-      : laneDirectives({ accumulator, operand: broadcastOperand, k: innermost, rows: m1 }, nest, profile)),
+      : laneDirectives({ accumulator, operand: broadcastOperand, k: innermost, rows: m1, count: rows }, nest, profile)),
     { do: 'split', loop: n3, factor: lanes, outer: n4, inner: lane },
     { do: 'bind', loop: lane, binding: 'lane' },
     { do: 'bind', loop: n4, binding: 'unroll' },
