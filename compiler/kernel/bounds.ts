@@ -80,9 +80,18 @@ export class Bounds {
     const key = printIndex(index)
     const known = proven?.get(key)
     if (known !== undefined) return known
-    const found = this.#isProven(this.#linear(index)) || this.#isUnreachable()
+    const found = this.#isProven(this.#linear(index)) || this.#hasNoNegativePart(index) || this.#isUnreachable()
     proven?.set(key, found)
     return found
+  }
+
+  /**
+   * Whether nothing is subtracted and every part is proven by itself. Intervals over fractions lose what a factor hides:
+   * from 4·q ≥ −2 follows q ≥ 0 for a whole q alone, but not for 4·q + r.
+   */
+  #hasNoNegativePart({ constant, terms }: Index): boolean {
+    if (constant < 0 || terms.some(({ scale }) => scale < 0) || terms.length < 2) return false
+    return terms.every(({ atom }) => this.isNeverNegative({ constant: 0, terms: [{ scale: 1, atom }] }))
   }
 
   #isProven(goal: Linear): boolean {

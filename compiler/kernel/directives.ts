@@ -5,6 +5,7 @@
 import { InternalError } from '../diagnostic.ts'
 import type { Binding, Condition, Kernel, Loop, Stmt } from './ir.ts'
 import { denseDims } from './ir.ts'
+import { hold } from './holding.ts'
 import {
   addIndex,
   ceilDivide,
@@ -18,6 +19,7 @@ import {
   variablesOf,
 } from './index.ts'
 import type { Index, Range } from './index.ts'
+import { peel } from './peeling.ts'
 import {
   guardLeaves,
   hasLoop,
@@ -52,6 +54,31 @@ export interface StageDirective {
   readonly lanes: number
 }
 
+/** loop → whole groups outer · factor + inner, and a loop over the `rest`; nothing is guarded. */
+export interface PeelDirective {
+  readonly do: 'peel'
+  readonly loop: string
+  readonly factor: number
+  readonly outer: string
+  readonly inner: string
+  readonly rest: string
+}
+
+/**
+ * Loads an operand of the multiply-add into registers at the start of loop `at`, one dimension per loop in `order` (all of
+ * them inside `at`, of constant extents), `lanes` neighbours along the last of them at a time: each multiply-add then takes
+ * one lane of a register.
+ */
+export interface HoldDirective {
+  readonly do: 'hold'
+  readonly into: string
+  readonly operand: 0 | 1
+  readonly accumulator: string
+  readonly at: string
+  readonly order: readonly string[]
+  readonly lanes: number
+}
+
 export type Directive =
   /**
    * loop → outer · factor + inner. Where the factor does not divide, each leaf has a guard, or with `clip` the last inner
@@ -71,6 +98,8 @@ export type Directive =
   | { readonly do: 'distribute'; readonly loop: string }
   | { readonly do: 'bind'; readonly loop: string; readonly binding: Binding }
   | StageDirective
+  | PeelDirective
+  | HoldDirective
   | ChainDirective
   | PrefetchDirective
   /**
@@ -104,6 +133,10 @@ export function applyDirective(kernel: Kernel, directive: Directive): Kernel {
       return chain(kernel, directive)
     case 'prefetch':
       return prefetch(kernel, directive)
+    case 'peel':
+      return peel(kernel, directive)
+    case 'hold':
+      return hold(kernel, directive)
     case 'unguard':
       return withBody(kernel, unguard(kernel.body, directive.buffers, directive.keep))
   }
@@ -125,6 +158,10 @@ export function printDirective(directive: Directive): string {
       return printChain(directive)
     case 'prefetch':
       return printPrefetch(directive)
+    case 'peel':
+      return `peel ${directive.loop} ${directive.factor} -> ${directive.outer} ${directive.inner} rest ${directive.rest}`
+    case 'hold':
+      return `hold ${directive.accumulator}.${directive.operand} at ${directive.at} as ${directive.into}[${directive.order.join(' ')}] by ${directive.lanes}`
     case 'unguard':
       return `unguard ${directive.buffers.join(' ')}${directive.keep === undefined ? '' : ` but for ${directive.keep}`}`
   }

@@ -28,14 +28,14 @@ function refuse(kernel: Kernel, { accumulator, operand, at }: StageDirective, re
   throw new InternalError(`kernel ${kernel.name}: cannot stage ${accumulator}.${operand} at ${at}: ${reason}`)
 }
 
-interface Found {
+export interface Found {
   readonly expr: Expr
   readonly conditions: readonly Condition[]
   readonly loops: readonly Loop[]
 }
 
 /** The multiply-add into `accumulator` below `body`, with the guards and loops around it. */
-function findOperand(body: readonly Stmt[], accumulator: string, operand: 0 | 1): Found | undefined {
+export function findOperand(body: readonly Stmt[], accumulator: string, operand: 0 | 1): Found | undefined {
   let found: Found | undefined
   const walk = (stmts: readonly Stmt[], conditions: readonly Condition[], loops: readonly Loop[]): void => {
     for (const stmt of stmts) {
@@ -51,7 +51,7 @@ function findOperand(body: readonly Stmt[], accumulator: string, operand: 0 | 1)
   return found
 }
 
-function isMultiplyAdd(expr: Expr): expr is Extract<Expr, { kind: 'apply' }> {
+export function isMultiplyAdd(expr: Expr): expr is Extract<Expr, { kind: 'apply' }> {
   return expr.kind === 'apply' && expr.word === 'fma'
 }
 

@@ -18,6 +18,7 @@ import {
 import type { Index, Range } from './index.ts'
 import { exprMentions } from './index.ts'
 import { isLoop, loadsOf, mapBlocks, mapExpr, mapStmt, substitution, widen, withBody } from './rewrite.ts'
+import { spreadLoads } from './spreading.ts'
 
 export function lowerLanes(kernel: Kernel): Kernel {
   const body = mapBlocks(kernel.body, (stmt) => {
@@ -365,5 +366,6 @@ function outermost(expr: Expr, wanted: (expr: Expr) => boolean, change: (expr: E
 /** From directives to what a backend prints. */
 export function lowerKernel(kernel: Kernel): Kernel {
   const lanes = lowerLanes(kernel)
-  return uniqueLocals(shareLoads(lowerUnrolled({ ...lanes, body: simplifyGuards(lanes.body, lanes) })))
+  const shared = shareLoads(lowerUnrolled({ ...lanes, body: simplifyGuards(lanes.body, lanes) }))
+  return uniqueLocals(spreadLoads(shared))
 }

@@ -157,7 +157,8 @@ class Verifier {
         // Its place may lie outside: no byte of it is read.
         const buffer = this.#buffer(stmt.buffer)
         if (buffer.space !== 'argument') this.#fail(`'${stmt.buffer}' is no memory to fetch from`)
-        if (buffer.dims.length !== stmt.indices.length) this.#fail(`'${stmt.buffer}' has ${buffer.dims.length} dimensions`)
+        if (buffer.dims.length !== stmt.indices.length)
+          this.#fail(`'${stmt.buffer}' has ${buffer.dims.length} dimensions`)
         return
       }
       case 'transpose': {

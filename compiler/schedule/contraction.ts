@@ -7,13 +7,14 @@ import type { Node } from '../graph/node.ts'
 import { bufferElements } from '../kernel/ir.ts'
 import type { Expr, Stmt } from '../kernel/ir.ts'
 import type { Index } from '../kernel/index.ts'
+import { neighboursOf } from './byLane.ts'
 import type { LoweredRegion, Lowering } from './lowering.ts'
 import { declareLoop, load, loop, store } from './nest.ts'
 import type { Region } from './regions.ts'
 import { exprScalars, storeBlock } from './scalars.ts'
 import { Env, KernelScope } from './scope.ts'
 import { tileDirectives } from './tile.ts'
-import type { TileMemory } from './tile.ts'
+import type { TileMemory } from './tileNest.ts'
 
 interface Walk {
   readonly axes: readonly Axis[]
@@ -97,11 +98,13 @@ export function lowerContraction(lowering: Lowering, region: Region): LoweredReg
   )
   // Where a declared place has an axis of both operands innermost, neighbours in it come from different products.
   if (!n || !m || layout.at(-1) !== last) return lowering.finish(region, scope, nest, [])
+  const broadcastOperand = operands[vectorOperand === 1 ? 0 : 1]
+  const packBroadcast = packing(broadcastOperand, scope, isAlong(lowering, broadcast, kWalks.at(-1)))
   const over = kWalks.some((walk) => walk.axes.some((axis) => axis.extent !== undefined))
   const fixed = !over && nAxes.every((axis) => axis.extent === undefined)
   const memory = fixed ? memoryOf(operands[vectorOperand], scope) : undefined
   const lies = !over && isAlong(lowering, broadcast, kWalks.at(-1))
-  const broadcastMemory = lies ? memoryOf(operands[vectorOperand === 1 ? 0 : 1], scope) : undefined
+  const broadcastMemory = lies ? memoryOf(broadcastOperand, scope) : undefined
   const directives = tileDirectives(
     {
       accumulator,
@@ -113,13 +116,15 @@ export function lowerContraction(lowering: Lowering, region: Region): LoweredReg
       k: kWalks.map((walk) => walk.name),
       kBounds: kWalks.map((walk) => walk.bound),
       kBound: boundOf(dot.attrs.over),
+      kInner: kWalks.at(-1)?.bound ?? 1,
       between: mWalks.slice(0, -1).map((walk) => walk.name),
       transposes: isAlong(lowering, vector, kWalks.at(-1)),
       readable:
         nAxes.every((axis) => axis.extent === undefined) &&
         isAlong(lowering, vector, n) &&
         isPlainLoad(operands[vectorOperand]),
-      packBroadcast: packing(operands[vectorOperand === 1 ? 0 : 1], scope, isAlong(lowering, broadcast, kWalks.at(-1))),
+      packBroadcast,
+      neighbours: packBroadcast === 'no' ? neighboursOf(broadcastOperand, scope, kWalks.at(-1), m) : 'k',
       ...(memory ? { memory } : {}),
       ...(broadcastMemory ? { broadcastMemory } : {}),
       grid: { others: outer.reduce((product, walk) => product * walk.bound, 1) },

@@ -1,6 +1,7 @@
 // What the schedule may know of a device: vector width, register tile, caches. Numbers only; an instruction set's
 // spelling is the backend's business.
 
+/** Register tile of a contraction: `rows` broadcast values times `vectors` vectors. */
 export interface TileShape {
   readonly rows: number
   readonly vectors: number
@@ -20,8 +21,11 @@ export interface ScheduleProfile {
   readonly name: string
   /** float32 lanes of a vector register: 4, 8 or 16. */
   readonly lanes: number
-  /** Register tile of a contraction: `rows` broadcast values times `vectors` vectors. */
-  readonly tile: TileShape
+  /**
+   * `laneRegisters`: vector registers that a tile may fill where a multiply-add takes its broadcast value from one lane of a
+   * vector; absent where it cannot.
+   */
+  readonly tile: TileShape & { readonly laneRegisters?: number }
   /** Other shapes that fit the registers, for products that the first one does not divide. */
   readonly otherTiles?: readonly TileShape[]
   /** Bytes of the cache that one core has to itself and that a packed block should leave half free. */

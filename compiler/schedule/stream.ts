@@ -10,6 +10,7 @@ import type { Node } from '../graph/node.ts'
 import type { Expr, Stmt } from '../kernel/ir.ts'
 import { addIndex, ceilDivide, constantIndex, minIndex, scaleIndex, subtractIndex } from '../kernel/index.ts'
 import type { Index } from '../kernel/index.ts'
+import { neighboursOf } from './byLane.ts'
 import { enter, isAlong, memoryOf, packing, walkRun, walksOver } from './contraction.ts'
 import { liveBlocks, scoreConditions, valueConditions } from './live.ts'
 import type { LiveBlocks } from './live.ts'
@@ -210,6 +211,9 @@ class StreamLowering {
     const memory = dot.attrs.over.some((axis) => axis.extent !== undefined)
       ? undefined
       : memoryOf(operands[vectorOperand], scope)
+    const broadcastOperand = operands[vectorOperand === 1 ? 0 : 1]
+    const packBroadcast = packing(broadcastOperand, scope, isAlong(this.#lowering, broadcast, kWalks.at(-1)))
+    const rows = { name: m.name, bound: this.#rows }
     this.#construction.directives.push(
       ...tileDirectives(
         {
@@ -222,14 +226,12 @@ class StreamLowering {
           k: kWalks.map((walk) => walk.name),
           kBounds: kWalks.map((walk) => walk.bound),
           kBound: kWalks.reduce((product, walk) => product * walk.bound, 1),
+          kInner: kWalks.at(-1)?.bound ?? 1,
           between: [],
           transposes: isAlong(this.#lowering, vector, kWalks.at(-1)),
           readable: false,
-          packBroadcast: packing(
-            operands[vectorOperand === 1 ? 0 : 1],
-            scope,
-            isAlong(this.#lowering, broadcast, kWalks.at(-1)),
-          ),
+          packBroadcast,
+          neighbours: packBroadcast === 'no' ? neighboursOf(broadcastOperand, scope, kWalks.at(-1), rows) : 'k',
           ...(memory ? { memory } : {}),
           grid: undefined,
         },
@@ -346,10 +348,13 @@ class StreamLowering {
           k: [k.name],
           kBounds: [this.#columns],
           kBound: this.#columns,
+          kInner: this.#columns,
           between: [],
           transposes: this.#lowering.fastAxis(values) === this.#streamed,
           readable: false,
           packBroadcast: 'no',
+          // A row of the tile of scores.
+          neighbours: 'k',
           grid: undefined,
         },
         this.#lowering.profile,

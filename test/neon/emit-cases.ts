@@ -503,6 +503,74 @@ export function transposeCheck(lanes: number): Case {
   }
 }
 
+/** A chain of multiply-adds whose factors are lanes of vectors that registers hold, as first and as second operand. */
+export function laneCheck(lanes: number): Case {
+  const [a, b] = operandsOf(['f32', 'f32'], 79) as [Int32Array, Int32Array]
+  const count = Math.floor(ELEMENTS / 2 / lanes)
+  const inputs = ['x', 'w'].map((name) => argument(name, 'f32', ELEMENTS, 'read')) as [Buffer, Buffer]
+  const output = argument('out', 'f32', count * lanes, 'write')
+  const held = register('held', [2, lanes])
+  const sums = register('sums', [lanes])
+  const at = (row: number): Index => addIndex(scaleIndex(variable('block'), 2 * lanes), row * lanes)
+  const kept = (indices: readonly Index[], buffer: string, wide: number): Expr => {
+    return { kind: 'load', buffer, indices, type: 'f32', lanes: wide }
+  }
+  const zero = [constantIndex(0)]
+  const step = (row: number, lane: number): Stmt => {
+    const one: Expr = { kind: 'splat', value: kept([constantIndex(row), constantIndex(lane)], 'held', 1), lanes }
+    const other = load(inputs[1], at(row), 'f32', lanes)
+    const args = [...(lane % 2 === 0 ? [one, other] : [other, one]), kept(zero, 'sums', lanes)]
+    const value: Expr = { kind: 'apply', word: 'fma', args, lanes }
+    return { kind: 'store', buffer: 'sums', indices: zero, value, lanes }
+  }
+  const places = [0, 1].flatMap((row) => Array.from({ length: lanes }, (_, lane) => ({ row, lane })))
+  const body: Stmt[] = [
+    ...[0, 1].map((row): Stmt => {
+      const value = load(inputs[0], at(row), 'f32', lanes)
+      return { kind: 'store', buffer: 'held', indices: [constantIndex(row), constantIndex(0)], value, lanes }
+    }),
+    { kind: 'store', buffer: 'sums', indices: zero, value: load(inputs[1], at(1), 'f32', lanes), lanes },
+    ...places.map(({ row, lane }) => step(row, lane)),
+    // A lane on its own is a scalar like any other.
+    {
+      kind: 'store',
+      buffer: 'out',
+      indices: [scaleIndex(variable('block'), lanes)],
+      value: {
+        kind: 'apply',
+        word: 'add',
+        args: [kept(zero, 'sums', lanes), { kind: 'splat', value: kept([constantIndex(1), constantIndex(lanes - 1)], 'held', 1), lanes }],
+        lanes,
+      },
+      lanes,
+    },
+  ] // prettier-ignore
+  const first = (block: number, row: number): number => block * 2 * lanes + row * lanes
+  const bits = (column: Int32Array, place: number): number => float32.fromBits(column[place] ?? 0)
+  return {
+    name: `multiply-adds by lane of ${lanes}`,
+    kernel: {
+      name: 'by lane',
+      sizes: [],
+      arguments: [...inputs, output],
+      locals: [held, sums],
+      body: [{ kind: 'for', variable: 'block', extent: constantIndex(count), binding: 'grid', body }],
+    },
+    sizes: [],
+    args: [bytesOf(a), bytesOf(b), untouched(count * lanes)],
+    expected: (index) => {
+      const [block, place] = [Math.floor(index / lanes), index % lanes]
+      const sum = places.reduce(
+        (total, { row, lane }) =>
+          float32.fma(bits(a, first(block, row) + lane), bits(b, first(block, row) + place), total),
+        bits(b, first(block, 1) + place),
+      )
+      return float32.bitsOf(float32.add(sum, bits(a, first(block, 1) + lanes - 1)))
+    },
+    type: 'f32',
+  }
+}
+
 export function allCases(lanes: number): Case[] {
   return [
     ...wordChecks(lanes),
@@ -512,6 +580,7 @@ export function allCases(lanes: number): Case[] {
     ...partialChecks(lanes),
     ...treeChecks(lanes),
     transposeCheck(lanes),
+    laneCheck(lanes),
     placeCheck(lanes),
   ]
 }

@@ -10,6 +10,7 @@ import { denseDims } from '../../compiler/kernel/ir.ts'
 import type { Binding, Buffer, Expr, Kernel, Stmt } from '../../compiler/kernel/ir.ts'
 import type { Program } from '../../compiler/plan/program.ts'
 import { golden } from '../support/golden.ts'
+import { laneCheck } from './emit-cases.ts'
 import { contraction } from './emit-contraction.ts'
 
 /** A sum of squares per row: partial results in 16 lanes, the tree, a scratch row and a condition. */
@@ -131,6 +132,7 @@ describe('emitted C++', () => {
       const shape = { rows: 2, vectors: 2, lanes: isa.lanes, depth: 7, columns: 3 * isa.lanes + 1 }
       golden(`neon/contraction.${isa.name}.cpp`, emitKernel(contraction(shape), isa))
       golden(`neon/row-norm.${isa.name}.cpp`, emitKernel(rowNorm(isa.lanes), isa))
+      if (isa.vector.byLane) golden(`neon/by-lane.${isa.name}.cpp`, emitKernel(laneCheck(isa.lanes).kernel, isa))
     })
   }
 

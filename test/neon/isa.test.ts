@@ -52,6 +52,15 @@ describe('instruction-set tables', () => {
         }
       })
 
+      it('takes a lane of the second factor where it takes lanes', () => {
+        const { byLane } = isa.vector
+        assert.equal(byLane !== undefined, isa.tiles.laneRegisters !== undefined)
+        if (!byLane) return
+        assert.deepEqual(holes(byLane.pick), ['$1', '$bits'])
+        assert.deepEqual(Object.keys(byLane.words), ['fma'])
+        assert.deepEqual(holes(byLane.words.fma ?? ''), ['$1', '$2', '$3', '$bits'])
+      })
+
       it('divides the 16 partial results of a tree', () => {
         assert.equal(16 % isa.lanes, 0)
       })

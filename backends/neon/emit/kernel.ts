@@ -62,7 +62,7 @@ class KernelPrinter {
     this.#isa = isa
     this.#name = options.name ?? `kernel_${nameText(kernel.name)}`
     this.#sizes = options.sizes ?? kernel.sizes.map((size) => size.name)
-    this.#storage = registerStorage(kernel, isa.lanes)
+    this.#storage = registerStorage(kernel, isa)
     this.#values = new ValuePrinter(kernel, isa, this.#storage)
     const foreign = kernel.locals.find((buffer) => buffer.space === 'workgroup' || buffer.space === 'argument')
     if (foreign) throw this.#values.error(`local buffer ${foreign.name} is in ${foreign.space} memory`)

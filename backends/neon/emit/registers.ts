@@ -4,6 +4,7 @@
 import type { Index } from '../../../compiler/kernel/index.ts'
 import { bufferElements } from '../../../compiler/kernel/ir.ts'
 import type { Buffer, Expr, Kernel, Stmt } from '../../../compiler/kernel/ir.ts'
+import type { InstructionSet } from '../isa/table.ts'
 
 export type Storage =
   | { readonly kind: 'variables'; readonly lanes: number; readonly elements: ReadonlySet<number> }
@@ -30,16 +31,21 @@ interface Access {
 const TREE_ELEMENTS = 16
 
 /**
- * Storage of every register buffer of a kernel. Vectors of `lanes` at constant offsets that are multiples of `lanes`
- * become variables, and so do scalars at constant offsets; a buffer used both ways, at a run-time index, or in part
- * becomes an array.
+ * Storage of every register buffer of a kernel. Vectors at constant offsets that are multiples of the lanes become
+ * variables, and so do scalars at constant offsets. Vectors of which lanes are read become variables where the
+ * instruction set takes lanes. A buffer used both ways otherwise, at a run-time index, or in part becomes an array.
  */
-export function registerStorage(kernel: Kernel, lanes: number): ReadonlyMap<string, Storage> {
+export function registerStorage(
+  kernel: Kernel,
+  { lanes, vector }: Pick<InstructionSet, 'lanes' | 'vector'>,
+): ReadonlyMap<string, Storage> {
   const buffers = new Map(
     kernel.locals.filter((buffer) => buffer.space === 'register').map((buffer) => [buffer.name, buffer]),
   )
   const offsets = new Map<string, Map<number, Set<number>>>()
   const arrays = new Set<string>()
+  /** Single elements that are read. */
+  const picked = new Map<string, Set<number>>()
 
   function note(buffer: string, width: number, offset: number): void {
     const byWidth = offsets.get(buffer) ?? new Map<number, Set<number>>()
@@ -47,11 +53,12 @@ export function registerStorage(kernel: Kernel, lanes: number): ReadonlyMap<stri
     offsets.set(buffer, byWidth.set(width, known.add(offset)))
   }
 
-  function access(found: Access): void {
+  function access(found: Access, isRead: boolean): void {
     const buffer = buffers.get(found.buffer)
     if (!buffer) return
     const offset = constantOffset(buffer, found.indices)
     if (offset === undefined || offset % found.lanes !== 0 || found.valid) arrays.add(buffer.name)
+    else if (isRead && found.lanes === 1) picked.set(buffer.name, (picked.get(buffer.name) ?? new Set()).add(offset))
     else note(buffer.name, found.lanes, offset)
   }
 
@@ -67,7 +74,19 @@ export function registerStorage(kernel: Kernel, lanes: number): ReadonlyMap<stri
     for (let offset = 0; buffer && offset < bufferElements(buffer); offset += lanes) note(name, lanes, offset)
   }
 
-  visitAccesses(kernel.body, { access, tree, transposed })
+  visitAccesses(kernel.body, {
+    read: (found) => access(found, true),
+    written: (found) => access(found, false),
+    tree,
+    transposed,
+  })
+  for (const [name, elements] of picked) {
+    const isVectors = vector.byLane !== undefined && (offsets.get(name)?.has(lanes) ?? false)
+    for (const element of elements) {
+      if (isVectors) note(name, lanes, element - (element % lanes))
+      else note(name, 1, element)
+    }
+  }
 
   const storage = new Map<string, Storage>()
   for (const name of buffers.keys()) {
@@ -80,13 +99,14 @@ export function registerStorage(kernel: Kernel, lanes: number): ReadonlyMap<stri
 }
 
 interface AccessVisitor {
-  readonly access: (access: Access) => void
+  readonly read: (access: Access) => void
+  readonly written: (access: Access) => void
   readonly tree: (buffer: string) => void
   readonly transposed: (buffer: string) => void
 }
 
 function visitAccesses(body: readonly Stmt[], visitor: AccessVisitor): void {
-  const { access, tree, transposed } = visitor
+  const { read, written, tree, transposed } = visitor
   const inExpr = (expr: Expr): void => {
     switch (expr.kind) {
       case 'constant':
@@ -96,7 +116,7 @@ function visitAccesses(body: readonly Stmt[], visitor: AccessVisitor): void {
       case 'ramp':
         return inIndex(expr.index)
       case 'load':
-        access(expr)
+        read(expr)
         expr.indices.forEach(inIndex)
         if (expr.valid) inIndex(expr.valid)
         return
@@ -130,7 +150,7 @@ function visitAccesses(body: readonly Stmt[], visitor: AccessVisitor): void {
         visitAccesses(stmt.body, visitor)
         break
       case 'store':
-        access(stmt)
+        written(stmt)
         stmt.indices.forEach(inIndex)
         if (stmt.valid) inIndex(stmt.valid)
         inExpr(stmt.value)

@@ -98,6 +98,8 @@ export class ValuePrinter {
       case 'load':
         return this.#load(expr, scope)
       case 'apply': {
+        const taking = this.#byLane(expr, scope)
+        if (taking !== undefined) return taking
         const operands = expr.args.map((arg) => this.widened(arg, expr.lanes, scope))
         return fill(this.spelling(expr.lanes).words[expr.word], operands, expr.bits)
       }
@@ -141,7 +143,11 @@ export class ValuePrinter {
   #load(load: Load, scope: Scope): string {
     const buffer = this.buffer(load.buffer)
     const kept = this.#kept(buffer, load.indices)
-    if (kept !== undefined) return this.variable(buffer, kept, scope)
+    if (kept !== undefined) {
+      const picked = this.#picked(load, scope)
+      if (picked === undefined) return this.variable(buffer, kept, scope)
+      return fill(this.#isa.vector.byLane?.pick ?? '', [picked.vector], picked.lane)
+    }
     const spelling = this.spelling(load.lanes)
     const place = this.place(buffer, load.indices, load.lanes, scope)
     if (load.valid === undefined) return fill(spelling.load[buffer.dtype], [place])
@@ -151,6 +157,31 @@ export class ValuePrinter {
   /** Offset of the variable that keeps these elements; undefined for what lies in memory. */
   #kept(buffer: Buffer, indices: readonly Index[]): number | undefined {
     return this.#storage.get(buffer.name)?.kind === 'variables' ? constantOffset(buffer, indices) : undefined
+  }
+
+  /** The vector of registers, and its lane, that a load of one element takes; undefined for any other value. */
+  #picked(expr: Expr, scope: Scope): { readonly vector: string; readonly lane: number } | undefined {
+    if (expr.kind !== 'load' || expr.lanes !== 1) return undefined
+    const buffer = this.buffer(expr.buffer)
+    const storage = this.#storage.get(buffer.name)
+    const offset = this.#kept(buffer, expr.indices)
+    if (offset === undefined || storage?.kind !== 'variables' || storage.lanes === 1) return undefined
+    const lane = offset % storage.lanes
+    return { vector: this.variable(buffer, offset - lane, scope), lane }
+  }
+
+  /** A word one of whose factors is a splat of a register's lane, where the table has an instruction for that. */
+  #byLane(expr: Extract<Expr, { kind: 'apply' }>, scope: Scope): string | undefined {
+    const template = this.#isa.vector.byLane?.words[expr.word]
+    if (template === undefined || expr.lanes !== this.#isa.lanes) return undefined
+    for (const place of [1, 0]) {
+      const arg = expr.args[place]
+      const picked = arg?.kind === 'splat' ? this.#picked(arg.value, scope) : undefined
+      if (!picked) continue
+      const others = expr.args.filter((each) => each !== arg).map((each) => this.widened(each, expr.lanes, scope))
+      return fill(template, [others[0] ?? '', picked.vector, ...others.slice(1)], picked.lane)
+    }
+    return undefined
   }
 
   /** The transposition of a square of registers as a C++ statement. */

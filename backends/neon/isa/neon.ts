@@ -72,7 +72,8 @@ INLINE float tree_max(float32x4_t a, float32x4_t b, float32x4_t c, float32x4_t d
 export const neon: InstructionSet = {
   name: 'neon',
   lanes: 4,
-  tiles: { rows: 8, vectors: 3 },
+  // Of 32 registers one is left for a value on its way.
+  tiles: { rows: 8, vectors: 3, laneRegisters: 31 },
   header: '<arm_neon.h>',
   prelude,
   scalar: scalarSpelling({ fma: '__builtin_fmaf($1, $2, $3)', toInt: 'vcvtns_s32_f32($1)' }),
@@ -128,6 +129,7 @@ export const neon: InstructionSet = {
     pack: { f32: 'pack_f32($args)', i32: 'pack_i32($args)', bool: 'pack_bool($args)' },
     ramp: 'ramp_from($1)',
     transpose: 'transpose($args)',
+    byLane: { pick: 'vgetq_lane_f32($1, $bits)', words: { fma: 'vfmaq_laneq_f32($3, $1, $2, $bits)' } },
     tree: { add: 'tree_add($args)', max: 'tree_max($args)' },
   },
 }

@@ -36,6 +36,8 @@ export interface VectorSpelling extends Spelling {
   readonly ramp: Template
   /** `$args`: as many float variables as there are lanes, of which lane j of the i-th becomes lane i of the j-th. */
   readonly transpose: Template
+  /** Where a word may take one lane of a vector instead of a splat; absent where that is no instruction. */
+  readonly byLane?: ByLane
   /** The fixed tree over 16 partial results, `$args` being 16/lanes vectors: halves at distance 8, 4, 2, 1. */
   readonly tree: Readonly<Record<'add' | 'max', Template>>
 }
@@ -46,12 +48,22 @@ export interface TileShape {
   readonly vectors: number
 }
 
+export interface ByLane {
+  /** Lane `$bits` of `$1` as a scalar. */
+  readonly pick: Template
+  /** Words whose first two operands may change places: `$2` is the vector of which every lane takes lane `$bits`. */
+  readonly words: Partial<Readonly<Record<Word, Template>>>
+}
+
 export interface InstructionSet {
   readonly name: InstructionSetName
   /** float32 values in one vector. */
   readonly lanes: number
-  /** The register tile of a contraction that keeps the arithmetic units busy without spilling. */
-  readonly tiles: TileShape
+  /**
+   * The register tile of a contraction that keeps the arithmetic units busy without spilling. `laneRegisters`: how many
+   * vector registers a tile may fill that takes its broadcast values by lanes, for tables that have `byLane`.
+   */
+  readonly tiles: TileShape & { readonly laneRegisters?: number }
   /** Other tiles that fit the registers, for products that the first one does not divide. */
   readonly otherTiles?: readonly TileShape[]
   /** Whether memory is to be asked ahead for what is packed next. */

@@ -26,6 +26,15 @@ const isaFlags: Readonly<Record<InstructionSetName, readonly string[]>> = {
   wasmRelaxed: [],
 }
 
+/**
+ * The instruction set's flags and what the compiler needs to keep the emitted order. On arm64 the first scheduling pass of
+ * g++ moves every load of an unrolled tile to its top, and then has too few registers; clang has no such pass.
+ */
+function targetFlags(isa: InstructionSetName, { version }: NativeCompiler): readonly string[] {
+  const keepsOrder = isa !== 'neon' || version.includes('clang')
+  return [...isaFlags[isa], ...(keepsOrder ? [] : ['-fno-schedule-insns'])]
+}
+
 /** What a process said and how it ended; `code` is a number or, when it could not start, a system error's name. */
 export interface Ran {
   readonly code: number | string
@@ -129,6 +138,7 @@ export interface NativeOptions {
 
 export function nativeToolChain(cache: CompileCache, options: NativeOptions): ToolChain {
   const isa = isaOf(options.isa)
+  const target = targetFlags(options.isa, options.compiler)
   return {
     name: options.name,
     isa,
@@ -136,7 +146,7 @@ export function nativeToolChain(cache: CompileCache, options: NativeOptions): To
     describe: () => `${options.compiler.version}, ${isa.name}, ${isa.lanes} lanes (${options.reason})`,
     compile(sources: readonly Source[], given: CompileOptions): Promise<string> {
       const kind = given.output === 'module' ? ['-shared', '-fPIC'] : options.flags
-      const flags = [...commonFlags, optimiseFlag(given), '-pthread', ...isaFlags[options.isa], ...kind]
+      const flags = [...commonFlags, optimiseFlag(given), '-pthread', ...target, ...kind]
       const result = given.output === 'module' ? 'program.so' : 'program'
       return compileNative(cache, options.compiler, flags, sources, result)
     },
