@@ -30,6 +30,8 @@ interface Scope {
 const DEEPEST_PROOF = 12
 /** How many steps a proof may try before it counts as not found. */
 const MOST_STEPS = 1000
+/** A loop's variable outranks what is made of outer ones, however deep quotients and minimums lie in each other. */
+const LOOP_RANK = 16
 const LARGEST_SCALE = 2 ** 45
 
 export class Bounds {
@@ -213,9 +215,11 @@ export class Bounds {
       atom.kind === 'min' ? [atom.left, atom.right] : atom.kind === 'div' || atom.kind === 'mod' ? [atom.value] : []
     this.#atoms.push({ atom, rank: 0, facts })
     const inner = parts.flatMap((part) => [...this.#linear(part).terms.keys()])
+    // A remainder's promise speaks of the quotient, so it is eliminated first.
+    const above = atom.kind === 'mod' ? 2 : 1
     const rank = inner.reduce(
-      (highest, part) => Math.max(highest, this.#rank(part) + 1),
-      atom.kind === 'variable' ? 2 * depth : 0,
+      (highest, part) => Math.max(highest, this.#rank(part) + above),
+      atom.kind === 'variable' ? LOOP_RANK * depth : 0,
     )
     this.#atoms[number] = { atom, rank, facts }
     for (const fact of promises(atom, single)) facts.push(this.#linear(fact))

@@ -19,12 +19,14 @@ const made = new Map<number, readonly LoweredRegion[]>()
 export function smallKernels(lanes: number): readonly LoweredRegion[] {
   const known = made.get(lanes)
   if (known) return known
+  // So little cache that weights are asked for ahead.
+  const profile = { ...smallProfile(lanes), privateCache: 1 << 10 }
   const found = new Map<string, LoweredRegion>()
   for (const model of ['gpt2', 'qwen2'] as const) {
     for (const adaptation of ['lora', 'full'] as const) {
       const { graph } = training({ model, adaptation, length: 11, dtype: model === 'gpt2' ? 'f16' : 'bf16' })
       for (const fn of graph.functions) {
-        for (const region of scheduleFunction(graph, fn, smallProfile(lanes)).regions) {
+        for (const region of scheduleFunction(graph, fn, profile).regions) {
           const text = printKernel(region.nest) + region.directives.map(printDirective).join()
           found.set(text, found.get(text) ?? region)
         }

@@ -57,7 +57,7 @@ describe("a program's kernels explained", () => {
   }
 
   it('say what is packed, how large it is, and where it comes from', () => {
-    const [report] = product(5, 37, 11)
+    const [report] = product(5, 37, 4)
     const { packing = [], directives = [], results = [], scratchBytes } = report ?? {}
     assert.deepEqual(
       packing.map(({ from, words }) => [from, words]),
