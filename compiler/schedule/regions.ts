@@ -11,6 +11,7 @@ import type { Node } from '../graph/node.ts'
 import { viewOps } from './scope.ts'
 import { scoresOf, streamShape, tileOnlyValues } from './scores.ts'
 import type { Consumer, StreamShape } from './scores.ts'
+import { fewerStores } from './stores.ts'
 
 /** `softmax` streams its scores, `softmaxRows` reads them from memory. */
 export type RegionKind = 'rows' | 'contraction' | 'softmax' | 'softmaxRows' | 'stream' | 'columns' | 'scatter'
@@ -89,7 +90,15 @@ class Partitioner {
     for (const node of stored) {
       if (!this.#regionOf.has(node)) throw new InternalError(`${node.op} must be stored but no kernel computes it`)
     }
-    return { regions: this.#regions, regionOf: this.#regionOf, stored, isVirtual: (node) => this.#tiles.has(node) }
+    const fewer = fewerStores({
+      stored,
+      roots: this.#roots,
+      regionOf: this.#regionOf,
+      usersOf: (node) => this.#users.get(node) ?? [],
+      dependencies: (node) => this.#dependencies(node),
+    })
+    const isVirtual = (node: Node): boolean => this.#tiles.has(node)
+    return { regions: this.#regions, regionOf: this.#regionOf, stored: fewer, isVirtual }
   }
 
   /** Placed nodes that a node reads, through nodes that no kernel stores. */
