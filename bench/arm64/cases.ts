@@ -74,6 +74,16 @@ export function attentionCase(
   return singleCase(`attention, ${length} tokens, ${heads} heads of ${width}, causal`, b, y, profile)
 }
 
+/** dw[m, n] = Σₖ x[k, m]·dy[k, n]: the gradient of a weight, whose broadcast operand lies along the rows of the result. */
+export function weightGradientCase([m, n, k]: readonly [number, number, number], profile: ScheduleProfile): Case {
+  const b = new GraphBuilder()
+  const [rows, columns, tokens] = [b.axis('rows', m), b.axis('columns', n), b.axis('tokens', k)]
+  b.declare({ name: 'x', role: 'input', dtype: 'f32', stored: [[tokens], [rows]] })
+  b.declare({ name: 'dy', role: 'input', dtype: 'f32', stored: [[tokens], [columns]] })
+  const name = `gradient of a weight ${m}×${n} over ${k} tokens`
+  return singleCase(name, b, b.dot(b.read('x'), b.read('dy'), [tokens]), profile)
+}
+
 export interface StepSizes {
   readonly layers: number
   readonly width: number

@@ -4,7 +4,7 @@
 import { Command, Option } from 'commander'
 import { neon } from '../../backends/neon/isa/neon.ts'
 import type { ScheduleProfile } from '../../compiler/schedule/profile.ts'
-import { attentionCase, contractionCase, stepCase } from './cases.ts'
+import { attentionCase, contractionCase, stepCase, weightGradientCase } from './cases.ts'
 import type { Case } from './cases.ts'
 import { countCase } from './count.ts'
 import type { CrossCompiler } from './emulator.ts'
@@ -94,6 +94,14 @@ commandFor('contraction', 'One product of matrices, packing included.')
   .action((m: string, n: string, k: string, options: CommonOptions & { transposed?: true }) =>
     report(contractionCase([wholeNumber(m), wholeNumber(n), wholeNumber(k)], options.transposed === true, profile), options),
   ) // prettier-ignore
+
+commandFor('gradient', 'The gradient of a weight: a product whose broadcast operand lies along the rows of the result.')
+  .argument('[m]', 'rows', '768')
+  .argument('[n]', 'columns', '768')
+  .argument('[k]', 'tokens', '128')
+  .action((m: string, n: string, k: string, options: CommonOptions) =>
+    report(weightGradientCase([wholeNumber(m), wholeNumber(n), wholeNumber(k)], profile), options),
+  )
 
 commandFor('attention', 'Causal attention, forward.')
   .argument('[tokens]', 'length of the sequence', '256')

@@ -179,6 +179,24 @@ describe('arm64 benchmark: modelled cycles', function () {
     await assert.rejects(model.learn(['no such instruction']), /llvm-mca-22 for neoverse-n1 ended/)
   })
 
+  it('keeps the inner loop of a contraction within a tenth of the issue limit, and at 1.10 on a core in order', async () => {
+    for (const transposed of [false, true]) {
+      const what = contractionCase([64, 64, 256], transposed, profile)
+      for (const [tune, names] of [['cortex-a76', ['neoverse-n1', 'cortex-x1']], ['cortex-a55', ['cortex-a55']]] as const) {
+        const counted = await countCase(what, { compiler: 'g++', tune })
+        const totals = totalsOf(counted.kernels)
+        assert.ok((4 * totals.instructions) / totals.useful < 1.45, `${totals.instructions} for ${totals.useful}`)
+        for (const name of names) {
+          const { limit, kernels: [kernel] } = await modelCase(counted, name)
+          const inner = kernel?.inner
+          assert.ok(inner && inner.spills === 0 && inner.share > 0.95, name)
+          const least = name === 'cortex-a55' ? 1.1 / limit : 0.9
+          assert.ok(inner.shareOfLimit >= least, `${name}: ${inner.shareOfLimit}`)
+        }
+      }
+    }
+  }) // prettier-ignore
+
   it('adds up to tables that say they are a model', async () => {
     const what = contractionCase([16, 24, 40], true, profile)
     const counted = await countCase(what, { compiler: 'g++', tune: 'cortex-a76' })
