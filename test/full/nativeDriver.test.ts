@@ -11,7 +11,7 @@ import { bound, lineBatch, lineProgram, tableSize } from '../neon/runtimeProgram
 
 describe('native session on the host', function () {
   this.timeout(120_000)
-  describeDevice('host', [1, 2, 4])
+  describeDevice('host', [1, 2, 4, 8])
 })
 
 describe('native session that counts allocations', function () {

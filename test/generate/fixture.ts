@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import type { Session } from '../../backends/neon/driver/index.ts'
 import { chooseToolChain } from '../../backends/neon/toolchain/index.ts'
-import type { ToolChainPreference } from '../../backends/neon/toolchain/index.ts'
+import type { ToolChain, ToolChainPreference } from '../../backends/neon/toolchain/index.ts'
 import type { ModelDefinition } from '../../dsl/index.ts'
 import { openAdapter } from '../../formats/peft.ts'
 import { continued } from '../../generate/generateText.ts'
@@ -43,7 +43,7 @@ export function continuationsOf(model: string): Continuations {
 }
 
 export interface TextSessionOptions {
-  readonly toolchain: ToolChainPreference
+  readonly toolchain: ToolChainPreference | ToolChain
   readonly definition?: ModelDefinition<unknown>
   readonly adapter?: boolean
   readonly sequences?: number
@@ -59,7 +59,8 @@ export async function openText(name: string, options: TextSessionOptions): Promi
   const { config } = openCheckpoint(`${dir}/model`)
   const definition = options.definition ?? modelFor(config, `${name}/config.json`)
   const size = kept === undefined ? { sequences, length } : { sequences, length, kept }
-  const chain = await chooseToolChain(options.toolchain)
+  const { toolchain } = options
+  const chain = typeof toolchain === 'string' ? await chooseToolChain(toolchain) : toolchain
   return openPrediction(readModel(definition, `${dir}/model`, size), name, {
     chain,
     device: deviceOf(chain),

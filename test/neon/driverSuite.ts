@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openSession } from '../../backends/neon/driver/index.ts'
 import type { Session, SessionOptions } from '../../backends/neon/driver/index.ts'
-import type { ToolChainPreference } from '../../backends/neon/toolchain/index.ts'
+import type { ToolChain, ToolChainPreference } from '../../backends/neon/toolchain/index.ts'
 import { InternalError, UserError } from '../../compiler/diagnostic.ts'
 import type { Program } from '../../compiler/plan/program.ts'
 import { float32 } from '../../compiler/graph/float32.ts'
@@ -40,7 +40,11 @@ async function scalar(session: Session, name: string): Promise<number> {
 }
 
 /** Defines the tests; those that must not depend on the number of threads run once for each of `threadCounts`. */
-export function describeDevice(toolchain: ToolChainPreference, threadCounts: readonly number[]): void {
+export function describeDevice(
+  preference: ToolChainPreference | (() => Promise<ToolChain>),
+  threadCounts: readonly number[],
+): void {
+  let toolchain: ToolChainPreference | ToolChain
   let folder = ''
   let weights = ''
   const sessions: Session[] = []
@@ -66,6 +70,7 @@ export function describeDevice(toolchain: ToolChainPreference, threadCounts: rea
   }
 
   before(async () => {
+    toolchain = typeof preference === 'string' ? preference : await preference()
     folder = await mkdtemp(join(tmpdir(), 'heddle-driver-'))
     weights = join(folder, 'weights.bin')
     const bytes = new Uint8Array(tensorOffset + 4 * tableSize + 3)

@@ -44,7 +44,11 @@ function emptyArray(dtype: DType, length: number): KernelArray {
 }
 
 /** Calls `visit` with the place of each element in a dense tensor and in memory laid out at the bounds. */
-function eachPlace(tensor: Tensor, layout: readonly Axis[], visit: (flat: number, offset: number) => void): void {
+export function eachPlace(
+  tensor: Tensor,
+  layout: readonly Axis[],
+  visit: (flat: number, offset: number) => void,
+): void {
   const strides = new Map<Axis, number>()
   layout.reduceRight((stride, axis) => {
     strides.set(axis, stride)

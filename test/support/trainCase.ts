@@ -34,7 +34,7 @@ export interface TrainCase {
   readonly compiled: Compiled
   readonly traced: TracedModel
   readonly session: Session
-  /** Writes the oracle's values of everything that is trained; gradients, moments and sums are not touched. */
+  /** Writes the oracle's values of everything that is trained, if it has any; gradients, moments and sums are not touched. */
   restart(): Promise<void>
   /** Runs one step on the case's batch; returns the loss before the update. */
   step(): Promise<number>
@@ -144,7 +144,7 @@ export async function openTrainCase(oracle: TrainingOracle, options: TrainCaseOp
         await session.write(`${path}.lora_A.weight`, readTensorF32(module.a))
         await session.write(`${path}.lora_B.weight`, readTensorF32(module.b))
       }
-    } else {
+    } else if (oracle.mode === 'full') {
       for (const value of program.values) {
         if (value.role === 'trainable') await session.write(value.name, readTensorF32(entryOf(value.name)))
       }
