@@ -39,6 +39,19 @@ interface Accumulator {
   readonly buffer: string
 }
 
+/**
+ * Rows of the parallel axis that go together. What is streamed is packed for each of them again, so threads share out the
+ * rows only where the axes around do not feed them all.
+ */
+function rowsOf(parallel: number, others: number, threads: number): number {
+  if (threads === 1) return Math.min(parallel, mostRows)
+  if (others >= threads) return Math.min(parallel, mostRows / 2)
+  return Math.min(parallel, mostRows, Math.max(fewestRows, Math.ceil((parallel * others) / threads)))
+}
+
+const mostRows = 128
+const fewestRows = 16
+
 export function lowerStream(lowering: Lowering, region: Region): LoweredRegion {
   return new StreamLowering(lowering, region).run()
 }
@@ -76,7 +89,7 @@ class StreamLowering {
     this.#parallel = shape.parallel
     this.#grid = shape.grid
     this.#columns = this.#softmax ? (first as Node<'logSumExp'>).attrs.block : chainBlock
-    this.#rows = Math.min(this.#parallel.size, lowering.profile.threads > 1 ? 64 : 128)
+    this.#rows = rowsOf(this.#parallel.size, elementCount(this.#grid), lowering.profile.threads)
     this.#accumulators = region.nodes.flatMap((node) => this.#accumulatorOf(node))
   }
 

@@ -35,11 +35,11 @@ function ruledTile(nest: TileNest, profile: ScheduleProfile): TileChoice {
   const { lanes, privateCache, threads } = profile
   const shape = laneTile(nest, profile) ?? shapeOf(nest, profile)
   const panel = shape.vectors * lanes
-  const steps = stepsOf(nest.kBound, Math.floor(privateCache / 16 / (4 * panel)), lanes)
+  const steps = stepsOf(nest.kBound, Math.floor(privateCache / 20 / (4 * panel)), lanes)
   const panelsThatFit = Math.max(1, Math.floor(privateCache / 4 / (4 * steps * panel)))
   const needed = Math.ceil(nest.nBound / panel)
   // Blocks of equally many panels: what a block has beyond the last column is worked out for nothing.
-  const wanted = nest.grid && threads > 1 ? 4 * threads : 1
+  const wanted = nest.grid && threads > 1 ? 2 * threads : 1
   const others = nest.grid?.others ?? 1
   const most = Math.max(4, Math.floor(widestBlock / panel))
   const blocks = Math.max(
@@ -50,7 +50,9 @@ function ruledTile(nest: TileNest, profile: ScheduleProfile): TileChoice {
   const items = Math.ceil(needed / panels) * others
   // What waits between pieces of chains takes room for each row.
   const bands = steps < nest.kBound ? Math.ceil(nest.mBound / mostWaitingRows) : 1
-  return { ...shape, panels, steps, pieces: Math.max(items < wanted ? Math.ceil(wanted / items) : 1, bands) }
+  // Every piece packs its block anew, so that rows are cut only where threads would be idle otherwise.
+  const pieces = items < wanted ? Math.ceil(wanted / items) : 1
+  return { ...shape, panels, steps, pieces: Math.max(pieces, bands) }
 }
 
 /** Panels of a block: about `most`, such that blocks are equal where more than half of it allows that. */
@@ -59,9 +61,9 @@ function blockPanels(needed: number, most: number): number {
   return Math.ceil(needed / Math.ceil(needed / most))
 }
 
-/** Steps of a piece of a chain: about `most`, such that pieces are equal where whole vectors allow it. */
-function stepsOf(kBound: number, most: number, lanes: number): number {
-  const least = Math.ceil(kBound / Math.max(lanes, most))
+/** Steps of a piece of a chain: about `wanted`, such that pieces are equal where whole vectors allow it. */
+function stepsOf(kBound: number, wanted: number, lanes: number): number {
+  const least = Math.ceil(kBound / Math.max(lanes, wanted * 1.25))
   if (least <= 1) return kBound
   for (let pieces = least; pieces < 2 * least; pieces++) {
     if (kBound % pieces === 0 && (kBound / pieces) % lanes === 0) return kBound / pieces

@@ -68,6 +68,7 @@ export const avx2: InstructionSet = {
   name: 'avx2',
   lanes: 8,
   tiles: { rows: 6, vectors: 2 },
+  fetchesAhead: true,
   header: '<immintrin.h>',
   prelude,
   scalar: scalarSpelling({ fma: '__builtin_fmaf($1, $2, $3)', toInt: '_mm_cvtss_si32(_mm_set_ss($1))' }),
