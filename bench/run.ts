@@ -3,11 +3,13 @@
 import { Command } from 'commander'
 import { chooseToolChain } from '../backends/neon/toolchain/index.ts'
 import type { ToolChainPreference } from '../backends/neon/toolchain/index.ts'
+import { hostDevice, scheduleProfile, wasmDevice } from '../devices/index.ts'
 import { peakProgram } from '../evaluate/speed/machine.ts'
 import { bestRates, runnerOf } from '../evaluate/speed/runner.ts'
 import { openTorch } from '../evaluate/speed/torch.ts'
 import { contractionProgram } from './programs.ts'
-import { gpt2Config, gpt2Step } from './step.ts'
+import { shapes } from './shapes.ts'
+import { loraRank, modelStep } from './step.ts'
 
 interface Options {
   readonly toolchain: ToolChainPreference
@@ -15,18 +17,24 @@ interface Options {
   readonly turns: string
   readonly steps: string
   readonly length: string
+  readonly model: string
+  readonly adapt: 'lora' | 'full'
+  readonly checkpoints: 'none' | 'every'
   readonly json?: true
   readonly torch: boolean
   readonly step: boolean
 }
 
 const command = new Command('bench')
-  .description('Contractions and a whole GPT-2 124M LoRA step as a share of the measured vector peak.')
+  .description('Contractions and a whole step of a model at its real shapes, as a share of the measured vector peak.')
   .option('--toolchain <name>', 'auto, host or wasm', 'auto')
   .option('--threads <count>', 'threads', '1')
   .option('--turns <count>', 'rounds of contractions; the best is kept', '40')
   .option('--steps <count>', 'training steps; the best is kept', '8')
   .option('--length <tokens>', 'tokens of the sequence', '128')
+  .option('--model <name>', `${Object.keys(shapes).join(', ')}`, 'gpt2')
+  .option('--adapt <how>', 'lora or full', 'lora')
+  .option('--checkpoints <which>', 'none or every: layers whose values are worked out again', 'none')
   .option('--no-step', 'contractions only')
   .option('--no-torch', 'without PyTorch beside it')
   .option('--json', 'one JSON object')
@@ -35,18 +43,11 @@ command.parse()
 const options = command.opts<Options>()
 const threads = Number(options.threads)
 const chain = await chooseToolChain(options.toolchain)
-const profile = {
-  name: chain.name,
-  lanes: chain.isa.lanes,
-  tile: chain.isa.tiles,
-  otherTiles: chain.isa.otherTiles ?? [],
-  fetchesAhead: chain.isa.fetchesAhead ?? false,
-  privateCache: 1 << 20,
-  threads,
-}
+const device = chain.isa.name === 'wasmRelaxed' ? wasmDevice() : hostDevice(chain.isa.name)
+const profile = scheduleProfile(device, threads)
 const session = { toolchain: chain, threads }
 
-const shapes = [
+const products = [
   [512, 3072, 768, false],
   [512, 3072, 768, true],
   [128, 3072, 768, false],
@@ -55,7 +56,7 @@ const shapes = [
 ] as const
 const peakRunner = await runnerOf('peak', peakProgram(profile), session)
 const runners = [peakRunner]
-for (const [m, n, k, transposed] of shapes) {
+for (const [m, n, k, transposed] of products) {
   const name = `contraction ${m}×${n}×${k}${transposed ? ', weight stored [out, in]' : ''}`
   runners.push(await runnerOf(name, contractionProgram(m, n, k, transposed, profile), session))
 }
@@ -63,7 +64,8 @@ const rates = await bestRates(runners, Number(options.turns))
 const results: Record<string, number> = Object.fromEntries(rates)
 const extra: Record<string, number> = {}
 if (options.step) {
-  const step = await gpt2Step(profile, Number(options.length), 'none', session)
+  const { model, adapt, checkpoints } = options
+  const step = await modelStep(model, { adapt, length: Number(options.length), checkpoints }, profile, session)
   await step.run()
   const both = await bestRates([peakRunner, step], Number(options.steps))
   results.peak = Math.max(results.peak ?? 0, both.get('peak') ?? 0)
@@ -81,9 +83,12 @@ report()
 
 /** Best step of PyTorch, where it is installed. */
 async function torchSeconds(length: number, threadCount: number, steps: number): Promise<number | undefined> {
-  const lora = { rank: 8, alpha: 16, targets: ['c_attn', 'c_proj', 'c_fc'], rslora: false }
+  const shape = shapes[options.model]
+  if (!shape) return undefined
+  const lora =
+    options.adapt === 'full' ? undefined : { rank: loraRank, alpha: 16, targets: shape.targets, rslora: false }
   const batch = { sequences: 1, length, accumulate: 1 }
-  const torch = await openTorch({ config: gpt2Config, lora, ...batch, threads: threadCount, clip: 1 })
+  const torch = await openTorch({ config: shape.config, lora, ...batch, threads: threadCount, clip: 1 })
   if ('why' in torch) return undefined
   try {
     let best = Number.POSITIVE_INFINITY

@@ -1,4 +1,4 @@
-// A whole LoRA step of GPT-2 124M with random weights at its real shapes: the program that `heddle train` would run.
+// A whole step of a model at its real shapes with random weights: the program that `heddle train` would run.
 
 import { closeSync, existsSync, mkdirSync, openSync, renameSync, statSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,48 +9,34 @@ import { compile } from '../compiler/pipeline.ts'
 import type { Compiled, CompileOptions } from '../compiler/pipeline.ts'
 import type { Program } from '../compiler/plan/program.ts'
 import type { ScheduleProfile } from '../compiler/schedule/profile.ts'
-import { gpt2 } from '../models/index.ts'
+import { modelFor } from '../models/index.ts'
 import { smallNumbers } from '../evaluate/speed/runner.ts'
 import type { Runner } from '../evaluate/speed/runner.ts'
+import { shapes, stepOperations } from './shapes.ts'
+import type { gpt2Config, Shape } from './shapes.ts'
 
-export const gpt2Config = {
-  model_type: 'gpt2',
-  n_embd: 768,
-  n_layer: 12,
-  n_head: 12,
-  n_positions: 1024,
-  vocab_size: 50257,
-  activation_function: 'gelu_new',
-  layer_norm_epsilon: 1e-5,
+export const loraRank = 8
+
+export interface StepOptions {
+  readonly adapt: 'lora' | 'full'
+  readonly length: number
+  readonly checkpoints: CompileOptions['checkpoints']
 }
 
-const loraRank = 8
-
-/**
- * Floating-point operations of a LoRA step as `shared/reference/peers.md` counts them: 2F + 3A + 3R with F the frozen
- * products, A attention's, R the adapters'. What a plan recomputes is not counted.
- */
-export function loraOperations(tokens: number, rank: number): number {
-  const { n_embd: d, n_layer: layers, vocab_size: vocabulary } = gpt2Config
-  const frozen = 2 * tokens * (layers * 12 * d * d + vocabulary * d)
-  const attention = 4 * tokens * tokens * d * layers
-  const adapters = 2 * tokens * layers * rank * (d + 3 * d + (d + d) + (d + 4 * d) + (4 * d + d))
-  return 2 * frozen + 3 * attention + 3 * adapters
-}
-
-/** A LoRA step (rank 8 on all projections, AdamW, clipping) of a GPT-2 of a configuration, for one sequence. */
-export function compileGpt2Step(
-  config: typeof gpt2Config,
-  { length, checkpoints }: { readonly length: number; readonly checkpoints: CompileOptions['checkpoints'] },
+/** A step (adapters of rank 8 or all weights, AdamW, clipping) of one sequence. */
+export function compileStep(
+  { config, targets }: Pick<Shape, 'config' | 'targets'>,
+  { adapt, length, checkpoints }: StepOptions,
   profile: ScheduleProfile,
-): Compiled {
-  const traced = gpt2.trace(gpt2.readConfig(config, 'config.json'), { sequences: 1, length })
-  return compile(traced.graph, traced.provenance, {
-    name: 'gpt2-step',
-    adaptation: {
-      kind: 'lora',
-      options: { rank: loraRank, alpha: 16, targets: ['c_attn', 'c_proj', 'c_fc'], modules: traced.modules },
-    },
+): Compiled & { readonly traced: ReturnType<ReturnType<typeof modelFor>['trace']> } {
+  const model = modelFor(config, 'config.json')
+  const traced = model.trace(model.readConfig(config, 'config.json'), { sequences: 1, length })
+  const compiled = compile(traced.graph, traced.provenance, {
+    name: `${String(config['model_type'])}-step`,
+    adaptation:
+      adapt === 'full'
+        ? { kind: 'trainable', names: 'all' }
+        : { kind: 'lora', options: { rank: loraRank, alpha: 16, targets, modules: traced.modules } },
     optimizer: {
       schedule: { kind: 'constant', peak: 1e-4, warmup: 0, total: 1000 },
       beta1: 0.9,
@@ -62,6 +48,16 @@ export function compileGpt2Step(
     checkpoints,
     profile,
   })
+  return { ...compiled, traced }
+}
+
+/** A LoRA step of a GPT-2 of a configuration. */
+export function compileGpt2Step(
+  config: typeof gpt2Config,
+  options: Omit<StepOptions, 'adapt'>,
+  profile: ScheduleProfile,
+): Compiled {
+  return compileStep({ config, targets: ['c_attn', 'c_proj', 'c_fc'] }, { adapt: 'lora', ...options }, profile)
 }
 
 /** Ranges of a file of random numbers for every frozen weight. */
@@ -95,22 +91,34 @@ export interface StepRunner extends Runner {
   readonly weightBytes: number
 }
 
-export async function gpt2Step(
+/** A step of one of `shapes`, ready to run. */
+export async function modelStep(
+  name: string,
+  options: StepOptions,
   profile: ScheduleProfile,
-  length: number,
-  checkpoints: CompileOptions['checkpoints'],
-  options: SessionOptions,
+  sessionOptions: SessionOptions,
 ): Promise<StepRunner> {
+  const shape = shapes[name]
+  if (!shape) throw new Error(`there is no shape '${name}': ${Object.keys(shapes).join(', ')}`)
   const start = performance.now()
-  const compiled = compileGpt2Step(gpt2Config, { length, checkpoints }, profile)
+  const compiled = compileStep(shape, options, profile)
   const compileMilliseconds = performance.now() - start
   const frozen = randomWeights(compiled.program)
   const weightBytes = frozen.reduce((sum, { bytes }) => sum + bytes, 0)
-  const session = await openSession(compiled.program, { ...options, frozen })
-  await writeTokens(session, length, gpt2Config.vocab_size)
+  const session = await openSession(compiled.program, { ...sessionOptions, frozen })
+  const { adapt, length, checkpoints } = options
+  // Trained weights that are zero would be multiplied as fast, but their gradients would be zero and the norm no number.
+  if (adapt === 'full') {
+    for (const value of compiled.program.values) {
+      if (value.role !== 'trainable' || !compiled.traced.graph.declarations.has(value.name)) continue
+      await session.write(value.name, smallNumbers(value.bytes / 4))
+    }
+  }
+  await writeTokens(session, length, shape.vocabulary)
+  const recomputing = checkpoints === 'none' ? '' : ', every layer recomputed'
   return {
-    name: `GPT-2 124M LoRA step 1×${length}`,
-    operations: loraOperations(length, loraRank),
+    name: `${shape.title} ${adapt === 'lora' ? 'LoRA' : 'full'} step 1×${length}${recomputing}`,
+    operations: stepOperations(shape, compiled.traced.graph, compiled.graph, length, adapt),
     compiled,
     session,
     compileMilliseconds,

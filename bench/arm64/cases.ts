@@ -14,7 +14,8 @@ import type { FrozenRange } from '../../backends/neon/driver/device.ts'
 import type { Session } from '../../backends/neon/driver/index.ts'
 import { smallNumbers } from '../../evaluate/speed/runner.ts'
 import { contractionGraph } from '../programs.ts'
-import { compileGpt2Step, gpt2Config, randomWeights, writeTokens } from '../step.ts'
+import { gpt2Config } from '../shapes.ts'
+import { compileGpt2Step, randomWeights, writeTokens } from '../step.ts'
 
 export interface Case {
   readonly name: string

@@ -93,9 +93,10 @@ type Write = GraphFunction['writes'][number]
 function measure(b: GraphBuilder, parameters: readonly Declaration[]): GraphFunction {
   const weight = b.read(state.weightSum)
   const square = b.map('mul', weight, weight)
-  const norms = parameters.map(({ name }): Write => {
+  const norms = parameters.map(({ name, stored }): Write => {
     const sum = b.read(state.gradientOf(name))
-    const raw = b.sumAll(b.map('mul', sum, sum), sum.axes)
+    // As it lies in memory: one pass over what is by far the largest sum of a step.
+    const raw = stored.flat().reduceRight((rest: Node, axis) => b.sum(rest, axis), b.map('mul', sum, sum))
     return { name: state.squaredNormOf(name), node: b.map('div', raw, square) }
   })
   const total = norms.map(({ node }) => node).reduce((sum, norm) => b.map('add', sum, norm))

@@ -192,7 +192,7 @@ describe('devices', () => {
     assert.deepEqual(scheduleProfile(phone, 3), {
       name: 'phone-8gb',
       lanes: 4,
-      tile: { rows: 8, vectors: 3 },
+      tile: { rows: 8, vectors: 3, laneRegisters: 31 },
       privateCache: 512 * 1024,
       threads: 3,
     })
