@@ -88,8 +88,11 @@ function layouts(graph: Graph, { roots, targets }: WritePlan): (node: Node) => r
   const turned = new Map<Node, readonly Axis[]>()
   for (const node of nodes) {
     if (chosen.has(node) || wanted.has(node)) continue
-    const like = isOp(node, 'map') && node.inputs.find((input) => turned.has(input) && sameAxes(input.axes, node.axes))
-    const layout = isOp(node, 'dot') ? commonAxesOutside(node) : like && turned.get(like)
+    // What is made of a parameter elementwise lies as the parameter does, so that both are walked in one piece.
+    const lies = (input: Node): readonly Axis[] | undefined =>
+      turned.get(input) ?? (isOp(input, 'read') ? chosen.get(input) : undefined)
+    const like = isOp(node, 'map') && node.inputs.find((input) => lies(input) && sameAxes(input.axes, node.axes))
+    const layout = isOp(node, 'dot') ? commonAxesOutside(node) : like && lies(like)
     if (layout) turned.set(node, layout)
   }
   return (node) => chosen.get(node) ?? turned.get(node) ?? node.axes
