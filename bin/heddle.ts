@@ -253,9 +253,7 @@ Examples:
     .option('--out <file>', 'write the result there, for --against')
     .option('--search', 'find faster schedules for the multiply-adds instead, and keep them for this machine')
     .addOption(
-      new Option('--seconds <n>', 'with --search: no nest is begun after so many')
-        .argParser(positiveInteger)
-        .default(60),
+      new Option('--seconds <n>', 'with --search: begin nothing after so many').argParser(positiveInteger).default(60),
     )
     .addOption(optimise())
     .addOption(json())

@@ -65,7 +65,7 @@ export function laneTile(nest: LaneNest, profile: ScheduleProfile): TileShape | 
       if (!best || cost <= best.cost) best = { rows, vectors, cost }
     }
   }
-  return best
+  return best && { rows: best.rows, vectors: best.vectors }
 }
 
 /** Whether a tile's registers are enough; undefined where such a tile takes no lanes. */

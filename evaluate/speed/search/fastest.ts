@@ -2,10 +2,10 @@
 // again, and at the end the best ones anew beside the first. Knows nothing of what they are.
 
 /** Turns of each round of halving; the last repeats. */
-const turnsOfRound = [2, 3]
+const turnsOfRound = [1, 2, 3]
 /** Those that meet the first one at the end, in how many turns. */
 const finalists = 2
-const finalTurns = 6
+const finalTurns = 5
 
 export interface Fastest {
   /** Its place. */

@@ -25,7 +25,7 @@ export interface SearchOptions {
   readonly toolchain: ToolChainPreference
   /** One search for each number of threads. */
   readonly threads: readonly number[]
-  /** No nest is begun after so many. */
+  /** Of each number of threads: no nest is begun after so many, and measuring one takes its share of them. */
   readonly seconds: number
   /** Most choices of a nest that are tried. */
   readonly candidates?: number
@@ -74,7 +74,7 @@ export interface SearchResult {
 
 /** Less than this is disturbance. */
 const LEAST_GAIN = 1.03
-const MOST_CANDIDATES = 24
+const MOST_CANDIDATES = 20
 const FEWEST_CANDIDATES = 4
 /** A measurement that takes less is repeated. */
 const TURN_SECONDS = 0.004
@@ -103,7 +103,6 @@ export async function searchSchedules(
   for (const sentence of [model.note, note]) if (sentence !== undefined) observer.note?.(sentence)
   const { recipe } = loaded
   const device = ruledDeviceOf(chain)
-  const end = performance.now() + options.seconds * 1000
   const nests: NestResult[] = []
   let left = 0
   for (const threads of options.threads) {
@@ -117,8 +116,12 @@ export async function searchSchedules(
     observer.began?.(chain.describe(), threads, sites.length)
     const known = found.find((one) => one.threads === threads)?.choices ?? {}
     const search = new Search(chain, scheduleProfile(device, threads), known, options, observer)
-    for (const site of sites) {
-      const result = options.stop?.aborted === true || performance.now() > end ? undefined : await search.nest(site)
+    const start = performance.now()
+    const secondsLeft = (): number => options.seconds - (performance.now() - start) / 1000
+    for (const [place, site] of sites.entries()) {
+      const rest = sites.slice(place).reduce((sum, other) => sum + other.share, 0)
+      const seconds = (secondsLeft() * site.share) / rest
+      const result = options.stop?.aborted === true || seconds <= 0 ? undefined : await search.nest(site, seconds)
       if (result) {
         storeFound(file, machineKey(chain), threads, { [site.name]: result.found ?? undefined })
         observer.nest?.(result)
@@ -151,8 +154,8 @@ class Search {
     this.#observer = observer
   }
 
-  /** Undefined when it was stopped. */
-  async nest(site: SearchSite): Promise<NestResult | undefined> {
+  /** Measures for about so long. Undefined when it was stopped. */
+  async nest(site: SearchSite, seconds: number): Promise<NestResult | undefined> {
     const { candidates: most = MOST_CANDIDATES, optimise = 'full', kill, stop } = this.#options
     const { threads } = this.#profile
     const [rule, ...others] = tileCandidates(site.nest, this.#profile, most)
@@ -171,15 +174,15 @@ class Search {
       await trial.seconds(0, 1)
       const once = (performance.now() - start) / 1000
       const times = Math.min(MOST_REPEATS, Math.max(1, Math.ceil(TURN_SECONDS / once)))
-      const tried = this.#affordable(kernels.candidates.length, once * times)
+      const tried = affordable(kernels.candidates.length, once * times, seconds)
       const all = measurements(tried)
       let done = 0
-      const seconds = async (candidate: number): Promise<number> => {
+      const measure = async (candidate: number): Promise<number> => {
         const taken = await trial.seconds(candidate, times)
         this.#observer.measured?.(site, ++done, all)
         return taken
       }
-      const found = await fastest(tried, seconds, () => stop?.aborted !== true)
+      const found = await fastest(tried, measure, () => stop?.aborted !== true)
       if (!found) return undefined
       const choice = kernels.candidates[found.best]?.choice
       const timesAsFast = found.firstSeconds / found.seconds
@@ -200,13 +203,13 @@ class Search {
       await trial.close()
     }
   }
+}
 
-  /** As many candidates as the time for the whole search allows, when each measurement takes so long. */
-  #affordable(count: number, seconds: number): number {
-    let tried = count
-    while (tried > FEWEST_CANDIDATES && measurements(tried) * seconds > this.#options.seconds) tried--
-    return tried
-  }
+/** As many candidates as so much time allows when each measurement takes `each`. */
+function affordable(count: number, each: number, seconds: number): number {
+  let tried = count
+  while (tried > FEWEST_CANDIDATES && measurements(tried) * each > seconds) tried--
+  return tried
 }
 
 function rounded(ratio: number): number {

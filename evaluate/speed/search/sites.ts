@@ -21,9 +21,13 @@ export interface SearchSite {
   readonly nest: TileNest
   /** Of the multiply-adds of a step. */
   readonly share: number
-  /** Those with most work first. */
+  /** Those that hold most of its work, which stand for all. */
   readonly kernels: readonly SiteKernel[]
 }
+
+/** Kernels are compiled once for each choice: no more of them than hold half of the work, and few. */
+const ENOUGH_WORK = 0.5
+const MOST_KERNELS = 2
 
 /** Nests of less work are left to the rule. */
 const LEAST_SHARE = 0.01
@@ -63,12 +67,21 @@ export function searchSites(
       name,
       nest: site.nest,
       share: all === 0 ? 0 : site.work / all,
-      kernels: site.kernels
-        .sort((a, b) => b.work - a.work)
-        .map(({ scheduled, lowered, launches }) => ({ scheduled, lowered, launches })),
+      kernels: standing(site.kernels, site.work),
     }))
     .filter(({ share }) => share >= leastShare)
     .sort((a, b) => b.share - a.share)
+}
+
+function standing(kernels: readonly (SiteKernel & { readonly work: number })[], all: number): SiteKernel[] {
+  let held = 0
+  const chosen: SiteKernel[] = []
+  for (const { work, ...kernel } of kernels.toSorted((a, b) => b.work - a.work)) {
+    if (held >= ENOUGH_WORK * all || chosen.length === MOST_KERNELS) break
+    chosen.push(kernel)
+    held += work
+  }
+  return chosen
 }
 
 function byName(tiles: readonly TileUse[]): Map<string, TileUse[]> {

@@ -13,8 +13,6 @@ import type { ScheduleProfile, TileChoice } from '../../../compiler/schedule/pro
 import { smallNumbers } from '../runner.ts'
 import type { SearchSite, SiteKernel } from './sites.ts'
 
-/** Kernels of a site that are measured: those with most work. */
-const MOST_KERNELS = 2
 /** Weights are read from memory in a step: so many bytes of them are used in turns. */
 const BEYOND_CACHES = 96 << 20
 const MOST_COPIES = 16
@@ -31,7 +29,7 @@ export function trialKernels(
   choices: readonly (TileChoice | undefined)[],
   profile: ScheduleProfile,
 ): TrialKernels {
-  const measured = site.kernels.slice(0, MOST_KERNELS)
+  const measured = site.kernels
   const { [site.name]: _, ...others } = profile.choices ?? {}
   const seen = new Set<string>()
   const candidates = choices.flatMap((choice) => {
