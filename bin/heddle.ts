@@ -255,6 +255,11 @@ Examples:
     .addOption(
       new Option('--seconds <n>', 'with --search: begin nothing after so many').argParser(positiveInteger).default(60),
     )
+    .addOption(
+      new Option('--candidates <n>', 'with --search: most schedules of a nest that are tried')
+        .argParser(positiveInteger)
+        .default(16),
+    )
     .addOption(optimise())
     .addOption(json())
     .addHelpText(

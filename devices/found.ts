@@ -42,7 +42,7 @@ const schema = z.strictObject({
   entries: z.array(entry).max(MOST_ENTRIES),
 })
 
-/** A choice, and how many times as fast as the rule's it was. */
+/** A choice, and how many times as fast as the rule's it was: 1 is the rule's own, where nothing was faster. */
 export interface FoundTile extends TileChoice {
   readonly timesAsFast: number
 }
@@ -92,15 +92,23 @@ export function readFound(
   }
 }
 
+/** What is to be used instead of the rule: the rule's own choice is noted only so that it is not searched for again. */
+export function fasterThanRule(found: ReturnType<typeof readFound>['found']): FoundChoices[] {
+  return found.map(({ threads, choices }) => ({
+    threads,
+    choices: Object.fromEntries(Object.entries(choices).filter(([, { timesAsFast }]) => timesAsFast > 1)),
+  }))
+}
+
 /**
- * Puts what a search found in the place of what an earlier one found for the same nests; `undefined` takes that away. A
- * file that is of no use is replaced. UserError HD405 when it cannot be written.
+ * Puts what a search found in the place of what an earlier one found for the same nests. A file that is of no use is
+ * replaced. UserError HD405 when it cannot be written.
  */
 export function storeFound(
   file: string,
   key: MachineKey,
   threads: number,
-  changes: Readonly<Record<string, FoundTile | undefined>>,
+  changes: Readonly<Record<string, FoundTile>>,
 ): void {
   let entries: FoundFile['entries'] = []
   try {
@@ -113,7 +121,7 @@ export function storeFound(
   for (const [name, found] of Object.entries(changes)) {
     // What was found last stands last, and stays longest.
     merged.delete(name)
-    if (found) merged.set(name, found)
+    merged.set(name, found)
   }
   const choices = Object.fromEntries([...merged].slice(-MOST_CHOICES))
   const { processor, toolchain } = key

@@ -8,7 +8,7 @@ import { phone8gb } from './phones.ts'
 
 export { scheduleProfile } from './device.ts'
 export type { DeviceProfile, FoundChoices } from './device.ts'
-export { readFound, storeFound } from './found.ts'
+export { fasterThanRule, readFound, storeFound } from './found.ts'
 export type { FoundTile, MachineKey } from './found.ts'
 export { hostDevice, wasmDevice } from './host.ts'
 

@@ -5,7 +5,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { cacheFolder, chooseToolChain } from '../backends/neon/toolchain/index.ts'
 import type { ToolChain } from '../backends/neon/toolchain/index.ts'
-import { findDevice, hostDevice, readFound, wasmDevice } from '../devices/index.ts'
+import { fasterThanRule, findDevice, hostDevice, readFound, wasmDevice } from '../devices/index.ts'
 import type { DeviceProfile, MachineKey } from '../devices/index.ts'
 
 /** Whose choices are whose: those of one machine and compiler are not another's. */
@@ -34,7 +34,7 @@ export function deviceOf(chain: ToolChain): DeviceProfile {
   // What an emulator runs fast says nothing of the processor.
   if (chain.launcher.length > 0) return device
   const { found } = readFound(schedulesFile(chain), machineKey(chain))
-  return found.length === 0 ? device : { ...device, found }
+  return found.length === 0 ? device : { ...device, found: fasterThanRule(found) }
 }
 
 /** The profile of a name. UserError HD820 when there is none. */

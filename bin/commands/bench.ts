@@ -23,6 +23,7 @@ export interface BenchCommandOptions {
   /** Look for schedules, for so many seconds, instead. */
   readonly search?: boolean
   readonly seconds: number
+  readonly candidates: number
   readonly optimise: 'full' | 'light'
   readonly json?: boolean
 }

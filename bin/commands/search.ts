@@ -29,6 +29,7 @@ export async function search(recipePath: string, options: BenchCommandOptions): 
         toolchain: options.toolchain,
         threads: options.threads,
         seconds: options.seconds,
+        candidates: options.candidates,
         optimise: options.optimise,
         resolving: { onProgress: downloadProgress(output) },
         stop: interruption.stop,

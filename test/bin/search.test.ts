@@ -64,7 +64,7 @@ describe('heddle bench --search', function () {
   }
 
   it('measures schedules of the largest nests, and keeps what is faster', async () => {
-    const quick = ['--toolchain', 'wasm', '--optimise', 'light', '--seconds', '1']
+    const quick = ['--toolchain', 'wasm', '--optimise', 'light', '--seconds', '1', '--candidates', '2']
     const ran = await heddle(dir, 'bench', 'lora.ts', '--search', ...quick, '--json')
     assert.equal(ran.code, 0, ran.stderr)
     const events = eventsOf(ran.stdout).filter(({ event }) => event !== 'progress')
@@ -78,7 +78,7 @@ describe('heddle bench --search', function () {
     const end = events.at(-1)
     assert.deepEqual([end?.event, end?.['file']], ['end', path.join(cache, file)])
     const stored = JSON.parse(fs.readFileSync(path.join(cache, file), 'utf8')) as { entries: { choices: object }[] }
-    assert.equal(Object.keys(stored.entries[0]?.choices ?? {}).length, end?.['found'])
+    assert.equal(Object.keys(stored.entries[0]?.choices ?? {}).length, end?.['nests'])
   })
 
   it('changes what is compiled next, and not a bit of what it computes', async () => {

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
-import { findDevice, readFound, scheduleProfile, storeFound } from '../../devices/index.ts'
+import { fasterThanRule, findDevice, readFound, scheduleProfile, storeFound } from '../../devices/index.ts'
 import type { FoundTile, MachineKey } from '../../devices/index.ts'
 import { temporaryDirectory } from '../bin/support.ts'
 
@@ -42,8 +42,15 @@ describe('what searches have found', () => {
     const file = newFile()
     storeFound(file, key, 1, { [nest]: tile, '8x8x8 across': tile })
     storeFound(file, key, 1, { [nest]: { ...tile, rows: 5 }, '9x9x9 across': tile })
-    storeFound(file, key, 1, { '8x8x8 across': undefined })
-    assert.deepEqual(readFound(file, key).found[0]?.choices, { [nest]: { ...tile, rows: 5 }, '9x9x9 across': tile })
+    storeFound(file, key, 1, { '8x8x8 across': { ...tile, timesAsFast: 1 } })
+    const { found } = readFound(file, key)
+    assert.deepEqual(found[0]?.choices, {
+      [nest]: { ...tile, rows: 5 },
+      '9x9x9 across': tile,
+      '8x8x8 across': { ...tile, timesAsFast: 1 },
+    })
+    // Noted, not used: nothing was faster than the rule.
+    assert.deepEqual(Object.keys(fasterThanRule(found)[0]?.choices ?? {}), [nest, '9x9x9 across'])
   })
 
   it('has a bounded number of machines', () => {

@@ -7,7 +7,7 @@ import { UserError } from '../../../compiler/diagnostic.ts'
 import type { ScheduleProfile, TileChoice } from '../../../compiler/schedule/profile.ts'
 import { tileCandidates } from '../../../compiler/schedule/tileCandidates.ts'
 import { chooseTile } from '../../../compiler/schedule/tileChoice.ts'
-import { readFound, scheduleProfile, storeFound } from '../../../devices/index.ts'
+import { fasterThanRule, readFound, scheduleProfile, storeFound } from '../../../devices/index.ts'
 import type { FoundTile } from '../../../devices/index.ts'
 import type { ResolveOptions } from '../../../formats/hub.ts'
 import { compileRecipe } from '../../../train/compileRecipe.ts'
@@ -28,7 +28,7 @@ export interface SearchOptions {
   /** Of each number of threads: no nest is begun after so many, and measuring one takes its share of them. */
   readonly seconds: number
   /** Most choices of a nest that are tried. */
-  readonly candidates?: number
+  readonly candidates: number
   readonly optimise?: 'full' | 'light'
   readonly resolving?: ResolveOptions
   /** Ends it; what was found is kept. */
@@ -74,7 +74,6 @@ export interface SearchResult {
 
 /** Less than this is disturbance. */
 const LEAST_GAIN = 1.03
-const MOST_CANDIDATES = 20
 const FEWEST_CANDIDATES = 4
 /** A measurement that takes less is repeated. */
 const TURN_SECONDS = 0.004
@@ -115,7 +114,15 @@ export async function searchSchedules(
     )
     observer.began?.(chain.describe(), threads, sites.length)
     const known = found.find((one) => one.threads === threads)?.choices ?? {}
-    const search = new Search(chain, scheduleProfile(device, threads), known, options, observer)
+    const search = new Search(
+      chain,
+      scheduleProfile({ ...device, found: fasterThanRule(found) }, threads),
+      options,
+      observer,
+    )
+    // So that a search goes on where an earlier one ran out of time.
+    const isKnown = ({ name }: SearchSite): number => (Object.hasOwn(known, name) ? 1 : 0)
+    sites.sort((a, b) => isKnown(a) - isKnown(b))
     const start = performance.now()
     const secondsLeft = (): number => options.seconds - (performance.now() - start) / 1000
     for (const [place, site] of sites.entries()) {
@@ -123,7 +130,9 @@ export async function searchSchedules(
       const seconds = (secondsLeft() * site.share) / rest
       const result = options.stop?.aborted === true || seconds <= 0 ? undefined : await search.nest(site, seconds)
       if (result) {
-        storeFound(file, machineKey(chain), threads, { [site.name]: result.found ?? undefined })
+        storeFound(file, machineKey(chain), threads, {
+          [site.name]: result.found ?? { ...result.rule, timesAsFast: 1 },
+        })
         observer.nest?.(result)
         nests.push(result)
       } else left++
@@ -140,23 +149,17 @@ class Search {
   readonly #options: SearchOptions
   readonly #observer: SearchObserver
 
-  constructor(
-    chain: ToolChain,
-    profile: ScheduleProfile,
-    known: Readonly<Record<string, TileChoice>>,
-    options: SearchOptions,
-    observer: SearchObserver,
-  ) {
+  constructor(chain: ToolChain, profile: ScheduleProfile, options: SearchOptions, observer: SearchObserver) {
     this.#chain = chain
     this.#profile = profile
-    this.#choices = new Map(Object.entries(known))
+    this.#choices = new Map(Object.entries(profile.choices ?? {}))
     this.#options = options
     this.#observer = observer
   }
 
   /** Measures for about so long. Undefined when it was stopped. */
   async nest(site: SearchSite, seconds: number): Promise<NestResult | undefined> {
-    const { candidates: most = MOST_CANDIDATES, optimise = 'full', kill, stop } = this.#options
+    const { candidates: most, optimise = 'full', kill, stop } = this.#options
     const { threads } = this.#profile
     const [rule, ...others] = tileCandidates(site.nest, this.#profile, most)
     if (!rule) return undefined
@@ -185,7 +188,7 @@ class Search {
       const found = await fastest(tried, measure, () => stop?.aborted !== true)
       if (!found) return undefined
       const choice = kernels.candidates[found.best]?.choice
-      const timesAsFast = found.firstSeconds / found.seconds
+      const { timesAsFast } = found
       const kept = choice && timesAsFast >= LEAST_GAIN ? { ...choice, timesAsFast: rounded(timesAsFast) } : null
       if (kept) this.#choices.set(site.name, kept)
       else this.#choices.delete(site.name)
