@@ -5,6 +5,7 @@ import type { FunctionReport, KernelReport } from '../compiler/plan/explain.ts'
 import { passesOf, totalBytes } from '../compiler/plan/explain.ts'
 import { formatPlace } from '../compiler/diagnostic.ts'
 import { mebibytes, shownPlace } from './output.ts'
+import { choiceText } from './searchView.ts'
 
 /** Columns of a terminal that everything fits. */
 export const WIDTH = 100
@@ -111,6 +112,7 @@ export function kernelLines(report: KernelReport): string[] {
       `${report.passes.toFixed(2)} passes`,
     ...tableLines([head, ...rows], new Set([0, 1, 2])).map((line) => `  ${line}`),
     `register tile: ${report.tile ? `${report.tile.rows} rows of ${report.tile.columns}` : 'none'}; scratch of a thread: ${kibibytes(report.scratchBytes)} KiB`,
+    ...report.choices.map((choice) => `${choice.name}: ${choiceText(choice)}, ${chosenBy(choice)}`),
     ...report.packing.map(({ into, bytes, from, words }) => {
       const work = words.length === 0 ? 'copied as it is' : `worked out by ${words.join(', ')}`
       return `packed into ${into}, ${kibibytes(bytes)} KiB: ${from.join(', ')}, ${work}`
@@ -120,6 +122,10 @@ export function kernelLines(report: KernelReport): string[] {
     ...report.directives.map((directive) => `  ${directive}`),
   ]
   return lines.map(cut)
+}
+
+function chosenBy({ from, packs }: KernelReport['choices'][number]): string {
+  return from === 'search' ? 'found by a search' : packs ? 'by the rule' : 'read in place, by the rule'
 }
 
 function computedLines({ results }: KernelReport): string[] {

@@ -251,6 +251,15 @@ Examples:
     .option('--no-torch', 'no PyTorch beside it, even where it is installed')
     .option('--against <file>', 'an earlier result: how many times as fast the step and each kernel are now')
     .option('--out <file>', 'write the result there, for --against')
+    .option('--search', 'find faster schedules for the multiply-adds instead, and keep them for this machine')
+    .addOption(
+      new Option('--seconds <n>', 'with --search: begin nothing after so many').argParser(positiveInteger).default(60),
+    )
+    .addOption(
+      new Option('--candidates <n>', 'with --search: most schedules of a nest that are tried')
+        .argParser(positiveInteger)
+        .default(16),
+    )
     .addOption(optimise())
     .addOption(json())
     .addHelpText(
@@ -258,7 +267,8 @@ Examples:
       `
 Examples:
   $ heddle bench recipe.ts --threads 1,2 --out before.json
-  $ heddle bench recipe.ts --threads 1,2 --against before.json`,
+  $ heddle bench recipe.ts --threads 1,2 --against before.json
+  $ heddle bench recipe.ts --threads 1,2 --search --seconds 300`,
     )
     .action(action(async () => (await import('./commands/bench.ts')).bench))
 

@@ -4,6 +4,12 @@ import { TwoSignals } from './twoSignals.ts'
 
 export class RoundsInterruption extends TwoSignals {
   #hasRounds = false
+  readonly #said: string
+
+  constructor(said = 'reporting after this round; once more to stop at once') {
+    super()
+    this.#said = said
+  }
 
   /** From now on there is something to report. */
   roundsBegin(): void {
@@ -11,7 +17,7 @@ export class RoundsInterruption extends TwoSignals {
   }
 
   protected override stopping(): string | undefined {
-    return this.#hasRounds ? 'reporting after this round; once more to stop at once' : undefined
+    return this.#hasRounds ? this.#said : undefined
   }
 
   protected override ending(): string {

@@ -6,6 +6,7 @@ import type { PlannedProgram } from './plan/place.ts'
 import type { LoweredKernels } from './schedule/lowering.ts'
 import type { ScheduleProfile } from './schedule/profile.ts'
 import { scheduleFunction } from './schedule/schedule.ts'
+import type { ScheduledFunction } from './schedule/schedule.ts'
 import { lora, trainable } from './transform/adapt.ts'
 import type { LoraOptions } from './transform/adapt.ts'
 import { checkpointLayers } from './transform/checkpoint.ts'
@@ -35,6 +36,8 @@ export interface CompileOptions {
 
 export interface Compiled extends PlannedProgram {
   readonly graph: Graph
+  /** What the program was planned from. */
+  readonly functions: readonly ScheduledFunction[]
   readonly reports: readonly PassReport[]
 }
 
@@ -76,5 +79,5 @@ export function compile(graph: Graph, provenance: Provenance, options: CompileOp
     { name: 'schedule', milliseconds: scheduled - start },
     { name: 'plan', milliseconds: performance.now() - scheduled },
   ]
-  return { ...planned, graph: passes.graph, reports }
+  return { ...planned, graph: passes.graph, functions, reports }
 }

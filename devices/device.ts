@@ -2,9 +2,15 @@
 // the names of instruction sets.
 
 import { UserError } from '../compiler/diagnostic.ts'
-import type { ScheduleProfile } from '../compiler/schedule/profile.ts'
+import type { ScheduleProfile, TileChoice } from '../compiler/schedule/profile.ts'
 import { isaOf } from '../backends/neon/isa/index.ts'
 import type { InstructionSetName } from '../backends/neon/isa/index.ts'
+
+export interface FoundChoices {
+  readonly threads: number
+  /** By the name of a nest, as the schedule spells it. */
+  readonly choices: Readonly<Record<string, TileChoice>>
+}
 
 export interface DeviceProfile {
   readonly name: string
@@ -19,6 +25,8 @@ export interface DeviceProfile {
   readonly memoryBudget: number
   /** Bytes of the run-time itself: its code, its threads' stacks, what drives it. */
   readonly runtimeBytes: number
+  /** Choices that a search has measured here, by numbers of threads. */
+  readonly found?: readonly FoundChoices[]
   /** Where the figures come from. */
   readonly source: string
 }
@@ -26,6 +34,7 @@ export interface DeviceProfile {
 /** What the schedule may know of a device; lanes and register tile are the instruction set's. */
 export function scheduleProfile(device: DeviceProfile, threads: number = device.cores): ScheduleProfile {
   const { lanes, tiles, otherTiles, fetchesAhead } = isaOf(device.isa)
+  const found = device.found?.find((one) => one.threads === threads)
   return {
     name: device.name,
     lanes,
@@ -33,6 +42,7 @@ export function scheduleProfile(device: DeviceProfile, threads: number = device.
     ...(otherTiles ? { otherTiles } : {}),
     ...(fetchesAhead === undefined ? {} : { fetchesAhead }),
     privateCache: device.privateCache,
+    ...(found ? { choices: found.choices } : {}),
     threads,
   }
 }

@@ -7,7 +7,9 @@ import { hostDevice, wasmDevice } from './host.ts'
 import { phone8gb } from './phones.ts'
 
 export { scheduleProfile } from './device.ts'
-export type { DeviceProfile } from './device.ts'
+export type { DeviceProfile, FoundChoices } from './device.ts'
+export { fasterThanRule, readFound, storeFound } from './found.ts'
+export type { FoundTile, MachineKey } from './found.ts'
 export { hostDevice, wasmDevice } from './host.ts'
 
 /** The profile of a name; `hostIsa` is what the host's tool chain found. UserError HD820 when there is none. */

@@ -4,9 +4,10 @@
 import path from 'node:path'
 import type { Session } from '../backends/neon/driver/index.ts'
 import { chooseToolChain } from '../backends/neon/toolchain/index.ts'
-import type { ToolChain, ToolChainPreference } from '../backends/neon/toolchain/index.ts'
+import type { ToolChainPreference } from '../backends/neon/toolchain/index.ts'
 import { UserError } from '../compiler/diagnostic.ts'
-import { findDevice, hostDevice, wasmDevice } from '../devices/index.ts'
+import { findDevice } from '../devices/index.ts'
+import { deviceOf } from './hostDevice.ts'
 import type { DeviceProfile } from '../devices/index.ts'
 import type { Recipe } from '../dsl/index.ts'
 import { makeDirectory } from '../formats/files.ts'
@@ -90,11 +91,6 @@ export type RunResult = LoopResult
 /** The functions of a program that a run calls. */
 export function trainingFunctions({ evaluate }: Recipe): readonly string[] {
   return ['accumulate', 'measure', 'apply', ...(evaluate ? ['evaluate'] : [])]
-}
-
-/** What a tool chain's programs run on here: the host, or WebAssembly in this process. */
-export function deviceOf(chain: ToolChain): DeviceProfile {
-  return chain.name === 'wasm' ? wasmDevice() : hostDevice(chain.isa.name)
 }
 
 /** The bytes that a recipe's device allows; the running one's without. UserError HD820 for an unknown device. */

@@ -11,6 +11,7 @@ import { downloadProgress } from '../download.ts'
 import { exitCodes, outputOf, shownPath } from '../output.ts'
 import { Progress } from '../progress.ts'
 import { RoundsInterruption } from '../roundsInterruption.ts'
+import { search } from './search.ts'
 
 export interface BenchCommandOptions {
   readonly steps: number
@@ -19,11 +20,16 @@ export interface BenchCommandOptions {
   readonly torch: boolean
   readonly against?: string
   readonly out?: string
+  /** Look for schedules, for so many seconds, instead. */
+  readonly search?: boolean
+  readonly seconds: number
+  readonly candidates: number
   readonly optimise: 'full' | 'light'
   readonly json?: boolean
 }
 
 export async function bench(recipePath: string, options: BenchCommandOptions): Promise<number> {
+  if (options.search === true) return search(recipePath, options)
   const output = outputOf(options)
   // Before minutes of measuring: a file that cannot be compared with.
   const then = options.against === undefined ? undefined : readResult(options.against)

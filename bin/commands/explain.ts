@@ -3,15 +3,14 @@
 
 import { emitKernel } from '../../backends/neon/emit/index.ts'
 import { isaOf } from '../../backends/neon/isa/index.ts'
-import { chooseToolChain } from '../../backends/neon/toolchain/index.ts'
 import { UserError } from '../../compiler/diagnostic.ts'
 import { printKernel } from '../../compiler/kernel/print.ts'
 import { explainProgram, kernelReport } from '../../compiler/plan/explain.ts'
 import type { KernelReport } from '../../compiler/plan/explain.ts'
-import { findDevice } from '../../devices/index.ts'
 import type { DeviceProfile } from '../../devices/index.ts'
 import { compileRecipe, keepFunctions } from '../../train/compileRecipe.ts'
 import type { CompiledRecipe } from '../../train/compileRecipe.ts'
+import { deviceByName } from '../../train/hostDevice.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
 import { prepareData, prepareModel } from '../../train/prepare.ts'
 import { trainingFunctions } from '../../train/run.ts'
@@ -35,9 +34,7 @@ export async function explain(recipePath: string, options: ExplainOptions): Prom
   const loaded = await loadRecipe(recipePath)
   const { recipe } = loaded
   const name = options.device ?? recipe.device ?? 'host'
-  // Only the host has to be asked what it is.
-  const isa = name === 'host' ? (await chooseToolChain('auto')).isa.name : 'neon'
-  const device = findDevice(name, isa)
+  const device = await deviceByName(name)
   const model = await prepareModel(loaded, { onProgress: downloadProgress(output) })
   const { steps } = prepareData(loaded, model)
   const settings = { device, threads: device.cores, steps, memoryBudget: device.memoryBudget }

@@ -1,9 +1,8 @@
 // `heddle plan`: the certificate of a recipe on a device.
 
-import { chooseToolChain } from '../../backends/neon/toolchain/index.ts'
-import { findDevice } from '../../devices/index.ts'
 import { compileRecipe, keepFunctions } from '../../train/compileRecipe.ts'
 import type { Certificate } from '../../train/certificate.ts'
+import { deviceByName } from '../../train/hostDevice.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
 import { prepareData, prepareModel } from '../../train/prepare.ts'
 import { trainingFunctions } from '../../train/run.ts'
@@ -21,9 +20,7 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
   const loaded = await loadRecipe(recipePath)
   const { recipe } = loaded
   const name = options.device ?? recipe.device ?? 'host'
-  // Only the host has to be asked what it is.
-  const isa = name === 'host' ? (await chooseToolChain('auto')).isa.name : 'neon'
-  const device = findDevice(name, isa)
+  const device = await deviceByName(name)
   const model = await prepareModel(loaded, { onProgress: downloadProgress(output) })
   const { steps } = prepareData(loaded, model)
   const threads = options.threads ?? device.cores

@@ -8,7 +8,7 @@ import type { Buffer, Expr, Kernel } from '../kernel/ir.ts'
 import { visitStmts } from '../kernel/rewrite.ts'
 import { countKernel, kernelTraffic } from '../kernel/traffic.ts'
 import type { Bytes } from '../kernel/traffic.ts'
-import type { KernelOrigin, LaunchOrigin } from './origin.ts'
+import type { KernelOrigin, LaunchOrigin, TileOrigin } from './origin.ts'
 import type { PlannedProgram } from './place.ts'
 import type { ProgramFunction } from './program.ts'
 
@@ -57,6 +57,8 @@ export interface KernelReport {
   readonly tile: { readonly rows: number; readonly columns: number } | undefined
   readonly arguments: readonly ArgumentReport[]
   readonly packing: readonly Packing[]
+  /** What was chosen for its multiply-add nests, and whether a rule or a search did. */
+  readonly choices: readonly TileOrigin[]
   /** As text, in the order in which they were applied. */
   readonly directives: readonly string[]
 }
@@ -157,6 +159,7 @@ export function kernelReport(
       return { name, value, dtype, access, compulsory, moved, passes: passesOf(moved, compulsory) }
     }),
     packing: packingOf(kernel, origin, stands),
+    choices: origin.tiles,
     directives: origin.directives.map(printDirective),
   }
 }

@@ -7,6 +7,13 @@ import type { Directive } from '../kernel/directives.ts'
 import type { Kernel } from '../kernel/ir.ts'
 import type { LoweredRegion } from '../schedule/lowering.ts'
 import type { Region } from '../schedule/regions.ts'
+import type { ChosenTile } from '../schedule/tileChoice.ts'
+import { tileName } from '../schedule/tileNest.ts'
+
+/** `name`: the nest as a search knows it. */
+export interface TileOrigin extends ChosenTile {
+  readonly name: string
+}
 
 export interface KernelOrigin {
   readonly kind: Region['kind']
@@ -14,6 +21,8 @@ export interface KernelOrigin {
   readonly nest: Kernel
   /** In the order in which they were applied. */
   readonly directives: readonly Directive[]
+  /** What was chosen for its multiply-add nests, by whom. */
+  readonly tiles: readonly TileOrigin[]
   /** What the arguments stand for at the first launch: a declared name, or the name of a value between kernels. */
   readonly arguments: readonly string[]
   /** What it computes, by function, in launch order. */
@@ -52,6 +61,7 @@ export class Origins {
         kind: lowered.region.kind,
         nest: lowered.nest,
         directives: lowered.directives,
+        tiles: lowered.tiles.map(({ nest, chosen }) => ({ name: tileName(nest), ...chosen })),
         arguments: lowered.references.map((reference) =>
           reference.kind === 'declared'
             ? reference.name

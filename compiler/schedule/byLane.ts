@@ -65,7 +65,19 @@ export function laneTile(nest: LaneNest, profile: ScheduleProfile): TileShape | 
       if (!best || cost <= best.cost) best = { rows, vectors, cost }
     }
   }
-  return best
+  return best && { rows: best.rows, vectors: best.vectors }
+}
+
+/** Whether a tile's registers are enough; undefined where such a tile takes no lanes. */
+export function fitsByLane(
+  { rows, vectors }: TileShape,
+  nest: LaneNest,
+  profile: ScheduleProfile,
+): boolean | undefined {
+  const { lanes, tile } = profile
+  const step = nest.neighbours === 'm' ? lanes : 1
+  if (tile.laneRegisters === undefined || !takesLanes(nest, profile) || rows % step !== 0) return undefined
+  return registersOf(rows, vectors, step) <= tile.laneRegisters
 }
 
 /** Most vectors that fit beside a number of rows. */

@@ -13,7 +13,6 @@ import { declareLoop, load, loop, store } from './nest.ts'
 import type { Region } from './regions.ts'
 import { exprScalars, storeBlock } from './scalars.ts'
 import { Env, KernelScope } from './scope.ts'
-import { tileDirectives } from './tile.ts'
 import type { TileMemory } from './tileNest.ts'
 
 interface Walk {
@@ -105,7 +104,7 @@ export function lowerContraction(lowering: Lowering, region: Region): LoweredReg
   const memory = fixed ? memoryOf(operands[vectorOperand], scope) : undefined
   const lies = !over && isAlong(lowering, broadcast, kWalks.at(-1))
   const broadcastMemory = lies ? memoryOf(broadcastOperand, scope) : undefined
-  const directives = tileDirectives(
+  const directives = lowering.tile(
     {
       accumulator,
       n: n.name,
@@ -129,7 +128,7 @@ export function lowerContraction(lowering: Lowering, region: Region): LoweredReg
       ...(broadcastMemory ? { broadcastMemory } : {}),
       grid: { others: outer.reduce((product, walk) => product * walk.bound, 1) },
     },
-    lowering.profile,
+    scope,
   )
   return lowering.finish(region, scope, nest, directives)
 }

@@ -13,6 +13,16 @@ import { lowerKernel } from '../kernel/vectorise.ts'
 import type { ScheduleProfile } from './profile.ts'
 import type { Partition, Region } from './regions.ts'
 import type { KernelScope, Storage, ValueRef } from './scope.ts'
+import { tileDirectives } from './tile.ts'
+import { chooseTile } from './tileChoice.ts'
+import type { ChosenTile } from './tileChoice.ts'
+import type { TileNest } from './tileNest.ts'
+
+/** A multiply-add nest and what was chosen for it. */
+export interface TileUse {
+  readonly nest: TileNest
+  readonly chosen: ChosenTile
+}
 
 export interface LoweredRegion {
   readonly region: Region
@@ -21,6 +31,8 @@ export interface LoweredRegion {
   readonly directives: readonly Directive[]
   /** What a backend prints. */
   readonly kernel: Kernel
+  /** Its multiply-add nests, in the order in which they were scheduled. */
+  readonly tiles: readonly TileUse[]
   /** What each argument of the kernel stands for, in order. */
   readonly references: readonly ValueRef[]
   /** Declared values that it reads as they were before the function, and results of other kernels. */
@@ -37,6 +49,7 @@ export class Lowering {
   readonly #layouts: (node: Node) => readonly Axis[]
   readonly #targets: ReadonlyMap<Node, string>
   readonly #lowered: LoweredKernels
+  readonly #tiles = new Map<KernelScope, TileUse[]>()
 
   constructor(
     profile: ScheduleProfile,
@@ -78,12 +91,20 @@ export class Lowering {
     }
   }
 
+  /** Directives of a multiply-add nest of the kernel that `scope` builds. */
+  tile(nest: TileNest, scope: KernelScope): Directive[] {
+    const uses = this.#tiles.get(scope) ?? []
+    this.#tiles.set(scope, [...uses, { nest, chosen: chooseTile(nest, this.profile) }])
+    return tileDirectives(nest, this.profile)
+  }
+
   finish(region: Region, scope: KernelScope, body: readonly Stmt[], directives: readonly Directive[]): LoweredRegion {
     const nest = scope.kernel(region.kind, body)
     const key = `${printKernel(nest)}${directives.map(printDirective).join('\n')}`
     const kernel = this.#lowered.get(key) ?? lowerKernel(applyDirectives(nest, directives))
     this.#lowered.set(key, kernel)
-    return { region, nest, directives, kernel, references: scope.references, reads: scope.reads }
+    const tiles = this.#tiles.get(scope) ?? []
+    return { region, nest, directives, kernel, tiles, references: scope.references, reads: scope.reads }
   }
 
   /**

@@ -26,6 +26,8 @@ export interface ScheduledFunction {
   /** Declared value that a node's result is written to in place. */
   readonly targets: ReadonlyMap<Node, string>
   readonly layout: (node: Node) => readonly Axis[]
+  /** One kernel with another profile: arguments, layouts and what is fused stay. */
+  readonly lowerAgain: (region: Region, profile: ScheduleProfile) => LoweredRegion
 }
 
 /** `lowered` carries kernels from one function to the next; they share most. */
@@ -41,15 +43,21 @@ export function scheduleFunction(
     const { targets } = plan
     const layout = layouts(graph, plan)
     const parts = partition(plan, layout)
-    const lowering = new Lowering(profile, parts, graph.declarations, layout, targets, lowered)
-    const regions = parts.regions.map((region) => lowerings[region.kind](lowering, region))
+    const lowerings = (by: ScheduleProfile, known: LoweredKernels): ((region: Region) => LoweredRegion) => {
+      const lowering = new Lowering(by, parts, graph.declarations, layout, targets, known)
+      return (region) => lowerRegion[region.kind](lowering, region)
+    }
+    const regions = parts.regions.map(lowerings(profile, lowered))
     const ordered = orderForWrites(regions, parts, targets)
-    if (ordered.conflicts.size === 0) return { fn, regions: ordered.regions, targets, layout }
+    if (ordered.conflicts.size === 0) {
+      const lowerAgain: ScheduledFunction['lowerAgain'] = (region, other) => lowerings(other, new Map())(region)
+      return { fn, regions: ordered.regions, targets, layout, lowerAgain }
+    }
     for (const name of ordered.conflicts) indirect.add(name)
   }
 }
 
-const lowerings: Record<Region['kind'], (lowering: Lowering, region: Region) => LoweredRegion> = {
+const lowerRegion: Record<Region['kind'], (lowering: Lowering, region: Region) => LoweredRegion> = {
   rows: lowerRows,
   contraction: lowerContraction,
   columns: lowerColumns,

@@ -25,7 +25,6 @@ import { exprScalars, storeBlock } from './scalars.ts'
 import { streamShape, tileDots } from './scores.ts'
 import type { Consumer } from './scores.ts'
 import { Env, KernelScope } from './scope.ts'
-import { tileDirectives } from './tile.ts'
 
 /** Streamed elements at a time where the contract does not say: chains continue across blocks, so any number would do. */
 const chainBlock = 64
@@ -228,7 +227,7 @@ class StreamLowering {
     const packBroadcast = packing(broadcastOperand, scope, isAlong(this.#lowering, broadcast, kWalks.at(-1)))
     const rows = { name: m.name, bound: this.#rows }
     this.#construction.directives.push(
-      ...tileDirectives(
+      ...this.#lowering.tile(
         {
           accumulator,
           n: n.name,
@@ -248,7 +247,7 @@ class StreamLowering {
           ...(memory ? { memory } : {}),
           grid: undefined,
         },
-        this.#lowering.profile,
+        scope,
       ),
     )
     return [loop(n.name, tile.columnCount, [loop(m.name, tile.rowCount, body)])]
@@ -350,7 +349,7 @@ class StreamLowering {
     )
     if (!n || n.bound === 1) return [...nest]
     this.#construction.directives.push(
-      ...tileDirectives(
+      ...this.#lowering.tile(
         {
           accumulator: register,
           n: n.name,
@@ -370,7 +369,7 @@ class StreamLowering {
           neighbours: 'k',
           grid: undefined,
         },
-        this.#lowering.profile,
+        scope,
       ),
     )
     return [...nest]

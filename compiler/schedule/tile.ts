@@ -18,7 +18,7 @@ export const blockOf = (n: string): string => `${n}b`
 export function tileDirectives(nest: TileNest, profile: ScheduleProfile): Directive[] {
   const { n, m, accumulator } = nest
   const { lanes } = profile
-  const { packs, ...choice } = chooseTile(nest, profile)
+  const { packs, from: _, ...choice } = chooseTile(nest, profile)
   const panel = choice.vectors * lanes
   const block = panel * choice.panels
   const piece = roundUp(Math.ceil(nest.mBound / choice.pieces), choice.rows)

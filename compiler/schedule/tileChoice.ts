@@ -2,16 +2,25 @@
 
 import { laneTile, vectorsBeside } from './byLane.ts'
 import type { ScheduleProfile, TileChoice, TileShape } from './profile.ts'
+import { fitsTile } from './tileLimits.ts'
 import { tileName } from './tileNest.ts'
 import type { TileNest } from './tileNest.ts'
 
 const roundUp = (value: number, to: number): number => Math.ceil(value / to) * to
 
-/** `packs`: whether the vector operand is copied into panels first. */
-export function chooseTile(nest: TileNest, profile: ScheduleProfile): TileChoice & { readonly packs: boolean } {
+export interface ChosenTile extends TileChoice {
+  /** Whether the vector operand is copied into panels first; a search has no say where it is not. */
+  readonly packs: boolean
+  readonly from: 'rule' | 'search'
+}
+
+/** What a search found, where that fits the nest and the device; otherwise what the rule says. */
+export function chooseTile(nest: TileNest, profile: ScheduleProfile): ChosenTile {
   const vectors = streamedVectors(nest, profile)
-  if (vectors !== undefined) return { ...wholeRows(nest, vectors, profile), packs: false }
-  return { ...(profile.choices?.[tileName(nest)] ?? ruledTile(nest, profile)), packs: true }
+  if (vectors !== undefined) return { ...wholeRows(nest, vectors, profile), packs: false, from: 'rule' }
+  const found = profile.choices?.[tileName(nest)]
+  if (found && fitsTile(found, nest, profile)) return { ...found, packs: true, from: 'search' }
+  return { ...ruledTile(nest, profile), packs: true, from: 'rule' }
 }
 
 /** Of the shapes that fit the registers, the one that computes least beyond the edges; the first of equals. */
@@ -31,7 +40,7 @@ const widestBlock = 256
 const mostWaitingRows = 512
 
 /** A choice by rule: a packed block, the one behind it and what is broadcast share the private cache. */
-function ruledTile(nest: TileNest, profile: ScheduleProfile): TileChoice {
+export function ruledTile(nest: TileNest, profile: ScheduleProfile): TileChoice {
   const { lanes, privateCache, threads } = profile
   const shape = laneTile(nest, profile) ?? shapeOf(nest, profile)
   const panel = shape.vectors * lanes

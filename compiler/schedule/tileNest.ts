@@ -45,9 +45,13 @@ export interface TileNest {
   readonly grid: { readonly others: number } | undefined
 }
 
+const broadcastLies: Readonly<Record<Neighbours, string>> = { k: '', m: ' of columns', none: ' apart' }
+
 /** A nest as a search knows it: equal names have equal loops and operands that lie alike. */
-export function tileName({ mBound, nBound, kBound, transposes, packBroadcast, grid, memory }: TileNest): string {
+export function tileName(nest: TileNest): string {
+  const { mBound, nBound, kBound, transposes, packBroadcast, grid, memory, neighbours } = nest
   const shape = `${mBound}x${nBound}x${kBound}${grid && grid.others > 1 ? ` of ${grid.others}` : ''}`
   const vector = `${transposes ? 'across' : 'along'}${memory ? ` ${memory.bytes}` : ''}`
-  return `${shape} ${vector}${packBroadcast === 'no' ? '' : ` ${packBroadcast === 'yes' ? 'computed' : 'widened'}`}`
+  const copied = { no: broadcastLies[neighbours], yes: ' computed', contiguous: ' widened' }
+  return `${shape} ${vector}${copied[packBroadcast]}`
 }

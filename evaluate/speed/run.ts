@@ -18,7 +18,8 @@ import type { LoadedRecipe } from '../../train/loadRecipe.ts'
 import { openTraining } from '../../train/openTraining.ts'
 import { prepareModel } from '../../train/prepare.ts'
 import type { PreparedModel } from '../../train/prepare.ts'
-import { budgetOf, deviceOf } from '../../train/run.ts'
+import { deviceOf } from '../../train/hostDevice.ts'
+import { budgetOf } from '../../train/run.ts'
 import { writeBatch } from '../../train/trainer.ts'
 import { copyProgram, peakProgram } from './machine.ts'
 import { threadResult } from './result.ts'
@@ -52,9 +53,9 @@ export interface BenchObserver {
 }
 
 /** The functions of a step. */
-const stepFunctions = ['accumulate', 'measure', 'apply']
+export const stepFunctions = ['accumulate', 'measure', 'apply']
 /** What the learning rate is stretched over where the recipe counts epochs: records are not read, speed is the same. */
-const SOME_STEPS = 1000
+export const SOME_STEPS = 1000
 
 /**
  * Measures a recipe. Undefined when it was stopped before the first round was done.

@@ -46,7 +46,11 @@ export const layers: readonly Layer[] = [
     mayImport: [diagnostic, ...graphTypes, kernel, plan, 'compiler/schedule/gpuProfile.ts'],
     usesNode: false,
   },
-  { path: 'devices/', mayImport: [diagnostic, ...profiles, 'backends/neon/isa/'], usesNode: true },
+  {
+    path: 'devices/',
+    mayImport: [diagnostic, ...profiles, 'backends/neon/isa/', 'formats/files.ts', 'formats/json.ts'],
+    usesNode: true,
+  },
   { path: 'train/', mayImport: all, usesNode: true },
   { path: 'evaluate/', mayImport: [...all, 'train/'], usesNode: true },
   { path: 'generate/', mayImport: [...all, 'train/'], usesNode: true },

@@ -14,7 +14,7 @@ import { modelFor } from '../../models/index.ts'
 import { openCheckpoint } from '../../formats/checkpoint.ts'
 import { openPrediction } from '../../train/openPrediction.ts'
 import { readModel } from '../../train/prepare.ts'
-import { deviceOf } from '../../train/run.ts'
+import { deviceOf } from '../../train/hostDevice.ts'
 import { oracleDirectory } from '../support/oracle.ts'
 
 interface Continuations {

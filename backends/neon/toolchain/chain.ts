@@ -26,6 +26,8 @@ export interface ToolChain {
   readonly launcher: readonly string[]
   /** One line for people: which compiler, which instruction set, and why. */
   describe(): string
+  /** Which compiler and instruction set, without the reason: the same where programs run alike. */
+  readonly identity: string
   /**
    * Compiles all `.cpp` files as one translation unit, in the order given, and returns the path of the result, which
    * belongs to a cache: read it, never write it. InternalError with the path of a log when the compiler refuses.

@@ -139,11 +139,13 @@ export interface NativeOptions {
 export function nativeToolChain(cache: CompileCache, options: NativeOptions): ToolChain {
   const isa = isaOf(options.isa)
   const target = targetFlags(options.isa, options.compiler)
+  const identity = `${options.compiler.version}, ${isa.name}, ${isa.lanes} lanes`
   return {
     name: options.name,
     isa,
     launcher: options.launcher,
-    describe: () => `${options.compiler.version}, ${isa.name}, ${isa.lanes} lanes (${options.reason})`,
+    identity,
+    describe: () => `${identity} (${options.reason})`,
     compile(sources: readonly Source[], given: CompileOptions): Promise<string> {
       const kind = given.output === 'module' ? ['-shared', '-fPIC'] : options.flags
       const flags = [...commonFlags, optimiseFlag(given), '-pthread', ...target, ...kind]

@@ -120,11 +120,14 @@ function clangVersion(): string {
 /** The wasm tool chain. `reason`: why it was chosen, for `describe`. */
 export function wasmToolChain(cache: CompileCache, reason: string): ToolChain {
   const version = clangVersion()
+  const name = `clang ${version} in WebAssembly, relaxed SIMD, 4 lanes`
   return {
     name: 'wasm',
     isa: wasmRelaxed,
     launcher: [],
-    describe: () => `clang ${version} in WebAssembly, relaxed SIMD, 4 lanes (${reason})`,
+    // The engine has the last word on registers.
+    identity: `${name}, V8 ${process.versions.v8}`,
+    describe: () => `${name} (${reason})`,
     async compile(sources: readonly Source[], options: CompileOptions): Promise<string> {
       const unit = asUnit(sources)
       const flags = [...commonFlags, optimiseFlag(options), ...wasmFlags]

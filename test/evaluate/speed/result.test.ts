@@ -29,6 +29,7 @@ function kernel(name: string, launches: number, multiplyAdds: number, bytes: num
     tile: undefined,
     arguments: [],
     packing: [],
+    choices: [],
     directives: [],
   }
 }
