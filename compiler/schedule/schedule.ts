@@ -97,8 +97,10 @@ function layouts(graph: Graph, { roots, targets }: WritePlan): (node: Node) => r
   for (const node of nodes) {
     if (chosen.has(node) || wanted.has(node)) continue
     // What is made of a parameter elementwise lies as the parameter does, so that both are walked in one piece.
-    const lies = (input: Node): readonly Axis[] | undefined =>
-      turned.get(input) ?? (isOp(input, 'read') ? chosen.get(input) : undefined)
+    const lies = (input: Node): readonly Axis[] | undefined => {
+      const declared = isOp(input, 'read') ? chosen.get(input) : undefined
+      return turned.get(input) ?? (declared?.at(-1)?.size === 1 ? undefined : declared)
+    }
     const like = isOp(node, 'map') && node.inputs.find((input) => lies(input) && sameAxes(input.axes, node.axes))
     const layout = isOp(node, 'dot') ? commonAxesOutside(node) : like && lies(like)
     if (layout) turned.set(node, layout)
