@@ -20,9 +20,14 @@ interface Group {
 }
 
 const derivatives = 'test/transform/derivatives.test.ts'
-const schedule = ['truth/scheduling', 'schedule/golden', 'schedule/edges', 'schedule/random'].map(
-  (name) => `test/${name}.test.ts`,
-)
+const schedule = [
+  'truth/scheduling',
+  'schedule/byLane',
+  'schedule/tileCandidates',
+  'schedule/golden',
+  'schedule/edges',
+  'schedule/random',
+].map((name) => `test/${name}.test.ts`)
 
 const language = ['dsl/layers', 'dsl/positions', 'dsl/decoding', 'truth/language', 'models/packed', 'models/truth'].map(
   (name) => `test/${name}.test.ts`,
