@@ -98,7 +98,9 @@ class Partitioner {
       dependencies: (node) => this.#dependencies(node),
     })
     const isVirtual = (node: Node): boolean => this.#tiles.has(node)
-    return { regions: this.#regions, regionOf: this.#regionOf, stored: fewer, isVirtual }
+    // All of a region's values may be worked out by their users: then there is nothing left for a kernel of its own.
+    const regions = this.#regions.filter(({ nodes }) => nodes.some((node) => fewer.has(node)))
+    return { regions, regionOf: this.#regionOf, stored: fewer, isVirtual }
   }
 
   /** Placed nodes that a node reads, through nodes that no kernel stores. */

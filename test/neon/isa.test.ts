@@ -56,7 +56,7 @@ describe('instruction-set tables', () => {
         const { byLane } = isa.vector
         assert.equal(byLane !== undefined, isa.tiles.laneRegisters !== undefined)
         if (!byLane) return
-        assert.deepEqual(holes(byLane.pick), ['$1', '$bits'])
+        assert.deepEqual(holes(byLane.lane), ['$1', '$bits'])
         assert.deepEqual(Object.keys(byLane.words), ['fma'])
         assert.deepEqual(holes(byLane.words.fma ?? ''), ['$1', '$2', '$3', '$bits'])
       })

@@ -170,6 +170,8 @@ export function firstDifference(
 /** Every kernel of a function, verified before and after its directives. */
 export function verifyScheduled(scheduled: ScheduledFunction): void {
   for (const { nest, kernel } of scheduled.regions) {
+    const stores = kernel.arguments.some(({ access }) => access !== 'read')
+    if (!stores) throw new Error(`kernel ${kernel.name} stores nothing`)
     verifyKernel(nest)
     verifyKernel(kernel, { lowered: true })
   }

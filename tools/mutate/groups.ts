@@ -24,6 +24,7 @@ const schedule = [
   'truth/scheduling',
   'schedule/byLane',
   'schedule/tileCandidates',
+  'schedule/stores',
   'schedule/golden',
   'schedule/edges',
   'schedule/random',

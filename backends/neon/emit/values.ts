@@ -146,7 +146,7 @@ export class ValuePrinter {
     if (kept !== undefined) {
       const picked = this.#picked(load, scope)
       if (picked === undefined) return this.variable(buffer, kept, scope)
-      return fill(this.#isa.vector.byLane?.pick ?? '', [picked.vector], picked.lane)
+      return fill(this.#isa.vector.byLane?.lane ?? '', [picked.vector], picked.lane)
     }
     const spelling = this.spelling(load.lanes)
     const place = this.place(buffer, load.indices, load.lanes, scope)

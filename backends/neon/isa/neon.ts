@@ -129,7 +129,7 @@ export const neon: InstructionSet = {
     pack: { f32: 'pack_f32($args)', i32: 'pack_i32($args)', bool: 'pack_bool($args)' },
     ramp: 'ramp_from($1)',
     transpose: 'transpose($args)',
-    byLane: { pick: 'vgetq_lane_f32($1, $bits)', words: { fma: 'vfmaq_laneq_f32($3, $1, $2, $bits)' } },
+    byLane: { lane: 'vgetq_lane_f32($1, $bits)', words: { fma: 'vfmaq_laneq_f32($3, $1, $2, $bits)' } },
     tree: { add: 'tree_add($args)', max: 'tree_max($args)' },
   },
 }

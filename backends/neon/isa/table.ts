@@ -50,7 +50,7 @@ export interface TileShape {
 
 export interface ByLane {
   /** Lane `$bits` of `$1` as a scalar. */
-  readonly pick: Template
+  readonly lane: Template
   /** Words whose first two operands may change places: `$2` is the vector of which every lane takes lane `$bits`. */
   readonly words: Partial<Readonly<Record<Word, Template>>>
 }
