@@ -33,13 +33,17 @@ interface LaneNest {
   readonly nBound: number
   readonly mBound: number
   readonly neighbours: Neighbours
-  /** The bound of the chain's innermost loop. */
-  readonly kInner: number
+  /** Bounds of the chain's loops, outermost first. */
+  readonly kBounds: readonly number[]
 }
 
 /** Whether the nest can take its broadcast values by lanes. */
-export function takesLanes({ neighbours, kInner, mBound }: LaneNest, { lanes, tile }: ScheduleProfile): boolean {
-  return tile.laneRegisters !== undefined && neighbours !== 'none' && (neighbours === 'k' ? kInner : mBound) >= lanes
+export function takesLanes({ neighbours, kBounds, mBound }: LaneNest, { lanes, tile }: ScheduleProfile): boolean {
+  return (
+    tile.laneRegisters !== undefined &&
+    neighbours !== 'none' &&
+    (neighbours === 'k' ? (kBounds.at(-1) ?? 1) : mBound) >= lanes
+  )
 }
 
 /** Registers that a tile takes: accumulators, a vector of each row (or of several rows), and the vectors of one step. */

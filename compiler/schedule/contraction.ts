@@ -115,7 +115,6 @@ export function lowerContraction(lowering: Lowering, region: Region): LoweredReg
       k: kWalks.map((walk) => walk.name),
       kBounds: kWalks.map((walk) => walk.bound),
       kBound: boundOf(dot.attrs.over),
-      kInner: kWalks.at(-1)?.bound ?? 1,
       between: mWalks.slice(0, -1).map((walk) => walk.name),
       transposes: isAlong(lowering, vector, kWalks.at(-1)),
       readable:

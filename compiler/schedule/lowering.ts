@@ -94,8 +94,9 @@ export class Lowering {
   /** Directives of a multiply-add nest of the kernel that `scope` builds. */
   tile(nest: TileNest, scope: KernelScope): Directive[] {
     const uses = this.#tiles.get(scope) ?? []
-    this.#tiles.set(scope, [...uses, { nest, chosen: chooseTile(nest, this.profile) }])
-    return tileDirectives(nest, this.profile)
+    const chosen = chooseTile(nest, this.profile)
+    this.#tiles.set(scope, [...uses, { nest, chosen }])
+    return tileDirectives(nest, chosen, this.profile)
   }
 
   finish(region: Region, scope: KernelScope, body: readonly Stmt[], directives: readonly Directive[]): LoweredRegion {

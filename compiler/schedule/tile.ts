@@ -7,18 +7,16 @@ import { constantIndex, scaleIndex, variable } from '../kernel/index.ts'
 import { aheadDirectives } from './ahead.ts'
 import { laneDirectives } from './byLane.ts'
 import type { ScheduleProfile } from './profile.ts'
-import { chooseTile } from './tileChoice.ts'
+import { roundUp } from './tileChoice.ts'
+import type { ChosenTile } from './tileChoice.ts'
 import type { TileNest } from './tileNest.ts'
-
-const roundUp = (value: number, to: number): number => Math.ceil(value / to) * to
 
 /** Names that `tileDirectives` makes from a loop `n`: blocks, panels; and from `m`: pieces for threads, tiles. */
 export const blockOf = (n: string): string => `${n}b`
 
-export function tileDirectives(nest: TileNest, profile: ScheduleProfile): Directive[] {
+export function tileDirectives(nest: TileNest, choice: ChosenTile, profile: ScheduleProfile): Directive[] {
   const { n, m, accumulator } = nest
   const { lanes } = profile
-  const { packs, from: _, ...choice } = chooseTile(nest, profile)
   const panel = choice.vectors * lanes
   const block = panel * choice.panels
   const piece = roundUp(Math.ceil(nest.mBound / choice.pieces), choice.rows)
@@ -57,7 +55,7 @@ export function tileDirectives(nest: TileNest, profile: ScheduleProfile): Direct
         ]
       : []),
     ...(nest.grid ? grid.map((loop) => ({ do: 'bind', loop, binding: 'grid' }) as const) : []),
-    ...(packs
+    ...(choice.packs
       ? [
           {
             do: 'stage',
@@ -91,7 +89,7 @@ export function tileDirectives(nest: TileNest, profile: ScheduleProfile): Direct
       ? { do: 'unguard', buffers: [accumulator] }
       : { do: 'unguard', buffers: [accumulator, `${accumulator}_c`], keep: kb },
     { do: 'reorder', loops: [...k, m1, n3] },
-    ...(packs
+    ...(choice.packs
       ? aheadDirectives(nest, profile, {
           block,
           rows: choice.rows,

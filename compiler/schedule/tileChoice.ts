@@ -6,7 +6,8 @@ import { fitsTile } from './tileLimits.ts'
 import { tileName } from './tileNest.ts'
 import type { TileNest } from './tileNest.ts'
 
-const roundUp = (value: number, to: number): number => Math.ceil(value / to) * to
+/** The least multiple of `to` that is no less. */
+export const roundUp = (value: number, to: number): number => Math.ceil(value / to) * to
 
 export interface ChosenTile extends TileChoice {
   /** Whether the vector operand is copied into panels first; a search has no say where it is not. */

@@ -25,8 +25,6 @@ export interface TileNest {
   readonly k: readonly string[]
   readonly kBounds: readonly number[]
   readonly kBound: number
-  /** The bound of the innermost one. */
-  readonly kInner: number
   /** Loops between the vector direction's blocks and `m`. */
   readonly between: readonly string[]
   /** The chain's innermost loop is contiguous in the vector operand, so packing transposes. */

@@ -17,6 +17,7 @@ import { lanesOf, typeOf, valueType } from '../../compiler/kernel/ir.ts'
 import type { Binding, Buffer, Condition, Expr, Kernel, Stmt, ValueType } from '../../compiler/kernel/ir.ts'
 import { isShift, wordOperands } from '../../compiler/kernel/words.ts'
 import type { Word } from '../../compiler/kernel/ir.ts'
+import { Choices } from '../support/choices.ts'
 
 const bindings: readonly Binding[] = ['serial', 'grid', 'local', 'lane', 'unroll']
 const dtypes = ['f32', 'f16', 'bf16', 'i32', 'bool'] as const
@@ -27,38 +28,20 @@ const names = [
 ] // prettier-ignore
 const words = Object.keys(wordOperands) as Word[]
 
-/** Draws decisions from a list of numbers, and the simplest one when the list has ended. */
-class Decisions {
-  readonly #numbers: readonly number[]
-  #next = 0
-
-  constructor(numbers: readonly number[]) {
-    this.#numbers = numbers
-  }
-
-  below(count: number): number {
-    return (this.#numbers[this.#next++] ?? 0) % count
-  }
-
-  pick<T>(choices: readonly T[]): T {
-    return choices[this.below(choices.length)] as T
-  }
-}
-
 interface Scope {
   readonly variables: readonly string[]
   readonly locals: readonly { readonly name: string; readonly type: ValueType; readonly lanes: number }[]
 }
 
 class Maker {
-  readonly #decisions: Decisions
+  readonly #decisions: Choices
   readonly #floats: readonly number[]
   readonly #unused: string[]
   readonly #sizes: string[]
   readonly #buffers: Buffer[] = []
 
   constructor(numbers: readonly number[], floats: readonly number[]) {
-    this.#decisions = new Decisions(numbers)
+    this.#decisions = new Choices(numbers)
     this.#floats = floats
     this.#unused = [...names]
     this.#sizes = Array.from({ length: this.#decisions.below(3) }, () => this.#name())

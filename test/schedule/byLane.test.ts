@@ -132,7 +132,7 @@ describe('broadcast values by lane', () => {
 describe('a tile by lane', () => {
   const given = profile(4, 31)
   const tileOf = (mBound: number, nBound: number, neighbours: 'k' | 'm') =>
-    laneTile({ mBound, nBound, neighbours, kInner: 768 }, given)
+    laneTile({ mBound, nBound, neighbours, kBounds: [768] }, given)
 
   it('fits the registers: accumulators, held vectors, the vectors of a step', () => {
     for (const mBound of [1, 2, 5, 8, 48, 100, 128, 512]) {

@@ -19,7 +19,7 @@ type Parts = Partial<Pick<TileNest, 'transposes' | 'packBroadcast' | 'neighbours
 
 function nestOf(mBound: number, nBound: number, kBound: number, parts: Parts = {}): TileNest {
   return {
-    accumulator: 'acc', n: 'n', nBound, vectorOperand: 1, m: 'm', mBound, k: ['k'], kBounds: [kBound], kBound, kInner: kBound,
+    accumulator: 'acc', n: 'n', nBound, vectorOperand: 1, m: 'm', mBound, k: ['k'], kBounds: [kBound], kBound,
     between: [], transposes: false, readable: false, packBroadcast: 'no', neighbours: 'k', grid: { others: 1 }, ...parts,
   } // prettier-ignore
 }

@@ -4,21 +4,7 @@
 import type { Axis, DType } from '../../compiler/graph/axis.ts'
 import { GraphBuilder } from '../../compiler/graph/builder.ts'
 import type { Node, Role, StoredLayout } from '../../compiler/graph/node.ts'
-
-/** A source of choices: as long as `numbers` last they decide, so that shrinking them shrinks the graph. */
-export class Choices {
-  readonly #numbers: readonly number[]
-  #next = 0
-  constructor(numbers: readonly number[]) {
-    this.#numbers = numbers
-  }
-  below(count: number): number {
-    return (this.#numbers[this.#next++] ?? 0) % count
-  }
-  of<T>(list: readonly T[]): T | undefined {
-    return list[this.below(Math.max(1, list.length))]
-  }
-}
+import type { Choices } from './choices.ts'
 
 export class Growing {
   readonly b = new GraphBuilder()

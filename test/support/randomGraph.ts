@@ -6,7 +6,8 @@ import { sameAxes } from '../../compiler/graph/axis.ts'
 import type { Declaration, Graph } from '../../compiler/graph/node.ts'
 import { countElements, extentOf, makeTensor } from '../../compiler/graph/tensor.ts'
 import type { Extents, Tensor } from '../../compiler/graph/tensor.ts'
-import { Choices, Growing } from './growingGraph.ts'
+import { Choices } from './choices.ts'
+import { Growing } from './growingGraph.ts'
 import { isFloat, steps } from './growthSteps.ts'
 
 export interface RandomGraph {
