@@ -2,21 +2,12 @@
 // stays in a cache. Between pieces the accumulator waits in scratch; every element keeps its one chain in its order.
 
 import { InternalError } from '../diagnostic.ts'
-import {
-  addIndex,
-  ceilDivide,
-  constantIndex,
-  constantOf,
-  minIndex,
-  scaleIndex,
-  subtractIndex,
-  upperBound,
-  variable,
-} from './index.ts'
+import { cut } from './cutting.ts'
+import { addIndex, constantOf, upperBound, variable } from './index.ts'
 import type { Index, Range } from './index.ts'
 import { denseDims } from './ir.ts'
 import type { Buffer, Kernel, Loop, Stmt } from './ir.ts'
-import { isLoop, mapBlocks, mapStmt, substitution, withBody } from './rewrite.ts'
+import { isLoop, mapBlocks, withBody } from './rewrite.ts'
 
 /**
  * for k { acc = fma(…) } → for outer { acc = first piece ? start : into[order]; for inner { … }; into[order] = acc } with
@@ -73,15 +64,7 @@ export function chain(kernel: Kernel, directive: ChainDirective): Kernel {
         : refuse(`'${name}' is not around it`)
     })
     kept = { name: into, dtype: 'f32', space: 'scratch', dims: denseDims(sizes) }
-    const first = scaleIndex(variable(outer), factor)
-    const place = substitution(
-      new Map([[loop, addIndex(first, variable(inner))]]),
-      new Map([[inner, { low: 0, high: factor - 1 }]]),
-    )
-    const length = constantOf(whole.extent)
-    const divides = length !== undefined && length % factor === 0
-    const extent = divides ? constantIndex(factor) : minIndex(factor, subtractIndex(whole.extent, first))
-    const count = ceilDivide(whole.extent, factor)
+    const { count, extent, body: steps } = cut(whole, factor, outer, inner)
     const indices = order.map((name) => variable(name))
     const waiting = { kind: 'load', buffer: into, indices, type: 'f32', lanes: 1 } as const
     const sum = { kind: 'load', buffer: accumulator, indices: [], type: 'f32', lanes: 1 } as const
@@ -97,9 +80,7 @@ export function chain(kernel: Kernel, directive: ChainDirective): Kernel {
         inside([{ kind: 'store', buffer: accumulator, indices: [], value: waiting, lanes: 1 }]),
       ),
       ...mapBlocks([links], (stmt) =>
-        isLoop(stmt, loop)
-          ? [{ ...stmt, variable: inner, extent, body: stmt.body.map((part) => mapStmt(part, place)) }]
-          : [stmt],
+        isLoop(stmt, loop) ? [{ ...stmt, variable: inner, extent, body: steps }] : [stmt],
       ),
       guarded(
         addIndex(variable(outer), 1),

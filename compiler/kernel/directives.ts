@@ -8,30 +8,20 @@ import { denseDims } from './ir.ts'
 import { hold } from './holding.ts'
 import {
   addIndex,
-  ceilDivide,
+  constantIndex,
   constantOf,
   indexMentions,
   minIndex,
   rangeOf,
-  scaleIndex,
   subtractIndex,
   variable,
   variablesOf,
 } from './index.ts'
 import type { Index, Range } from './index.ts'
 import { peel } from './peeling.ts'
-import {
-  guardLeaves,
-  hasLoop,
-  isLoop,
-  loadsOf,
-  mapBlocks,
-  mapStmt,
-  substitution,
-  visitStmts,
-  withBody,
-} from './rewrite.ts'
+import { guardLeaves, hasLoop, isLoop, loadsOf, mapBlocks, mapStmt, visitStmts, withBody } from './rewrite.ts'
 import { chain, printChain } from './chain.ts'
+import { cut } from './cutting.ts'
 import type { ChainDirective } from './chain.ts'
 import { prefetch, printPrefetch } from './prefetch.ts'
 import type { PrefetchDirective } from './prefetch.ts'
@@ -172,26 +162,17 @@ function refuse(kernel: Kernel, directive: string, reason: string): never {
 }
 
 function split(kernel: Kernel, { loop, factor, outer, inner, clip }: Extract<Directive, { do: 'split' }>): Kernel {
-  const place = addIndex(scaleIndex(variable(outer), factor), variable(inner))
-  const rewriter = substitution(new Map([[loop, place]]), new Map([[inner, { low: 0, high: factor - 1 }]]))
   const change = (stmt: Stmt): Stmt[] => {
     if (!isLoop(stmt, loop)) return [stmt]
-    const body = stmt.body.map((part) => mapStmt(part, rewriter))
-    const divides = [stmt.extent.constant, ...stmt.extent.terms.map((term) => term.scale)].every(
-      (n) => n % factor === 0,
-    )
-    const guarded = divides || clip ? body : guardLeaves(body, { left: place, right: stmt.extent })
+    const { count, place, divides, extent, body } = cut(stmt, factor, outer, inner)
     const inside: Stmt = {
       kind: 'for',
       variable: inner,
-      extent:
-        clip && !divides
-          ? minIndex(factor, subtractIndex(stmt.extent, scaleIndex(variable(outer), factor)))
-          : { constant: factor, terms: [] },
+      extent: clip ? extent : constantIndex(factor),
       binding: 'serial',
-      body: guarded,
+      body: divides || clip ? body : guardLeaves(body, { left: place, right: stmt.extent }),
     }
-    return [{ ...stmt, variable: outer, extent: ceilDivide(stmt.extent, factor), body: [inside] }]
+    return [{ ...stmt, variable: outer, extent: count, body: [inside] }]
   }
   if (!hasLoop(kernel.body, loop)) refuse(kernel, `split ${loop}`, 'there is no such loop')
   return withBody(kernel, mapBlocks(kernel.body, change))

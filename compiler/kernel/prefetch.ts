@@ -2,23 +2,21 @@
 // called into the cache, a few with every group of steps. It changes no value; memory that is slow to answer is asked early.
 
 import { InternalError } from '../diagnostic.ts'
+import { cut } from './cutting.ts'
 import {
   addIndex,
-  ceilDivide,
   constantIndex,
-  constantOf,
   divideIndex,
   minIndex,
   moduloIndex,
   scaleIndex,
-  subtractIndex,
   upperBound,
   variable,
 } from './index.ts'
 import type { Index, Range } from './index.ts'
 import type { Condition, Kernel, Loop, Stmt } from './ir.ts'
 import { printCondition, printIndex } from './print.ts'
-import { mapStmt, substitution, withBody } from './rewrite.ts'
+import { substitution, withBody } from './rewrite.ts'
 
 /** One way to find a line of the block behind, and when it is the one. */
 export interface PrefetchedPlace {
@@ -107,24 +105,10 @@ export function prefetch(kernel: Kernel, directive: PrefetchDirective): Kernel {
   const grouped = (loop: Loop, around: readonly Loop[]): Stmt => {
     found = true
     const groups = Math.ceil(boundOf(loop) / group)
-    const first = scaleIndex(variable(outer), group)
-    const length = constantOf(loop.extent)
-    const whole = length !== undefined && length % group === 0
-    const extent = whole ? constantIndex(group) : minIndex(group, subtractIndex(loop.extent, first))
-    const steps = substitution(
-      new Map([[chain, addIndex(first, variable(chain))]]),
-      new Map([[chain, { low: 0, high: group - 1 }]]),
-    )
-    return {
-      kind: 'for',
-      variable: outer,
-      extent: ceilDivide(loop.extent, group),
-      binding: 'serial',
-      body: [
-        ...of.map((one) => calls(one, groups, around)),
-        { ...loop, extent, body: loop.body.map((stmt) => mapStmt(stmt, steps)) },
-      ],
-    }
+    const { count, extent, body } = cut(loop, group, outer, chain)
+    const steps: Stmt = { ...loop, extent, body }
+    const called = of.map((one) => calls(one, groups, around))
+    return { kind: 'for', variable: outer, extent: count, binding: 'serial', body: [...called, steps] }
   }
   const walk = (body: readonly Stmt[], around: readonly Loop[]): Stmt[] =>
     body.map((stmt) => {
