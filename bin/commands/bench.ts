@@ -7,11 +7,11 @@ import { compareResults, refuseOther } from '../../evaluate/speed/result.ts'
 import { readResult, writeResult } from '../../evaluate/speed/resultFile.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
 import { comparisonLines, resultLines, threadCount } from '../benchView.ts'
-import { downloadProgress } from '../download.ts'
 import { exitCodes, outputOf, shownPath } from '../output.ts'
 import { Progress } from '../progress.ts'
 import { RoundsInterruption } from '../roundsInterruption.ts'
 import { search } from './search.ts'
+import { measuringOptions, note } from '../measuring.ts'
 
 export interface BenchCommandOptions {
   readonly steps: number
@@ -41,20 +41,12 @@ export async function bench(recipePath: string, options: BenchCommandOptions): P
     const running = benchRecipe(
       loaded,
       {
-        toolchain: options.toolchain,
-        threads: options.threads,
+        ...measuringOptions(options, output, interruption),
         rounds: options.steps,
         torch: options.torch,
-        optimise: options.optimise,
-        resolving: { onProgress: downloadProgress(output) },
-        stop: interruption.stop,
-        kill: interruption.kill,
       },
       {
-        note: (sentence) => {
-          output.say(sentence)
-          output.event('note', { message: sentence })
-        },
+        note: (sentence) => note(output, sentence),
         compiling: (toolchain, threads) => {
           output.say(`compiling for ${threadCount(threads)} with ${toolchain} …`)
           output.event('compiling', { toolchain, threads })

@@ -5,10 +5,10 @@ import { UserError } from '../../compiler/diagnostic.ts'
 import { searchSchedules } from '../../evaluate/speed/search/run.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
 import { threadCount } from '../benchView.ts'
-import { downloadProgress } from '../download.ts'
 import { exitCodes, outputOf, shownPath } from '../output.ts'
 import { Progress } from '../progress.ts'
 import { RoundsInterruption } from '../roundsInterruption.ts'
+import { measuringOptions, note } from '../measuring.ts'
 import { nestLines } from '../searchView.ts'
 import type { BenchCommandOptions } from './bench.ts'
 
@@ -26,20 +26,12 @@ export async function search(recipePath: string, options: BenchCommandOptions): 
     const running = searchSchedules(
       loaded,
       {
-        toolchain: options.toolchain,
-        threads: options.threads,
+        ...measuringOptions(options, output, interruption),
         seconds: options.seconds,
         candidates: options.candidates,
-        optimise: options.optimise,
-        resolving: { onProgress: downloadProgress(output) },
-        stop: interruption.stop,
-        kill: interruption.kill,
       },
       {
-        note: (sentence) => {
-          output.say(sentence)
-          output.event('note', { message: sentence })
-        },
+        note: (sentence) => note(output, sentence),
         began: (toolchain, threads, nests) => {
           output.say(`${nests} multiply-add nests for ${threadCount(threads)} with ${toolchain}`)
           output.event('began', { toolchain, threads, nests })
