@@ -133,3 +133,16 @@ function accumulates(consumer: Consumer, scores: Node, layout: (node: Node) => r
   if (width.length === 0 || width.some((axis) => axis.extent !== undefined)) return false
   return width.every((axis, place) => axis === lies[lies.length - width.length + place])
 }
+
+/**
+ * Rows of the parallel axis that go together. What is streamed is packed for each of them again, so threads share out the
+ * rows only where the axes around do not feed them all.
+ */
+export function rowsTogether(parallel: number, others: number, threads: number): number {
+  if (threads === 1) return Math.min(parallel, mostRows)
+  if (others >= threads) return Math.min(parallel, mostRows / 2)
+  return Math.min(parallel, mostRows, Math.max(fewestRows, Math.ceil((parallel * others) / threads)))
+}
+
+const mostRows = 128
+const fewestRows = 16

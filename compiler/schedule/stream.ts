@@ -10,11 +10,10 @@ import type { Node } from '../graph/node.ts'
 import type { Expr, Stmt } from '../kernel/ir.ts'
 import { addIndex, ceilDivide, constantIndex, minIndex, scaleIndex, subtractIndex } from '../kernel/index.ts'
 import type { Index } from '../kernel/index.ts'
-import { neighboursOf } from './byLane.ts'
-import { enter, isAlong, memoryOf, packing, walkRun, walksOver } from './contraction.ts'
 import { liveBlocks, scoreConditions, valueConditions } from './live.ts'
 import type { LiveBlocks } from './live.ts'
 import type { LoweredRegion, Lowering } from './lowering.ts'
+import { chainOf } from './operands.ts'
 import { declareLoop, load, loop, partials, store } from './nest.ts'
 import { walkGroups } from './reduction.ts'
 import type { Construction } from './reduction.ts'
@@ -22,9 +21,10 @@ import type { Region } from './regions.ts'
 import { logOfSum, startSoftmax, takeBlock, valueOf } from './runningSoftmax.ts'
 import type { Element } from './runningSoftmax.ts'
 import { exprScalars, storeBlock } from './scalars.ts'
-import { streamShape, tileDots } from './scores.ts'
+import { rowsTogether, streamShape, tileDots } from './scores.ts'
 import type { Consumer } from './scores.ts'
 import { Env, KernelScope } from './scope.ts'
+import { enter, walkRun, walksOver } from './walks.ts'
 
 /** Streamed elements at a time where the contract does not say: chains continue across blocks, so any number would do. */
 const chainBlock = 64
@@ -37,19 +37,6 @@ interface Accumulator {
   readonly nAxes: readonly Axis[]
   readonly buffer: string
 }
-
-/**
- * Rows of the parallel axis that go together. What is streamed is packed for each of them again, so threads share out the
- * rows only where the axes around do not feed them all.
- */
-function rowsOf(parallel: number, others: number, threads: number): number {
-  if (threads === 1) return Math.min(parallel, mostRows)
-  if (others >= threads) return Math.min(parallel, mostRows / 2)
-  return Math.min(parallel, mostRows, Math.max(fewestRows, Math.ceil((parallel * others) / threads)))
-}
-
-const mostRows = 128
-const fewestRows = 16
 
 export function lowerStream(lowering: Lowering, region: Region): LoweredRegion {
   return new StreamLowering(lowering, region).run()
@@ -88,7 +75,7 @@ class StreamLowering {
     this.#parallel = shape.parallel
     this.#grid = shape.grid
     this.#columns = this.#softmax ? (first as Node<'logSumExp'>).attrs.block : chainBlock
-    this.#rows = rowsOf(this.#parallel.size, elementCount(this.#grid), lowering.profile.threads)
+    this.#rows = rowsTogether(this.#parallel.size, elementCount(this.#grid), lowering.profile.threads)
     this.#accumulators = region.nodes.flatMap((node) => this.#accumulatorOf(node))
   }
 
@@ -220,11 +207,6 @@ class StreamLowering {
       ...chain,
       store(buffer, [m.index, n.index], load(accumulator, [])),
     ]
-    const memory = dot.attrs.over.some((axis) => axis.extent !== undefined)
-      ? undefined
-      : memoryOf(operands[vectorOperand], scope)
-    const broadcastOperand = operands[vectorOperand === 1 ? 0 : 1]
-    const packBroadcast = packing(broadcastOperand, scope, isAlong(this.#lowering, broadcast, kWalks.at(-1)))
     const rows = { name: m.name, bound: this.#rows }
     this.#construction.directives.push(
       ...this.#lowering.tile(
@@ -232,18 +214,11 @@ class StreamLowering {
           accumulator,
           n: n.name,
           nBound: this.#columns,
-          vectorOperand,
           m: m.name,
           mBound: this.#rows,
-          k: kWalks.map((walk) => walk.name),
-          kBounds: kWalks.map((walk) => walk.bound),
-          kBound: kWalks.reduce((product, walk) => product * walk.bound, 1),
           between: [],
-          transposes: isAlong(this.#lowering, vector, kWalks.at(-1)),
+          ...chainOf(this.#lowering, scope, { inputs: [x, y], operands, vectorOperand, kWalks, m: rows }),
           readable: false,
-          packBroadcast,
-          neighbours: packBroadcast === 'no' ? neighboursOf(broadcastOperand, scope, kWalks.at(-1), rows) : 'k',
-          ...(memory ? { memory } : {}),
           grid: undefined,
         },
         scope,
