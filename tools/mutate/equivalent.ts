@@ -14,10 +14,6 @@ const reasons: ReadonlyMap<string, string> = new Map([
     'a block past the end has no groups, so that its slot is combined with what partial results begin with',
   ],
   [
-    'schedule compiler/schedule/contraction.ts isAlong is always true',
-    'decides how an operand is copied into its packed block: the same elements either way, at another speed',
-  ],
-  [
     'schedule compiler/schedule/lowering.ts holdsRun is always true',
     'a run that is not in one piece is walked by quotients and remainders: the same places, more slowly',
   ],
