@@ -2,16 +2,18 @@
 
 import type { Graph, Provenance } from './graph/node.ts'
 import { planProgram } from './plan/place.ts'
-import type { PlannedProgram } from './plan/place.ts'
+import type { PlannedProgram, StorageOptions } from './plan/place.ts'
 import type { LoweredKernels } from './schedule/lowering.ts'
 import type { ScheduleProfile } from './schedule/profile.ts'
 import { scheduleFunction } from './schedule/schedule.ts'
 import type { ScheduledFunction } from './schedule/schedule.ts'
+import { declaredBytes } from './schedule/shards.ts'
 import { lora, trainable } from './transform/adapt.ts'
 import type { LoraOptions } from './transform/adapt.ts'
 import { checkpointLayers } from './transform/checkpoint.ts'
 import { differentiate } from './transform/differentiate.ts'
 import { evaluation } from './transform/evaluation.ts'
+import { fetchRows } from './transform/fetchRows.ts'
 import { adamW } from './transform/optimizer.ts'
 import type { AdamWOptions } from './transform/optimizer.ts'
 import type { Pass } from './transform/pass.ts'
@@ -30,6 +32,8 @@ export interface CompileOptions {
   /** Layers whose values are worked out again in the backward pass. */
   readonly checkpoints: 'none' | 'every'
   readonly profile: ScheduleProfile
+  /** Frozen tensors stay in storage and are read by ranges; absent where all of them are in memory. */
+  readonly storage?: StorageOptions
   /** Given each stage that changed something, as text. */
   readonly dump?: (text: string) => void
 }
@@ -42,7 +46,7 @@ export interface Compiled extends PlannedProgram {
 }
 
 export function trainingPasses(options: Omit<CompileOptions, 'profile' | 'name'>): Pass[] {
-  const { adaptation } = options
+  const { adaptation, storage } = options
   return [
     // Adapters first: what is trained decides what is differentiated.
     adaptation.kind === 'lora' ? lora(adaptation.options) : trainable(adaptation.names),
@@ -56,6 +60,8 @@ export function trainingPasses(options: Omit<CompileOptions, 'profile' | 'name'>
     simplify(),
     // Before checkpoints, which then recompute only what is dear.
     rematerialise(),
+    // After the derivative, which scatters where rows were looked up.
+    ...(storage ? [fetchRows((table) => declaredBytes(table) > storage.residentBytes)] : []),
     // On the graph that will run: it may only clone, so that numbers stay the same bits.
     ...(options.checkpoints === 'none' ? [] : [checkpointLayers(options.checkpoints)]),
     // Last: simplification would share the nodes again.
@@ -71,9 +77,11 @@ export function compile(graph: Graph, provenance: Provenance, options: CompileOp
   })
   const start = performance.now()
   const lowered: LoweredKernels = new Map()
-  const functions = passes.graph.functions.map((fn) => scheduleFunction(passes.graph, fn, options.profile, lowered))
+  const { storage } = options
+  const profile = storage ? { ...options.profile, shardBytes: storage.shardBytes } : options.profile
+  const functions = passes.graph.functions.map((fn) => scheduleFunction(passes.graph, fn, profile, lowered))
   const scheduled = performance.now()
-  const planned = planProgram(options.name, passes.graph, functions, provenance)
+  const planned = planProgram(options.name, passes.graph, functions, provenance, storage)
   const reports = [
     ...passes.reports,
     { name: 'schedule', milliseconds: scheduled - start },

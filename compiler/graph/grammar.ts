@@ -43,6 +43,8 @@ const Frozen = keyword('frozen')
 const Trainable = keyword('trainable')
 const State = keyword('state')
 const Input = keyword('input')
+const Rows = keyword('rows')
+const Of = keyword('of')
 const LessEqual = mark('LessEqual', '<=')
 const Equal = mark('Equal', '=')
 const Colon = mark('Colon', ':')
@@ -54,7 +56,8 @@ const CloseSquare = mark('CloseSquare', ']')
 const OpenCurly = mark('OpenCurly', '{')
 const CloseCurly = mark('CloseCurly', '}')
 
-const keywords = [AxisWord, ExtentWord, FunctionWord, OutputWord, WriteWord, LayerWord, Frozen, Trainable, State, Input]
+const declarations = [Frozen, Trainable, State, Input, Rows, Of]
+const keywords = [AxisWord, ExtentWord, FunctionWord, OutputWord, WriteWord, LayerWord, ...declarations]
 const marks = [LessEqual, Equal, Colon, Comma, OpenRound, CloseRound, OpenSquare, CloseSquare, OpenCurly, CloseCurly]
 const tokens = [Blank, Comment, ...keywords, Name, Text, Numeral, Value, ...marks]
 
@@ -170,7 +173,13 @@ class GraphParser extends EmbeddedActionsParser {
       const kind = word(this.CONSUME1(Name))
       return { kind, value: word(this.CONSUME(Numeral)) }
     })
-    return { role, name, dtype, stored, initial }
+    const rows = this.OPTION1(() => {
+      this.CONSUME(Rows)
+      const ids = this.SUBRULE1(this.name)
+      this.CONSUME(Of)
+      return { ids, table: this.SUBRULE2(this.name) }
+    })
+    return { role, name, dtype, stored, initial, rows }
   })
 
   readonly atom = this.RULE('atom', (): ItemText =>

@@ -22,6 +22,14 @@ export interface Declaration {
   readonly stored: StoredLayout
   /** First value of a `state`; of a `trainable` with no file behind it, see `Initial`. */
   readonly initial?: Initial
+  /** Of an `input` that nobody writes: before a call it is filled with rows of a frozen tensor. */
+  readonly rows?: FetchedRows
+}
+
+/** For each element of the input `ids`, in its stored order, that row of the frozen tensor `table`. */
+export interface FetchedRows {
+  readonly table: string
+  readonly ids: string
 }
 
 /** `normal` and `uniform` are seeded by the declaration's name and the recipe's seed (counter-based, same bits anywhere). */

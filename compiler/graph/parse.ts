@@ -84,6 +84,7 @@ class Reader {
       dtype: this.#dtype(text.dtype),
       stored: text.stored.map((dimension) => dimension.map((axis) => this.#axis(axis))),
       ...(text.initial ? { initial: this.#initial(text.initial) } : {}),
+      ...(text.rows ? { rows: { ids: text.rows.ids.text, table: text.rows.table.text } } : {}),
     }
     this.#checked(name, () => this.builder.declare(declaration))
   }

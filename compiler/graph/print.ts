@@ -56,8 +56,10 @@ function printInitial(initial: Initial): string {
 }
 
 export function printDeclaration(declaration: Declaration): string {
-  const { role, name, dtype, stored, initial } = declaration
-  return `${role} ${printName(name)}: ${dtype}${printStored(stored)}${initial ? ` = ${printInitial(initial)}` : ''}`
+  const { role, name, dtype, stored, initial, rows } = declaration
+  const first = initial ? ` = ${printInitial(initial)}` : ''
+  const fetched = rows ? ` rows ${printName(rows.ids)} of ${printName(rows.table)}` : ''
+  return `${role} ${printName(name)}: ${dtype}${printStored(stored)}${first}${fetched}`
 }
 
 function printAttribute({ kind, label, value }: NamedAttribute): string {

@@ -27,6 +27,7 @@ export interface DeclarationText {
   readonly dtype: Word
   readonly stored: readonly (readonly Word[])[]
   readonly initial: { readonly kind: Word; readonly value: Word } | undefined
+  readonly rows: { readonly ids: Word; readonly table: Word } | undefined
 }
 
 export interface StatementText {

@@ -17,6 +17,7 @@ export function verifyGraph(graph: Graph): void {
   verifyAxes(graph.axes)
   const axes = new Set(graph.axes)
   for (const [name, declaration] of graph.declarations) verifyDeclaration(name, declaration, axes)
+  verifyRows(graph)
   once(graph.functions, 'function')
   const context: InferContext = { declaration: (name) => graph.declarations.get(name) }
   const seen: Seen = { nodes: new Set(), ids: new Map(), equal: new Map() }
@@ -58,6 +59,22 @@ function verifyDeclaration(name: string, declaration: Declaration, axes: Readonl
   const flat = declaration.stored.flat()
   for (const axis of flat) if (!axes.has(axis)) throw broken(`axis '${axis.name}' of '${name}' is not of the graph`)
   if (new Set(flat).size !== flat.length) throw broken(`'${name}' is stored with an axis twice`)
+}
+
+/** Rows that are fetched lie as the ids do, then as a row of the table does. */
+function verifyRows(graph: Graph): void {
+  for (const { name, role, dtype, stored, rows } of graph.declarations.values()) {
+    if (!rows) continue
+    const table = graph.declarations.get(rows.table)
+    const ids = graph.declarations.get(rows.ids)
+    if (role !== 'input') throw broken(`'${name}' has rows of a table, but is ${role}`)
+    if (table?.role !== 'frozen') throw broken(`'${name}' has rows of '${rows.table}', which is not frozen`)
+    if (ids?.role !== 'input' || ids.dtype !== 'i32') throw broken(`'${rows.ids}' does not say which rows '${name}' has`)
+    const wanted = [...ids.stored, ...table.stored.slice(1)].flat()
+    const lies = stored.flat()
+    const same = lies.length === wanted.length && lies.every((axis, place) => axis === wanted[place])
+    if (!same || dtype !== table.dtype) throw broken(`'${name}' does not lie as rows of '${rows.table}' do`)
+  }
 }
 
 function verifyRoots(fn: GraphFunction, context: InferContext): void {

@@ -23,6 +23,8 @@ import { guardLeaves, hasLoop, isLoop, loadsOf, mapBlocks, mapStmt, visitStmts, 
 import { chain, printChain } from './chain.ts'
 import { cut } from './cutting.ts'
 import type { ChainDirective } from './chain.ts'
+import { phase, printPhase } from './phase.ts'
+import type { PhaseDirective } from './phase.ts'
 import { prefetch, printPrefetch } from './prefetch.ts'
 import type { PrefetchDirective } from './prefetch.ts'
 import { stage } from './staging.ts'
@@ -92,6 +94,7 @@ export type Directive =
   | HoldDirective
   | ChainDirective
   | PrefetchDirective
+  | PhaseDirective
   /**
    * Drops guards from stores to registers and scratch whose garbage lanes are never stored elsewhere; those that mention
    * the loop `keep` stay.
@@ -123,6 +126,8 @@ export function applyDirective(kernel: Kernel, directive: Directive): Kernel {
       return chain(kernel, directive)
     case 'prefetch':
       return prefetch(kernel, directive)
+    case 'phase':
+      return phase(kernel, directive)
     case 'peel':
       return peel(kernel, directive)
     case 'hold':
@@ -148,6 +153,8 @@ export function printDirective(directive: Directive): string {
       return printChain(directive)
     case 'prefetch':
       return printPrefetch(directive)
+    case 'phase':
+      return printPhase(directive)
     case 'peel':
       return `peel ${directive.loop} ${directive.factor} -> ${directive.outer} ${directive.inner} rest ${directive.rest}`
     case 'hold':

@@ -5,10 +5,10 @@ import { InternalError } from '../diagnostic.ts'
 import type { Scalars } from '../graph/scalars.ts'
 import { bufferNamed, compileCount, compileExpr, compileIndex, compileOffset, faultOf } from './evaluate.ts'
 import type { Access, Fault, LocalSlot, Scalar, State } from './evaluate.ts'
-import { equalIndex } from './index.ts'
-import { lanesOf } from './ir.ts'
+import { constantOf, equalIndex } from './index.ts'
+import { gridOf, lanesOf } from './ir.ts'
 import type { Buffer, Expr, Kernel, Loop, Stmt } from './ir.ts'
-import { argumentMemory, encoder, forkMemory, localMemory, noteWrite, readFault } from './memory.ts'
+import { argumentMemory, encoder, forkMemory, forgetWriters, localMemory, noteWrite, readFault } from './memory.ts'
 import type { KernelArray, Memory } from './memory.ts'
 import { printStatement, statementHead } from './print.ts'
 
@@ -19,7 +19,7 @@ export interface KernelRun {
   readonly buffers: ReadonlyMap<string, KernelArray>
   readonly sizes: Readonly<Record<string, number>>
   readonly arithmetic: Scalars<number>
-  /** The order in which the flattened grid iterations run: a permutation of 0 … count − 1. */
+  /** The order in which the flattened grid iterations run, of each phase: a permutation of 0 … count − 1. */
   readonly gridOrder?: (count: number) => readonly number[]
 }
 
@@ -70,27 +70,36 @@ class Interpreter {
   }
 
   run(): void {
-    const grid: Loop[] = []
-    let body = this.#kernel.body
-    const [only] = body
-    for (let next = only; body.length === 1 && next?.kind === 'for' && next.binding === 'grid'; next = body[0]) {
-      grid.push(next)
-      body = next.body
-    }
+    const { phase, loops, body } = gridOf(this.#kernel.body)
+    // A phase's grid may depend on it no more than on anything else that varies.
+    const phases = phase ? this.#phases(phase) : [undefined]
     const extents: Scalar[] = []
     const slots: number[] = []
-    for (const loop of grid) {
+    for (const loop of loops) {
       extents.push(compileIndex(loop.extent, this.#names(), this.#faultAt(loop)))
       slots.push(this.#openLoop(loop.variable))
     }
     const runner = this.#block(body)
     const state = this.#state()
-    const places = this.#gridPlaces(state, extents, slots)
-    for (const place of this.#order(places.length)) {
-      for (const [depth, slot] of slots.entries()) state.variables[slot] = places[place]?.[depth] ?? 0
-      state.iteration = place + 1
-      runner.run(state)
+    for (const begin of phases) {
+      begin?.(state)
+      state.memories.forEach(forgetWriters)
+      const places = this.#gridPlaces(state, extents, slots)
+      for (const place of this.#order(places.length)) {
+        for (const [depth, slot] of slots.entries()) state.variables[slot] = places[place]?.[depth] ?? 0
+        state.iteration++
+        runner.run(state)
+      }
     }
+  }
+
+  /** What sets each value of the phase's variable, in order. */
+  #phases(phase: Loop): ((state: State) => void)[] {
+    const extent = constantOf(phase.extent) ?? this.#faultAt(phase)('the extent of a phase varies')
+    const slot = this.#openLoop(phase.variable)
+    return Array.from({ length: extent }, (_, value) => (state) => {
+      state.variables[slot] = value
+    })
   }
 
   #order(count: number): Iterable<number> {
@@ -183,7 +192,8 @@ class Interpreter {
   #statement(stmt: Stmt): Runner {
     switch (stmt.kind) {
       case 'for':
-        if (stmt.binding === 'grid') return this.#faultAt(stmt)('a grid loop is not outermost and perfectly nested')
+        if (stmt.binding === 'grid' || stmt.binding === 'phase')
+          return this.#faultAt(stmt)(`a ${stmt.binding} loop is not outermost and perfectly nested`)
         return stmt.binding === 'local' ? this.#workgroup(stmt) : this.#loop(stmt)
       case 'if':
         return this.#guard(stmt)

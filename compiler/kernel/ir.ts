@@ -73,10 +73,10 @@ export interface Condition {
 
 /**
  * How a loop runs. `grid`: iterations are independent and handed to threads (CPU) or workgroups (GPU); grid loops are
- * the outermost, perfectly nested. `local`: one invocation of a workgroup each. `lane`: becomes a vector. `unroll`:
- * becomes copies.
+ * the outermost, perfectly nested. `phase`: around all grid loops, of a constant extent; one iteration ends on all threads
+ * before the next begins. `local`: one invocation of a workgroup each. `lane`: becomes a vector. `unroll`: becomes copies.
  */
-export type Binding = 'serial' | 'grid' | 'local' | 'lane' | 'unroll'
+export type Binding = 'serial' | 'phase' | 'grid' | 'local' | 'lane' | 'unroll'
 
 export type Stmt =
   | {
@@ -190,4 +190,27 @@ export function bufferOf(kernel: Kernel, name: string): Buffer {
   const found = [...kernel.arguments, ...kernel.locals].find((buffer) => buffer.name === name)
   if (!found) throw new Error(`kernel ${kernel.name} has no buffer '${name}'`)
   return found
+}
+
+/** The loops that a body begins with: a phase, the grid, and what each of their points runs. */
+export interface Grid {
+  readonly phase: Loop | undefined
+  /** Outermost first. */
+  readonly loops: readonly Loop[]
+  readonly body: readonly Stmt[]
+}
+
+export function gridOf(body: readonly Stmt[]): Grid {
+  const only = (stmts: readonly Stmt[], binding: Binding): Loop | undefined => {
+    const [first] = stmts
+    return stmts.length === 1 && first?.kind === 'for' && first.binding === binding ? first : undefined
+  }
+  const phase = only(body, 'phase')
+  const loops: Loop[] = []
+  let inner = phase ? phase.body : body
+  for (let next = only(inner, 'grid'); next; next = only(inner, 'grid')) {
+    loops.push(next)
+    inner = next.body
+  }
+  return { phase, loops, body: inner }
 }

@@ -83,3 +83,8 @@ export function noteWrite(memory: Memory, offset: number, iteration: number): st
   writers[offset] = iteration
   return undefined
 }
+
+/** What an earlier phase wrote to an argument is there for every iteration of the next. */
+export function forgetWriters({ buffer, writers }: Memory): void {
+  if (buffer.space === 'argument' && buffer.access === 'update') writers?.fill(0)
+}

@@ -46,7 +46,7 @@ export const LoopBinding = createToken({ name: 'LoopBinding', pattern: Lexer.NA 
 export const BufferDType = createToken({ name: 'BufferDType', pattern: Lexer.NA })
 for (const text of ['read', 'write', 'update']) keyword(text, Access)
 for (const text of ['register', 'scratch', 'workgroup']) keyword(text, BufferSpace)
-for (const text of ['serial', 'grid', 'local', 'lane', 'unroll']) keyword(text, LoopBinding)
+for (const text of ['serial', 'phase', 'grid', 'local', 'lane', 'unroll']) keyword(text, LoopBinding)
 for (const text of ['f32', 'f16', 'bf16', 'i32', 'bool']) keyword(text, BufferDType)
 
 export const KernelWord = keyword('kernel')

@@ -5,7 +5,7 @@ import { InternalError } from '../diagnostic.ts'
 import { Bounds } from './bounds.ts'
 import { addIndex, constantIndex, constantOf, subtractIndex } from './index.ts'
 import type { Atom, Index } from './index.ts'
-import { bufferElements, lanesOf, typeOf, valueType } from './ir.ts'
+import { bufferElements, gridOf, lanesOf, typeOf, valueType } from './ir.ts'
 import type { Buffer, Expr, Kernel, Stmt, ValueType } from './ir.ts'
 import { printExpr, printIndex, statementHead } from './print.ts'
 import { isName } from './tokens.ts'
@@ -89,16 +89,16 @@ class Verifier {
     this.#buffers.set(buffer.name, buffer)
   }
 
-  /** Grid loops come first and alone; nothing stands between them or beside them. */
+  /** A phase and grid loops come first and alone; nothing stands between them or beside them. */
   #checkGrid(body: readonly Stmt[]): void {
-    let inner = body
-    while (inner.length === 1 && inner[0]?.kind === 'for' && inner[0].binding === 'grid') inner = inner[0].body
+    const { phase, body: inner } = gridOf(body)
+    if (phase && constantOf(phase.extent) === undefined) this.#fail(`the extent of phase loop '${phase.variable}' varies`)
     const search = (stmts: readonly Stmt[]): void => {
       for (const stmt of stmts) {
         if (stmt.kind !== 'for' && stmt.kind !== 'if') continue
         this.#statement = stmt
-        if (stmt.kind === 'for' && stmt.binding === 'grid')
-          this.#fail('a grid loop is not outermost and perfectly nested')
+        if (stmt.kind === 'for' && (stmt.binding === 'grid' || stmt.binding === 'phase'))
+          this.#fail(`a ${stmt.binding} loop is not outermost and perfectly nested`)
         search(stmt.body)
       }
     }

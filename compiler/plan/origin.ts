@@ -7,6 +7,7 @@ import type { Directive } from '../kernel/directives.ts'
 import type { Kernel } from '../kernel/ir.ts'
 import type { LoweredRegion } from '../schedule/lowering.ts'
 import type { Region } from '../schedule/regions.ts'
+import type { ValueRef } from '../schedule/scope.ts'
 import type { ChosenTile } from '../schedule/tileChoice.ts'
 import { tileName } from '../schedule/tileNest.ts'
 
@@ -62,15 +63,22 @@ export class Origins {
         nest: lowered.nest,
         directives: lowered.directives,
         tiles: lowered.tiles.map(({ nest, chosen }) => ({ name: tileName(nest), ...chosen })),
-        arguments: lowered.references.map((reference) =>
-          reference.kind === 'declared'
-            ? reference.name
-            : reference.kind === 'table'
-              ? `table of ${reference.node.attrs.axis.name}`
-              : (this.#provenance.name(reference.node) ?? `a ${reference.node.op}`),
-        ),
+        arguments: lowered.references.map((reference) => this.#argument(reference)),
         results: [launch],
       })
+    }
+  }
+
+  #argument(reference: ValueRef): string {
+    switch (reference.kind) {
+      case 'declared':
+        return reference.name
+      case 'table':
+        return `table of ${reference.node.attrs.axis.name}`
+      case 'carry':
+        return 'what its phases pass on'
+      case 'node':
+        return this.#provenance.name(reference.node) ?? `a ${reference.node.op}`
     }
   }
 

@@ -4,31 +4,24 @@
 import { InternalError } from '../diagnostic.ts'
 import { dtypeBytes } from '../graph/axis.ts'
 import type { DType } from '../graph/axis.ts'
-import type { Graph, Node, Provenance, StoredLayout } from '../graph/node.ts'
+import type { Declaration, Graph, Node, Provenance, StoredLayout } from '../graph/node.ts'
 import type { Kernel, SizeBound } from '../kernel/ir.ts'
 import { printKernel } from '../kernel/print.ts'
 import type { LoweredRegion } from '../schedule/lowering.ts'
 import type { ScheduledFunction } from '../schedule/schedule.ts'
 import type { ValueRef } from '../schedule/scope.ts'
-import { align, placeInArena } from './arena.ts'
-import type { Lifetime } from './arena.ts'
+import { declaredBytes } from '../schedule/shards.ts'
+import { align } from './arena.ts'
+import { FunctionPlaces } from './functionPlaces.ts'
+import type { ArenaUse, StreamedTensors } from './functionPlaces.ts'
 import { Origins } from './origin.ts'
 import type { KernelOrigin } from './origin.ts'
-import type { Launch, Place, Program, ProgramFunction, ProgramOutput, ProgramValue } from './program.ts'
+import type { Launch, Place, Program, ProgramFunction, ProgramOutput, ProgramValue, RowsRead } from './program.ts'
+import { StoragePlanner } from './storage.ts'
+import type { StorageOptions } from './storage.ts'
 
-/** What one function keeps in the arena, for the certificate. */
-export interface ArenaUse {
-  readonly fn: string
-  readonly peak: number
-  readonly lowerBound: number
-  readonly buffers: readonly {
-    readonly label: string
-    readonly bytes: number
-    readonly first: number
-    readonly last: number
-    readonly offset: number
-  }[]
-}
+export type { ArenaUse, StorageUse } from './functionPlaces.ts'
+export type { StorageOptions } from './storage.ts'
 
 export interface PlannedProgram {
   readonly program: Program
@@ -37,36 +30,116 @@ export interface PlannedProgram {
   readonly origins: ReadonlyMap<string, KernelOrigin>
 }
 
+/**
+ * `storage`: frozen tensors need not all be in memory; those that are not are read by ranges into the arena. What memory is
+ * left over is given to those that would be read most often.
+ */
 export function planProgram(
   name: string,
   graph: Graph,
   functions: readonly ScheduledFunction[],
   provenance: Provenance,
+  storage?: StorageOptions,
 ): PlannedProgram {
-  const values = new DeclaredPlaces(graph)
+  if (!storage) return planWith(name, graph, functions, provenance, undefined)
+  const planner = new StoragePlanner(storage)
+  const plan = (extra: ReadonlySet<string>): PlannedProgram => {
+    const isStreamed = (declared: Declaration): boolean =>
+      declared.role === 'frozen' && declaredBytes(declared) > storage.residentBytes && !extra.has(declared.name)
+    return planWith(name, graph, functions, provenance, { planner, isStreamed })
+  }
+  const least = plan(new Set())
+  const extra = worthKeeping(least, storage.limit)
+  if (extra.size === 0) return least
+  const kept = plan(extra)
+  return neededBytes(kept) <= storage.limit ? kept : least
+}
+
+/** Bytes of the arena and of the frozen tensors in memory. */
+function neededBytes({ program }: PlannedProgram): number {
+  return program.values.reduce(
+    (sum, { role, streamed, bytes }) => sum + (role === 'frozen' && !streamed ? bytes : 0),
+    program.arenaBytes,
+  )
+}
+
+/** Of the streamed tensors those that are read most often for their size, as long as there is room. */
+function worthKeeping(planned: PlannedProgram, limit: number): Set<string> {
+  const read = new Map<number, number>()
+  for (const { reads = [] } of planned.program.functions)
+    for (const { index, bytes } of reads) read.set(index, (read.get(index) ?? 0) + bytes)
+  const times = (value: ProgramValue): number =>
+    value.place.space === 'frozen' ? (read.get(value.place.index) ?? 0) / value.bytes : 0
+  let room = (limit - neededBytes(planned)) * SPARE_SHARE
+  const kept = new Set<string>()
+  const streamed = planned.program.values.filter((value) => value.streamed && times(value) > 0)
+  for (const value of streamed.toSorted((a, b) => times(b) - times(a))) {
+    if (value.bytes > room) continue
+    room -= value.bytes
+    kept.add(value.name)
+  }
+  return kept
+}
+
+/** Some of what is left over is for what a denser arena wastes. */
+const SPARE_SHARE = 0.97
+
+interface PlannedStorage {
+  readonly planner: StoragePlanner
+  readonly isStreamed: (declared: Declaration) => boolean
+}
+
+function planWith(
+  name: string,
+  graph: Graph,
+  functions: readonly ScheduledFunction[],
+  provenance: Provenance,
+  storage: PlannedStorage | undefined,
+): PlannedProgram {
+  const values = new DeclaredPlaces(graph, storage?.isStreamed ?? (() => false))
   const kernels = new KernelTable()
   const origins = new Origins(provenance)
   const arenas: ArenaUse[] = []
+  const onDisk = storage && { planner: storage.planner, tensors: values.streamed, kept: values.keptBytes }
   const planned = functions.map((fn): ProgramFunction => {
-    const places = new FunctionPlaces(fn, provenance)
+    const places = new FunctionPlaces(fn, provenance, onDisk)
     arenas.push(places.use)
-    const resolve = (reference: ValueRef): Place =>
-      reference.kind === 'declared'
-        ? values.place(reference.name)
-        : reference.kind === 'table'
-          ? values.table(reference.node)
-          : places.place(reference.node)
-    const launches = fn.regions.map((region): Launch => {
+    const resolve = (reference: ValueRef, launch: number): Place => {
+      switch (reference.kind) {
+        case 'declared':
+          return values.place(reference.name)
+        case 'table':
+          return values.table(reference.node)
+        case 'node':
+          return places.place(reference.node)
+        case 'carry':
+          return places.carried(launch, reference.buffer)
+      }
+    }
+    const launches = fn.regions.map((region, place): Launch => {
       const kernel = kernels.add(region.kernel)
       origins.note(kernels.list[kernel]?.name ?? '', fn.fn.name, region)
-      return { kernel, arguments: region.references.map(resolve), label: labelOf(region, provenance) }
+      const parts = places.parts(place)
+      return {
+        kernel,
+        arguments: region.references.map((reference) => resolve(reference, place)),
+        label: labelOf(region, provenance),
+        ...(parts ? { parts } : {}),
+      }
     })
     const outputs = fn.fn.outputs.map(({ name: output, node }): ProgramOutput => {
       const target = fn.targets.get(node)
       const place = target === undefined ? places.place(node) : values.place(target)
       return { name: output, dtype: node.dtype, shape: fn.layout(node).map((axis) => axis.size), place }
     })
-    return { name: fn.fn.name, launches, outputs }
+    const rows = values.rowsOf(fn)
+    return {
+      name: fn.fn.name,
+      launches,
+      outputs,
+      ...(places.reads.length > 0 ? { reads: places.reads } : {}),
+      ...(rows.length > 0 ? { rows } : {}),
+    }
   })
   const sizes = new Map<string, SizeBound>()
   for (const axis of graph.axes)
@@ -90,12 +163,45 @@ class DeclaredPlaces {
   readonly list: ProgramValue[] = []
   readonly #places = new Map<string, Place>()
   readonly #used = { state: 0, inputs: 0 }
+  readonly #graph: Graph
   frozen = 0
 
-  constructor(graph: Graph) {
+  constructor(graph: Graph, isStreamed: (declared: Declaration) => boolean) {
+    this.#graph = graph
     for (const declared of graph.declarations.values()) {
-      this.#declare(declared.name, declared.role, declared.dtype, shapeOf(declared.stored), declared.initial)
+      const { name, role, dtype, stored, initial, rows } = declared
+      const more = { ...(isStreamed(declared) ? { streamed: true as const } : {}), ...(rows ? { rows } : {}) }
+      this.#declare(name, role, dtype, shapeOf(stored), initial, more)
     }
+  }
+
+  /** Frozen tensors that are not in memory. */
+  get streamed(): StreamedTensors {
+    return new Map(
+      this.list.flatMap(({ name, place, bytes, streamed }): [string, { index: number; bytes: number }][] =>
+        streamed && place.space === 'frozen' ? [[name, { index: place.index, bytes }]] : [],
+      ),
+    )
+  }
+
+  /** Bytes of frozen tensors in memory. */
+  get keptBytes(): number {
+    return this.list.reduce((sum, { role, bytes, streamed }) => sum + (role === 'frozen' && !streamed ? bytes : 0), 0)
+  }
+
+  /** What a function needs fetched before it starts. */
+  rowsOf({ regions }: ScheduledFunction): RowsRead[] {
+    const names = new Set(
+      regions.flatMap(({ references }) => references.flatMap((one) => (one.kind === 'declared' ? [one.name] : []))),
+    )
+    return this.list.flatMap(({ name, bytes, place, rows }): RowsRead[] => {
+      if (!rows || !names.has(name)) return []
+      const table = this.place(rows.table)
+      const ids = this.#graph.declarations.get(rows.ids)
+      if (table.space !== 'frozen' || !ids) throw new InternalError(`'${name}' has no table to be fetched from`)
+      const count = shapeOf(ids.stored).reduce((product, size) => product * size, 1)
+      return [{ index: table.index, ids: this.place(rows.ids), to: place, count, rowBytes: bytes / count }]
+    })
   }
 
   #declare(
@@ -104,6 +210,7 @@ class DeclaredPlaces {
     dtype: DType,
     shape: readonly number[],
     initial: ProgramValue['initial'],
+    more: Pick<ProgramValue, 'streamed' | 'rows'> = {},
   ): Place {
     const bytes = shape.reduce((product, size) => product * size, 1) * dtypeBytes[dtype]
     const space = role === 'input' ? 'inputs' : 'state'
@@ -111,7 +218,7 @@ class DeclaredPlaces {
       role === 'frozen' ? { space: 'frozen', index: this.frozen++ } : { space, offset: this.#used[space] }
     if (role !== 'frozen') this.#used[space] += align(bytes)
     this.#places.set(name, place)
-    this.list.push({ name, role, dtype, shape, bytes, place, ...(initial ? { initial } : {}) })
+    this.list.push({ name, role, dtype, shape, bytes, place, ...(initial ? { initial } : {}), ...more })
     return place
   }
 
@@ -134,50 +241,6 @@ class DeclaredPlaces {
 
 function shapeOf(stored: StoredLayout): number[] {
   return stored.map((dimension) => dimension.reduce((product, axis) => product * axis.size, 1))
-}
-
-/** Places of what one function computes for itself. */
-class FunctionPlaces {
-  readonly use: ArenaUse
-  readonly #places = new Map<Node, Place>()
-
-  constructor(fn: ScheduledFunction, provenance: Provenance) {
-    const lives = new Map<Node, { first: number; last: number }>()
-    const touch = (node: Node, launch: number): void => {
-      const known = lives.get(node)
-      lives.set(node, {
-        first: Math.min(known?.first ?? launch, launch),
-        last: Math.max(known?.last ?? launch, launch),
-      })
-    }
-    for (const [launch, region] of fn.regions.entries()) {
-      for (const reference of region.references) if (reference.kind === 'node') touch(reference.node, launch)
-    }
-    for (const { node } of fn.fn.outputs) if (!fn.targets.has(node)) touch(node, fn.regions.length)
-    const nodes = [...lives.keys()]
-    const lifetimes = nodes.map((node): Lifetime => {
-      const bytes = node.axes.reduce((product, axis) => product * axis.size, 1) * dtypeBytes[node.dtype]
-      return { bytes, ...(lives.get(node) as { first: number; last: number }) }
-    })
-    const arena = placeInArena(lifetimes)
-    nodes.forEach((node, index) => this.#places.set(node, { space: 'arena', offset: arena.offsets[index] as number }))
-    this.use = {
-      fn: fn.fn.name,
-      peak: arena.peak,
-      lowerBound: arena.lowerBound,
-      buffers: nodes.map((node, index) => ({
-        label: provenance.name(node) ?? node.op,
-        ...(lifetimes[index] as Lifetime),
-        offset: arena.offsets[index] as number,
-      })),
-    }
-  }
-
-  place(node: Node): Place {
-    const place = this.#places.get(node)
-    if (!place) throw new InternalError(`a result of ${node.op} has no place`)
-    return place
-  }
 }
 
 function labelOf(region: LoweredRegion, provenance: Provenance): string {

@@ -2,7 +2,7 @@
 // kernel launches. Everything is decided; a backend only spells it.
 
 import type { DType } from '../graph/axis.ts'
-import type { Initial, Role } from '../graph/node.ts'
+import type { FetchedRows, Initial, Role } from '../graph/node.ts'
 import type { Kernel, SizeBound } from '../kernel/ir.ts'
 
 /**
@@ -23,6 +23,10 @@ export interface ProgramValue {
   readonly bytes: number
   readonly place: Place
   readonly initial?: Initial | TableValues
+  /** A frozen tensor that is not in memory: functions read ranges of it. */
+  readonly streamed?: true
+  /** An input that is filled with rows of a frozen tensor before a call. */
+  readonly rows?: FetchedRows
 }
 
 /** Every element of a table of constants that the compiler made. */
@@ -31,12 +35,56 @@ export interface TableValues {
   readonly values: readonly number[]
 }
 
+/** A range of a frozen tensor that lies in the arena while a part runs. */
+export interface Window {
+  /** Position of the argument. */
+  readonly argument: number
+  /** Bytes into the tensor. */
+  readonly from: number
+  /** Where that byte lies in the arena. */
+  readonly offset: number
+}
+
+/** Iterations `begin` … `end` − 1 of a kernel's outermost loop. */
+export interface Part {
+  readonly begin: number
+  readonly end: number
+  /** How many of the function's reads must be done before it. */
+  readonly reads: number
+  readonly windows: readonly Window[]
+}
+
+/** One reading of frozen tensors, in the order in which a function makes them. */
+export interface Read {
+  /** The tensor's place. */
+  readonly index: number
+  /** Bytes into the tensor. */
+  readonly from: number
+  readonly bytes: number
+  /** Where they go in the arena. */
+  readonly offset: number
+  /** It may begin when so many moments of the function are over: each part is one, and each launch without parts. */
+  readonly after: number
+}
+
+/** Rows of a frozen tensor that a function needs from its start: one for each id. */
+export interface RowsRead {
+  readonly index: number
+  /** The ids, and where their rows go. */
+  readonly ids: Place
+  readonly to: Place
+  readonly count: number
+  readonly rowBytes: number
+}
+
 /** One kernel run. Equal kernels of different layers share code and differ in their places. */
 export interface Launch {
   readonly kernel: number
   readonly arguments: readonly Place[]
   /** What the kernel computes, for traces: the names of its results. */
   readonly label: string
+  /** Where it reads frozen tensors that are not in memory: all its iterations, cut. */
+  readonly parts?: readonly Part[]
 }
 
 export interface ProgramOutput {
@@ -50,6 +98,9 @@ export interface ProgramFunction {
   readonly name: string
   readonly launches: readonly Launch[]
   readonly outputs: readonly ProgramOutput[]
+  /** Absent where all frozen tensors are in memory. */
+  readonly reads?: readonly Read[]
+  readonly rows?: readonly RowsRead[]
 }
 
 export interface Program {

@@ -9,6 +9,7 @@ import { load, loop, store } from './nest.ts'
 import type { Region } from './regions.ts'
 import { chainOf, isAlong, isPlainLoad } from './operands.ts'
 import { exprScalars, storeBlock } from './scalars.ts'
+import { phaseSteps } from './shards.ts'
 import { Env, KernelScope } from './scope.ts'
 import { enter, walkRun, walksOver } from './walks.ts'
 
@@ -64,6 +65,7 @@ export function lowerContraction(lowering: Lowering, region: Region): LoweredReg
   )
   // Where a declared place has an axis of both operands innermost, neighbours in it come from different products.
   if (!n || !m || layout.at(-1) !== last) return lowering.finish(region, scope, nest, [])
+  const phased = phaseSteps(lowering, scope, operands, kWalks)
   const directives = lowering.tile(
     {
       accumulator,
@@ -77,6 +79,7 @@ export function lowerContraction(lowering: Lowering, region: Region): LoweredReg
         nAxes.every((axis) => axis.extent === undefined) &&
         isAlong(lowering, vector, n) &&
         isPlainLoad(operands[vectorOperand]),
+      ...(phased === undefined ? {} : { phaseSteps: phased }),
       grid: { others: outer.reduce((product, walk) => product * walk.bound, 1) },
     },
     scope,

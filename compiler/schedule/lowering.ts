@@ -105,7 +105,10 @@ export class Lowering {
     const kernel = this.#lowered.get(key) ?? lowerKernel(applyDirectives(nest, directives))
     this.#lowered.set(key, kernel)
     const tiles = this.#tiles.get(scope) ?? []
-    return { region, nest, directives, kernel, tiles, references: scope.references, reads: scope.reads }
+    // What a directive adds to the arguments stands behind those of the nest.
+    const carried = kernel.arguments.slice(nest.arguments.length)
+    const references = [...scope.references, ...carried.map((buffer): ValueRef => ({ kind: 'carry', buffer }))]
+    return { region, nest, directives, kernel, tiles, references, reads: scope.reads }
   }
 
   /**

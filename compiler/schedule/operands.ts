@@ -54,7 +54,7 @@ export function chainOf(
 }
 
 /** Where an operand lies, if it is read as it lies. */
-function memoryOf(operand: Expr, scope: KernelScope): TileMemory | undefined {
+export function memoryOf(operand: Expr, scope: KernelScope): TileMemory | undefined {
   if (!isPlainLoad(operand)) return undefined
   const buffer = scope.kernel('', []).arguments.find(({ name }) => name === operand.buffer)
   if (!buffer) return undefined

@@ -34,6 +34,11 @@ export interface ScheduleProfile {
   readonly fetchesAhead?: boolean
   /** What a search found best, by the name of the nest; a rule chooses for all others. */
   readonly choices?: Readonly<Record<string, TileChoice>>
+  /**
+   * Frozen tensors above so many bytes come by ranges of their rows while a kernel runs: it then walks those rows outermost.
+   * Absent where all lie in memory.
+   */
+  readonly shardBytes?: number
   /** Threads that a launch should be able to feed. */
   readonly threads: number
 }

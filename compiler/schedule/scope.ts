@@ -13,11 +13,15 @@ import { addIndex, constantIndex, divideIndex, loadedIndex, moduloIndex, scaleIn
 import type { Index, Range } from '../kernel/index.ts'
 import { choose, exprScalars } from './scalars.ts'
 
-/** What a kernel argument stands for: a value some kernel computes, a declared one, or a table of constants. */
+/**
+ * What a kernel argument stands for: a value some kernel computes, a declared one, a table of constants, or memory of one
+ * launch alone that its phases pass on.
+ */
 export type ValueRef =
   | { readonly kind: 'node'; readonly node: Node }
   | { readonly kind: 'declared'; readonly name: string }
   | { readonly kind: 'table'; readonly node: Node<'table'> }
+  | { readonly kind: 'carry'; readonly buffer: Buffer }
 
 /** Where in its axes a value is wanted. `groups` are runs of axes walked by one index; each axis is listed as well. */
 export class Env {
@@ -133,6 +137,12 @@ export class KernelScope {
 
   get references(): ValueRef[] {
     return this.#arguments.map((argument) => argument.ref)
+  }
+
+  /** The declared value that an argument stands for, if it stands for one. */
+  declaredBehind(argument: string): Declaration | undefined {
+    const ref = this.#arguments.find(({ buffer }) => buffer.name === argument)?.ref
+    return ref?.kind === 'declared' ? this.storage.declaration(ref.name) : undefined
   }
 
   /** An element of a value in memory. The same memory read and written is one `update` argument. */
@@ -287,5 +297,6 @@ export function viewEnv(node: Node, env: Env, ranges: ReadonlyMap<string, Range>
 }
 
 function refKey(ref: ValueRef): string {
+  if (ref.kind === 'carry') return `carry ${ref.buffer.name}`
   return ref.kind === 'declared' ? `declared ${ref.name}` : `${ref.kind} ${ref.node.id}`
 }

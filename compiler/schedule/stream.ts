@@ -8,7 +8,7 @@ import type { Axis } from '../graph/axis.ts'
 import { isOp } from '../graph/node.ts'
 import type { Node } from '../graph/node.ts'
 import type { Expr, Stmt } from '../kernel/ir.ts'
-import { addIndex, ceilDivide, constantIndex, minIndex, scaleIndex, subtractIndex } from '../kernel/index.ts'
+import { addIndex, ceilDivide, constantIndex, constantOf, minIndex, scaleIndex, subtractIndex } from '../kernel/index.ts'
 import type { Index } from '../kernel/index.ts'
 import { liveBlocks, scoreConditions, valueConditions } from './live.ts'
 import type { LiveBlocks } from './live.ts'
@@ -22,6 +22,7 @@ import { logOfSum, startSoftmax, takeBlock, valueOf } from './runningSoftmax.ts'
 import type { Element } from './runningSoftmax.ts'
 import { exprScalars, storeBlock } from './scalars.ts'
 import { rowsTogether, streamShape, tileDots } from './scores.ts'
+import { rowsOfShard } from './shards.ts'
 import type { Consumer } from './scores.ts'
 import { Env, KernelScope } from './scope.ts'
 import { enter, walkRun, walksOver } from './walks.ts'
@@ -122,11 +123,28 @@ class StreamLowering {
       [loop(block.name, count, body)],
     )
     const after = this.#finish(base, rowCount, gridEnv)
+    if (outerWalks.length === 0 && constantOf(count) !== undefined) this.#goByPhases(block.name)
     const grid = gridWalks.reduceRight<readonly Stmt[]>(
       (rest, walk) => [loop(walk.name, walk.extent, rest, 'grid')],
       [loop(rowBlock.name, rowBlocks, [...before, ...stream, ...after], 'grid')],
     )
     return this.#lowering.finish(this.#region, scope, grid, this.#construction.directives)
+  }
+
+  /** Where the streamed rows are not all in memory, their blocks stand around the grid and the sums wait outside. */
+  #goByPhases(block: string): void {
+    const { directives } = this.#construction
+    const dots = [...this.#tiles.keys()].flatMap((node) => (isOp(node, 'dot') ? node.inputs : []))
+    const operands = [...dots, ...this.#accumulators.map(({ values }) => values)]
+    const rows = rowsOfShard(this.#lowering, operands, this.#streamed)
+    if (rows === undefined) return
+    const factor = Math.max(1, Math.floor(rows / this.#columns))
+    const outer = `${block}s`
+    const running = this.#softmax ? Object.values(this.#running) : []
+    directives.push(
+      { do: 'split', loop: block, factor, outer, inner: `${block}i`, clip: true },
+      { do: 'phase', loop: outer, keeping: [...this.#accumulators.map(({ buffer }) => buffer), ...running] },
+    )
   }
 
   /** Blocks of the streamed axis that some row of the block can see. */

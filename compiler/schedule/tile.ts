@@ -21,7 +21,7 @@ export function tileDirectives(nest: TileNest, choice: ChosenTile, profile: Sche
   const block = panel * choice.panels
   const piece = roundUp(Math.ceil(nest.mBound / choice.pieces), choice.rows)
   const cutM = nest.grid !== undefined && piece < nest.mBound
-  const cutK = chainedLoop(nest, choice.steps)
+  const cutK = chainedLoop(nest, Math.min(choice.steps, nest.phaseSteps ?? choice.steps))
 
   const [n0, n1, n2, n3] = [blockOf(n), `${n}i`, `${n}p`, `${n}q`]
   const [mb, mi, m0, m1] = [`${m}b`, `${m}i`, `${m}t`, `${m}r`]
@@ -112,6 +112,9 @@ export function tileDirectives(nest: TileNest, choice: ChosenTile, profile: Sche
     { do: 'bind', loop: lane, binding: 'lane' },
     { do: 'bind', loop: n4, binding: 'unroll' },
     { do: 'bind', loop: m1, binding: 'unroll' },
+    ...(nest.phaseSteps !== undefined && nest.grid && kb !== undefined
+      ? [{ do: 'phase', loop: kb, keeping: [`${accumulator}_c`] } as const]
+      : []),
   ]
 }
 

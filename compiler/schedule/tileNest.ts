@@ -39,6 +39,8 @@ export interface TileNest {
   readonly broadcastMemory?: TileMemory
   /** Where the multiply-add reads it: in its copy, if it has one. */
   readonly neighbours: Neighbours
+  /** The chain walks the rows of a tensor that is not in memory as a whole: at most so many steps at a time. */
+  readonly phaseSteps?: number
   /** The vector direction's blocks go to threads; pieces of `m` join them when that leaves too few. */
   readonly grid: { readonly others: number } | undefined
 }

@@ -144,7 +144,11 @@ function activationsAmong(graph: Graph, forward: readonly Node[]): ReadonlySet<N
   const fromInputs = new Set<Node>()
   for (const node of forward) {
     if (isOp(node, 'read')) {
-      if (graph.declarations.get(node.attrs.name)?.role === 'input') fromInputs.add(node)
+      if (graph.declarations.get(node.attrs.name)?.role === 'input') {
+        fromInputs.add(node)
+        // Rows that were fetched: what is made of them again must not be what was made of them first.
+        if (node.dtype === 'f32') activations.add(node)
+      }
       continue
     }
     if (node.inputs.some((input) => fromInputs.has(input))) fromInputs.add(node)

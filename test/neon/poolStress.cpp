@@ -53,7 +53,7 @@ int main(int argc, char** argv) {
     const int64_t grid = grid_of(launch);
     const int32_t sizes[] = {static_cast<int32_t>(1 + launch % 5)};
     void* const args[] = {&points};
-    heddle::run_grid(pool, {step, sizes, args, grid, 1});
+    heddle::run_grid(pool, {step, sizes, args, 0, grid, 1});
     for (int64_t point = 0; point < most; point++) {
       expected[point] += point < grid ? sizes[0] : 0;
       if (points.turns[point] != expected[point]) {

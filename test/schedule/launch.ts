@@ -9,6 +9,7 @@ import { countElements, extentOf, makeTensor } from '../../compiler/graph/tensor
 import type { Extents, Tensor } from '../../compiler/graph/tensor.ts'
 import { narrowBf16, narrowF16, widenBf16, widenF16 } from '../../compiler/kernel/halves.ts'
 import { runKernel } from '../../compiler/kernel/interpret.ts'
+import { bufferElements } from '../../compiler/kernel/ir.ts'
 import type { KernelArray } from '../../compiler/kernel/interpret.ts'
 import { verifyKernel } from '../../compiler/kernel/verify.ts'
 import type { ScheduleProfile } from '../../compiler/schedule/profile.ts'
@@ -84,6 +85,8 @@ export interface Launch {
 export function launch({ graph, scheduled, values, extents, stage, gridOrder }: Launch): Map<string, Tensor> {
   const memory = new Map<string, KernelArray>()
   const place = (ref: ValueRef): KernelArray => {
+    // What a launch's phases pass on is nobody else's.
+    if (ref.kind === 'carry') return emptyArray(ref.buffer.dtype, bufferElements(ref.buffer))
     const key = ref.kind === 'declared' ? ref.name : `${ref.kind} ${ref.node.id}`
     const known = memory.get(key)
     if (known) return known
@@ -96,7 +99,7 @@ export function launch({ graph, scheduled, values, extents, stage, gridOrder }: 
     memory.set(key, made)
     return made
   }
-  const placeOf = (ref: ValueRef): { axes: readonly Axis[]; dtype: DType } => {
+  const placeOf = (ref: Exclude<ValueRef, { kind: 'carry' }>): { axes: readonly Axis[]; dtype: DType } => {
     if (ref.kind === 'node') return { axes: scheduled.layout(ref.node), dtype: ref.node.dtype }
     if (ref.kind === 'table') return { axes: [ref.node.attrs.axis], dtype: 'f32' }
     const declared = graph.declarations.get(ref.name)
@@ -115,7 +118,7 @@ export function launch({ graph, scheduled, values, extents, stage, gridOrder }: 
       ...(gridOrder ? { gridOrder } : {}),
     })
   }
-  const fetch = (ref: ValueRef, canonical: readonly Axis[], isFloat: boolean): Tensor => {
+  const fetch = (ref: Exclude<ValueRef, { kind: 'carry' }>, canonical: readonly Axis[], isFloat: boolean): Tensor => {
     const { axes, dtype } = placeOf(ref)
     const sizes = canonical.map((axis) => extentOf(axis, extents))
     const length = countElements(sizes)
@@ -128,7 +131,7 @@ export function launch({ graph, scheduled, values, extents, stage, gridOrder }: 
   const results = new Map<string, Tensor>()
   for (const { name, node } of scheduled.fn.outputs) {
     const target = scheduled.targets.get(node)
-    const ref: ValueRef = target === undefined ? { kind: 'node', node } : { kind: 'declared', name: target }
+    const ref: Exclude<ValueRef, { kind: 'carry' }> = target === undefined ? { kind: 'node', node } : { kind: 'declared', name: target }
     results.set(`output ${name}`, fetch(ref, node.axes, node.dtype === 'f32'))
   }
   for (const { name, node } of scheduled.fn.writes) {

@@ -22,6 +22,8 @@ import type { TrainingOracle } from './oracle.ts'
 export interface TrainCaseOptions extends Omit<SessionOptions, 'toolchain' | 'frozen'> {
   readonly toolchain: ToolChainPreference | ToolChain
   readonly checkpoints?: CompileOptions['checkpoints']
+  /** Frozen tensors stay in their files. */
+  readonly storage?: CompileOptions['storage']
   /** Threads that the schedule is made for; 2 whatever the session has, so that sessions share one compiled program. */
   readonly plannedThreads?: number
   /** The architecture, where `models/` has none for the case. */
@@ -60,6 +62,7 @@ export function compileCase(
   options: {
     readonly profile: ScheduleProfile
     readonly checkpoints?: CompileOptions['checkpoints']
+    readonly storage?: CompileOptions['storage']
     readonly definition?: ModelDefinition<unknown> | undefined
   },
 ): { readonly compiled: Compiled; readonly traced: TracedModel } {
@@ -89,6 +92,7 @@ export function compileCase(
     },
     checkpoints: options.checkpoints ?? 'none',
     profile: options.profile,
+    ...(options.storage ? { storage: options.storage } : {}),
   })
   return { compiled, traced }
 }
@@ -118,12 +122,13 @@ export function withFunctions(program: Program, names: readonly string[]): Progr
 }
 
 export async function openTrainCase(oracle: TrainingOracle, options: TrainCaseOptions): Promise<TrainCase> {
-  const { toolchain, checkpoints, plannedThreads, functions, definition, ...sessionOptions } = options
+  const { toolchain, checkpoints, storage, plannedThreads, functions, definition, ...sessionOptions } = options
   const chain = typeof toolchain === 'string' ? await chooseToolChain(toolchain) : toolchain
   const all = compileCase(oracle, {
     profile: profileOf(chain, plannedThreads),
     definition,
     ...(checkpoints ? { checkpoints } : {}),
+    ...(storage ? { storage } : {}),
   })
   const { traced } = all
   const compiled = functions

@@ -149,7 +149,7 @@ export class CheckedSession implements Session {
     watchers.forEach((tell) => tell(isPaused))
   }
 
-  async #run(run: Run, sizes: Sizes): Promise<Exclude<RunResult, { status: 'paused' | 'refused' }> | { status: 'ok' }> {
+  async #run(run: Run, sizes: Sizes): Promise<Exclude<RunResult, { status: 'paused' | 'refused' | 'unreadable' }> | { status: 'ok' }> {
     const [missing] = this.#unwritten
     if (missing !== undefined) throw new InternalError(`'${missing}' was never written`)
     let result = await this.#device.run(run, this.#orderedSizes(sizes))
@@ -160,6 +160,7 @@ export class CheckedSession implements Session {
       })
       result = await this.#device.resume()
     }
+    if (result.status === 'unreadable') throw new UserError('HD716', `${result.message}; nothing was updated`)
     if (result.status === 'refused') throw new InternalError(`the run-time refused: ${result.message}`)
     return result.status === 'notFinite' ? result : { status: 'ok' }
   }

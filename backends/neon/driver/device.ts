@@ -3,11 +3,11 @@
 
 import type { SessionStats } from './session.ts'
 
-/** How a run came back. `refused` is the run-time's own sentence. */
+/** How a run came back. `refused` is the run-time's own sentence; `unreadable` a frozen tensor's storage. */
 export type RunResult =
   | { readonly status: 'ok' | 'paused' }
   | { readonly status: 'notFinite'; readonly value: string }
-  | { readonly status: 'refused'; readonly message: string }
+  | { readonly status: 'refused' | 'unreadable'; readonly message: string }
 
 /** A function by name, or a micro-batch of a training step. */
 export type Run = { readonly call: string } | { readonly step: 'more' | 'last' }
@@ -37,12 +37,19 @@ export interface FrozenRange {
   readonly bytes: number
 }
 
+export interface StoragePace {
+  readonly bytesPerSecond: number
+  /** Of one request. */
+  readonly latencySeconds: number
+}
+
 export interface DeviceOptions {
   readonly threads: number
   /** By `Place.index`. */
   readonly frozen: readonly FrozenRange[]
   /** Time every launch. */
   readonly profile: boolean
+  readonly pace?: StoragePace
   /** Kills the program, whatever it does. */
   readonly signal?: AbortSignal
 }

@@ -22,6 +22,14 @@ export function idBounds(program: Program): Map<string, number> {
       }
     }
   }
+  // Rows are fetched by the run-time.
+  for (const { rows, bytes } of program.values) {
+    const table = rows && program.values.find(({ name }) => name === rows.table)
+    const ids = rows && program.values.find(({ name }) => name === rows.ids)
+    if (!rows || !table || !ids) continue
+    const rowBytes = bytes / ids.shape.reduce((product, extent) => product * extent, 1)
+    bounds.set(rows.ids, Math.min(table.bytes / rowBytes, bounds.get(rows.ids) ?? Infinity))
+  }
   return bounds
 }
 

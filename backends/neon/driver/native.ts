@@ -33,7 +33,9 @@ export async function openNativeDevice(
   const process = new ProgramProcess(path, launcher, options.signal)
   try {
     const lines = options.frozen.map(({ offset, bytes, path: file }) => `${offset} ${bytes} ${file}\n`)
-    const opening = `open ${options.threads} ${options.profile ? 1 : 0} ${options.frozen.length}\n${lines.join('')}`
+    const { bytesPerSecond = 0, latencySeconds = 0 } = options.pace ?? {}
+    const pace = `${Math.round(bytesPerSecond)} ${Math.round(latencySeconds * 1e6)}`
+    const opening = `open ${options.threads} ${options.profile ? 1 : 0} ${options.frozen.length} ${pace}\n${lines.join('')}`
     const reply = await process.ask(opening)
     if (reply.fields['ok'] !== true) throw refusal(reply, options)
     return new NativeDevice(process, Number(reply.fields['bytes']))
@@ -107,7 +109,10 @@ class NativeDevice implements Device {
 
   async #result(command: string): Promise<RunResult> {
     const { fields } = await this.#process.ask(command)
-    if (fields['ok'] !== true) return { status: 'refused', message: String(fields['message']) }
+    if (fields['ok'] !== true) {
+      const status = fields['code'] === 'unreadable' ? 'unreadable' : 'refused'
+      return { status, message: String(fields['message']) }
+    }
     if (fields['status'] === 'notFinite') return { status: 'notFinite', value: String(fields['value']) }
     return { status: fields['status'] === 'paused' ? 'paused' : 'ok' }
   }

@@ -9,7 +9,7 @@ import { emitProgram } from '../emit/index.ts'
 import { chooseToolChain } from '../toolchain/index.ts'
 import type { Source, ToolChain, ToolChainPreference } from '../toolchain/index.ts'
 import { CheckedSession } from './checkedSession.ts'
-import type { DeviceOptions, FrozenRange } from './device.ts'
+import type { DeviceOptions, FrozenRange, StoragePace } from './device.ts'
 import { initialData } from './initial.ts'
 import { openNativeDevice } from './native.ts'
 import type { Session } from './session.ts'
@@ -18,7 +18,7 @@ import { openWasmDevice } from './wasm.ts'
 /** As in `runtime/heddle.h`. */
 const MOST_THREADS = 64
 
-const commonHeaders = ['heddle_program.h', 'heddle.h', 'heddle_platform.h', 'heddle_pool.h', 'heddle_layout.h', 'heddle_text.h', 'heddle_runtime.h'] // prettier-ignore
+const commonHeaders = ['heddle_program.h', 'heddle.h', 'heddle_platform.h', 'heddle_pool.h', 'heddle_reader.h', 'heddle_layout.h', 'heddle_text.h', 'heddle_runtime.h'] // prettier-ignore
 const wasmHeaders = [...commonHeaders, 'heddle_wasm.h']
 const nativeHeaders = [...commonHeaders, 'heddle_count.h', 'heddle_channel.h', 'heddle_frozen.h', 'heddle_main.h']
 
@@ -40,6 +40,8 @@ export interface SessionOptions extends BuildOptions {
   readonly seed?: number
   /** Time every launch, for `stats`. */
   readonly profile?: boolean
+  /** Reads streamed tensors no faster than this storage would, past the page cache (native, for measuring plans). */
+  readonly pace?: StoragePace
   /** Kills the program, whatever it does. */
   readonly signal?: AbortSignal
 }
@@ -78,7 +80,7 @@ export async function buildProgram(program: Program, chain: ToolChain, options: 
  * (memory or threads refused).
  */
 export async function openSession(program: Program, options: SessionOptions = {}): Promise<Session> {
-  const { toolchain = 'auto', frozen = [], seed = 0, profile = false, signal } = options
+  const { toolchain = 'auto', frozen = [], seed = 0, profile = false, signal, pace } = options
   const threads = options.threads ?? Math.min(MOST_THREADS, availableParallelism())
   if (!Number.isInteger(threads) || threads < 1 || threads > MOST_THREADS) {
     throw new InternalError(`a session has 1 to ${MOST_THREADS} threads, not ${threads}`)
@@ -86,7 +88,13 @@ export async function openSession(program: Program, options: SessionOptions = {}
   checkFrozen(program, frozen)
   const chain = typeof toolchain === 'string' ? await chooseToolChain(toolchain) : toolchain
   const path = await buildProgram(program, chain, options)
-  const deviceOptions: DeviceOptions = { threads, frozen, profile, ...(signal ? { signal } : {}) }
+  const deviceOptions: DeviceOptions = {
+    threads,
+    frozen,
+    profile,
+    ...(signal ? { signal } : {}),
+    ...(pace ? { pace } : {}),
+  }
   const device =
     chain.name === 'wasm'
       ? await openWasmDevice(path, program, deviceOptions)

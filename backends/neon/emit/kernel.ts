@@ -4,7 +4,7 @@
 import { dtypeBytes } from '../../../compiler/graph/axis.ts'
 import { variablesOf } from '../../../compiler/kernel/index.ts'
 import type { Index } from '../../../compiler/kernel/index.ts'
-import { bufferElements, lanesOf, typeOf, valueType } from '../../../compiler/kernel/ir.ts'
+import { bufferElements, gridOf, lanesOf, typeOf, valueType } from '../../../compiler/kernel/ir.ts'
 import type { Buffer, Kernel, Loop, Stmt } from '../../../compiler/kernel/ir.ts'
 import type { InstructionSet } from '../isa/table.ts'
 import { integerText, storedTypes } from './literal.ts'
@@ -69,14 +69,9 @@ class KernelPrinter {
   }
 
   print(): string {
-    const grid: Loop[] = []
-    let body = this.#kernel.body
-    for (;;) {
-      const [only] = body
-      if (body.length !== 1 || only?.kind !== 'for' || only.binding !== 'grid') break
-      grid.push(only)
-      body = only.body
-    }
+    // A phase is the slowest part of a point: the run-time calls the points of one phase after those of the one before.
+    const { phase, loops, body } = gridOf(this.#kernel.body)
+    const grid = phase ? [phase, ...loops] : loops
     for (const loop of grid) {
       if (variablesOf(loop.extent).size > 0) throw this.#values.error(`the extent of grid loop ${loop.variable} varies`)
     }

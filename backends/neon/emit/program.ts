@@ -4,8 +4,9 @@
 import { InternalError } from '../../../compiler/diagnostic.ts'
 import { dtypeBytes } from '../../../compiler/graph/axis.ts'
 import type { DType } from '../../../compiler/graph/axis.ts'
-import { bufferElements } from '../../../compiler/kernel/ir.ts'
+import { bufferElements, gridOf } from '../../../compiler/kernel/ir.ts'
 import type { Kernel } from '../../../compiler/kernel/ir.ts'
+import { outermostLoop } from '../../../compiler/plan/footprint.ts'
 import type { Launch, Place, Program, ProgramFunction, ProgramValue } from '../../../compiler/plan/program.ts'
 import { scalarPrelude } from '../isa/scalar.ts'
 import type { InstructionSet } from '../isa/table.ts'
@@ -90,6 +91,8 @@ class Tables {
   readonly #program: Program
   readonly #shapes: number[] = []
   readonly #places: string[] = []
+  readonly #parts: string[] = []
+  readonly #windows: string[] = []
 
   constructor(program: Program) {
     this.#program = program
@@ -99,18 +102,22 @@ class Tables {
     const { kernels, values, functions, sizes } = this.#program
     const kernelEntries = kernels.map((kernel, position) => {
       const name = names[position] ?? ''
-      return `{${stringText(kernel.name)}, ${name}, ${name}_grid, ${integerText(scratchBytes(kernel))}, ${kernel.arguments.length}}`
+      const outermost = outermostLoop(kernel)?.count ?? 1
+      const phased = gridOf(kernel.body).phase === undefined ? 0 : 1
+      return `{${stringText(kernel.name)}, ${name}, ${name}_grid, ${integerText(scratchBytes(kernel))}, ${kernel.arguments.length}, ${outermost}, ${phased}}`
     })
     const valueEntries = values.map((value) => this.#value(value))
     const functionLines = functions.flatMap((item, position) => this.#function(item, position))
     const functionEntries = functions.map(
       (item, position) =>
-        `{${stringText(item.name)}, ${item.launches.length}, launches_${position}, ${item.outputs.length}, outputs_${position}}`,
+        `{${stringText(item.name)}, ${item.launches.length}, launches_${position}, ${item.outputs.length}, outputs_${position}, ${item.reads?.length ?? 0}, reads_${position}, ${item.rows?.length ?? 0}, rows_${position}}`,
     )
     return [
       // Nothing points at the pool when it is empty.
       ...(this.#shapes.length === 0 ? [] : arrayLines('int64_t', 'shapes', this.#shapes.map(integerText))),
       ...arrayLines('heddle_place', 'arguments', this.#places),
+      ...arrayLines('heddle_part', 'parts', this.#parts),
+      ...arrayLines('heddle_window', 'windows', this.#windows),
       ...arrayLines(
         'heddle_size',
         'sizes',
@@ -135,6 +142,8 @@ class Tables {
       counted(program.sizes.length, 'sizes'),
       counted(program.kernels.length, 'kernels'),
       counted(this.#places.length, 'arguments'),
+      counted(this.#parts.length, 'parts'),
+      counted(this.#windows.length, 'windows'),
       counted(program.values.length, 'values'),
       counted(program.functions.length, 'functions'),
       `  ${[program.arenaBytes, program.stateBytes, program.inputBytes, program.frozenCount].map(integerText).join(', ')},`,
@@ -162,6 +171,7 @@ class Tables {
       this.#shape(value.shape),
       initial.kind,
       doubleText(initial.parameter),
+      value.streamed ? '1' : '0',
     ].join(', ')}}`
   }
 
@@ -169,7 +179,23 @@ class Tables {
     const launches = item.launches.map((launch) => {
       const begin = this.#places.length
       this.#places.push(...launch.arguments.map(placeText))
-      return `{${launch.kernel}, ${begin}, ${stringText(launch.label)}}`
+      const firstPart = this.#parts.length
+      for (const part of launch.parts ?? []) {
+        const { length } = this.#windows
+        this.#windows.push(
+          ...part.windows.map(({ argument, from, offset }) => `{${[argument, from, offset].map(integerText).join(', ')}}`),
+        )
+        const numbers = [part.begin, part.end, part.reads, length, part.windows.length]
+        this.#parts.push(`{${numbers.map(integerText).join(', ')}}`)
+      }
+      const parts = `${firstPart}, ${this.#parts.length - firstPart}`
+      return `{${launch.kernel}, ${begin}, ${stringText(launch.label)}, ${parts}}`
+    })
+    const reads = (item.reads ?? []).map(({ index, from, bytes, offset, after }) => {
+      return `{${[index, from, bytes, offset, after].map(integerText).join(', ')}}`
+    })
+    const rows = (item.rows ?? []).map(({ index, ids, to, count, rowBytes }) => {
+      return `{${index}, ${placeText(ids)}, ${placeText(to)}, ${integerText(count)}, ${integerText(rowBytes)}}`
     })
     const outputs = item.outputs.map((output) => {
       const bytes = output.shape.reduce((product, extent) => product * extent, dtypeBytes[output.dtype])
@@ -180,6 +206,8 @@ class Tables {
     return [
       ...arrayLines('heddle_launch', `launches_${position}`, launches),
       ...arrayLines('heddle_output', `outputs_${position}`, outputs),
+      ...arrayLines('heddle_read', `reads_${position}`, reads),
+      ...arrayLines('heddle_rows', `rows_${position}`, rows),
     ]
   }
 }

@@ -25,15 +25,22 @@ typedef enum {
   // The caller passed something it may not: a size out of bounds, an unknown name, too little memory.
   HEDDLE_INVALID = 3,
   // The machine would not give what is needed: threads.
-  HEDDLE_REFUSED = 4
+  HEDDLE_REFUSED = 4,
+  // A frozen tensor could not be read during the call, which is over. Nothing was updated, but sums of gradients are no
+  // longer what they should be: only closing is sensible.
+  HEDDLE_UNREADABLE = 5
 } heddle_code;
 
 typedef struct heddle_session heddle_session;
 
 typedef struct {
-  const void* data;  // aligned to its element
+  const void* data;  // aligned to its element; null for a tensor that the program streams
   int64_t bytes;
 } heddle_frozen;
+
+// Copies bytes `from` … `from` + `bytes` − 1 of a streamed tensor. 0, or anything else with a sentence of at most
+// HEDDLE_MESSAGE_BYTES in `message`. Called by one thread at a time, which need not be the one that calls the session.
+typedef int32_t (*heddle_fetch)(void* context, int32_t tensor, int64_t from, int64_t bytes, void* to, char* message);
 
 // A value or an output in the session's memory.
 typedef struct {
@@ -55,6 +62,8 @@ typedef struct {
   int32_t threads;  // 1 … HEDDLE_MOST_THREADS, the calling thread included
   int32_t profile;  // 1: time every launch
   char* message;    // HEDDLE_MESSAGE_BYTES, the caller's; holds the sentence of the last call that failed
+  heddle_fetch fetch;  // null for a program that streams nothing
+  void* fetch_context;
 } heddle_config;
 
 // Bytes of memory a session needs beside the frozen tensors; −1 for a table that is damaged or a wrong thread count.

@@ -1,7 +1,8 @@
 // The command-line binary around one program: commands on standard input, JSON lines on standard output, so that Node, a
 // phone shell and tests drive the same thing. Ends when its input ends. Must not know what any function computes.
 //
-//   open THREADS PROFILE COUNT, then COUNT lines OFFSET BYTES PATH     write BYTES NAME, then the bytes
+//   open THREADS PROFILE COUNT BYTES_PER_SECOND MICROSECONDS, then COUNT lines OFFSET BYTES PATH
+//   write BYTES NAME, then the bytes
 //   read NAME   output FUNCTION NAME   call FUNCTION SIZE…   step more|last SIZE…   resume   pause LAUNCHES
 //   stats   quit
 //
@@ -102,12 +103,15 @@ class CommandLine {
     const int64_t threads = next_number(&rest);
     const int64_t profile = next_number(&rest);
     const int64_t count = next_number(&rest);
+    const int64_t rate = next_number(&rest);
+    const int64_t latency = next_number(&rest);
     if (session_ != nullptr || memory_ != nullptr) return refuse("the session is open already");
     if (threads < 1 || threads > HEDDLE_MOST_THREADS || profile < 0) return refuse("wrong number of threads");
     // The lines that follow cannot be told from commands, so a wrong count ends the session.
     if (count != program_.checkpoint_count) return refuse("wrong number of frozen tensors") && false;
     frozen_ = static_cast<heddle_frozen*>(calloc(static_cast<size_t>(count) + 1, sizeof(heddle_frozen)));
-    if (frozen_ == nullptr) return refuse("there is not enough memory", "refused");
+    if (frozen_ == nullptr || !files_.reserve(static_cast<int32_t>(count))) return refuse("there is not enough memory", "refused");
+    if (rate > 0 && latency >= 0) files_.pace(static_cast<double>(rate), static_cast<double>(latency));
     bool found = true;
     for (int64_t index = 0; index < count; index++) {
       char* line = input_.line();
@@ -116,19 +120,27 @@ class CommandLine {
       const int64_t offset = next_number(&line);
       const int64_t bytes = next_number(&line);
       const Text message(message_, HEDDLE_MESSAGE_BYTES);
-      found = open_range(line, offset, bytes, element_of(index), &frozen_[index], message);
+      const heddle_value* value = frozen_value(index);
+      // Rows are fetched of tensors in memory as well.
+      if (streams(program_) && !files_.add(static_cast<int32_t>(index), line, offset, bytes, message)) {
+        found = false;
+      } else if (value != nullptr && value->streamed != 0) {
+        frozen_[index] = {nullptr, bytes};
+      } else {
+        found = open_range(line, offset, bytes, value == nullptr ? 4 : element_bytes(value->dtype), &frozen_[index], message);
+      }
     }
     if (!found) return refuse(message_, "file");
     return open_session(static_cast<int32_t>(threads), profile != 0);
   }
 
-  // Element size of the frozen tensor with this index.
-  int64_t element_of(int64_t index) const {
+  // The frozen tensor with this index, or null.
+  const heddle_value* frozen_value(int64_t index) const {
     for (int32_t value = 0; value < program_.value_count; value++) {
       const heddle_value& one = program_.values[value];
-      if (one.place.space == HEDDLE_IN_CHECKPOINT && one.place.offset_or_index == index) return element_bytes(one.dtype);
+      if (one.place.space == HEDDLE_IN_CHECKPOINT && one.place.offset_or_index == index) return &one;
     }
-    return 4;
+    return nullptr;
   }
 
   bool open_session(int32_t threads, bool profile) {
@@ -139,7 +151,7 @@ class CommandLine {
     if (memory == MAP_FAILED) return refuse("there is not enough memory", "refused");
     memory_ = memory;
     const heddle_config config = {&program_, memory, memory_bytes_, frozen_, program_.checkpoint_count,
-                                  threads, profile ? 1 : 0, message_};
+                                  threads, profile ? 1 : 0, message_, StreamedFiles::fetch, &files_};
     if (heddle_open(&config, &session_) != HEDDLE_OK) return refuse(message_);
     heddle_set_pause(session_, pause_callback, this);
     return output_.begin().field("ok", true).field("program", program_.name).field("isa", program_.isa)
@@ -213,6 +225,7 @@ class CommandLine {
     paused_ = code == HEDDLE_PAUSED;
     if (code == HEDDLE_OK) return output_.begin().field("ok", true).field("status", "ok").end();
     if (code == HEDDLE_PAUSED) return closed_ || output_.begin().field("ok", true).field("status", "paused").end();
+    if (code == HEDDLE_UNREADABLE) return refuse(message_, "unreadable");
     if (code != HEDDLE_NOT_FINITE) return refuse(message_);
     return output_.begin().field("ok", true).field("status", "notFinite").field("value", heddle_not_finite(session_)).end();
   }
@@ -284,6 +297,7 @@ class CommandLine {
   void* memory_ = nullptr;
   int64_t memory_bytes_ = 0;
   heddle_frozen* frozen_ = nullptr;
+  StreamedFiles files_;
   int32_t sizes_[HEDDLE_MOST_SIZES] = {};
   int32_t what_ = 0;  // function of the last call, −1 for a micro-batch, −2 for the last one of a step
   int64_t pause_after_ = 0;

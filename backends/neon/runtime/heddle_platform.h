@@ -31,6 +31,14 @@ inline void zero(void* target, int64_t bytes) {
 #endif
 }
 
+inline void copy(void* target, const void* source, int64_t bytes) {
+#if defined(HEDDLE_WASM)
+  __builtin_memcpy(target, source, static_cast<size_t>(bytes));
+#else
+  memcpy(target, source, static_cast<size_t>(bytes));
+#endif
+}
+
 inline bool same_text(const char* a, const char* b) {
   while (*a != 0 && *a == *b) {
     a++;

@@ -12,6 +12,8 @@ struct Job {
   heddle_kernel_run run;
   const int32_t* sizes;
   void* const* args;
+  // The first point, and how many there are.
+  int64_t begin;
   int64_t grid;
   int64_t chunks;
 };
@@ -52,7 +54,8 @@ inline void work(Pool& pool, int32_t thread) {
     const Job& job = pool.job;
     const int64_t chunks = job.chunks;
     const int64_t chunk = chunks - left;
-    job.run(job.sizes, job.args, scratch_of(pool, thread), chunk * job.grid / chunks, (chunk + 1) * job.grid / chunks);
+    job.run(job.sizes, job.args, scratch_of(pool, thread), job.begin + chunk * job.grid / chunks,
+            job.begin + (chunk + 1) * job.grid / chunks);
     // From here on the job may be over: nothing of it is read again.
     const int32_t done = __atomic_add_fetch(&pool.finished, 1, __ATOMIC_SEQ_CST);
     if (done == chunks && __atomic_load_n(&pool.caller_sleeps, __ATOMIC_SEQ_CST) != 0) wake_all(&pool.finished);
@@ -85,11 +88,11 @@ inline void announce(Pool& pool) {
   if (__atomic_load_n(&pool.sleepers, __ATOMIC_SEQ_CST) > 0) wake_all(&pool.generation);
 }
 
-// Runs the whole grid and returns when every point is done.
+// Runs the points of a job and returns when every one is done.
 inline void run_grid(Pool& pool, const Job& wanted) {
   if (wanted.grid <= 0) return;
   if (pool.threads == 1 || wanted.grid == 1) {
-    wanted.run(wanted.sizes, wanted.args, scratch_of(pool, 0), 0, wanted.grid);
+    wanted.run(wanted.sizes, wanted.args, scratch_of(pool, 0), wanted.begin, wanted.begin + wanted.grid);
     return;
   }
   // Enough pieces that an uneven split costs little, few enough that claiming stays invisible.

@@ -10,7 +10,7 @@ extern "C" {
 #endif
 
 // Grows with every change of a struct below; the run-time refuses a table of another version.
-#define HEDDLE_PROGRAM_VERSION 1
+#define HEDDLE_PROGRAM_VERSION 2
 
 // Runs the grid points begin … end − 1 of a kernel. `sizes` are the run-time extents in the order of
 // heddle_program.sizes; `args` one pointer per argument, aligned to its element; `scratch` at least scratch_bytes, 64-byte
@@ -57,12 +57,50 @@ typedef struct {
   heddle_kernel_grid grid;
   int64_t scratch_bytes;  // per thread, a multiple of 64
   int32_t argument_count;
+  int64_t outermost;  // iterations of the outermost loop, of which each has as many grid points; 1 where that varies
+  int32_t phased;     // 1: an iteration of the outermost loop must end before the next begins
 } heddle_kernel;
+
+// A range of a frozen tensor that lies in the arena while a part runs: its byte `from` is at `offset`.
+typedef struct {
+  int32_t argument;
+  int64_t from;
+  int64_t offset;
+} heddle_window;
+
+// Iterations begin … end − 1 of a kernel's outermost loop.
+typedef struct {
+  int64_t begin;
+  int64_t end;
+  int32_t reads;         // how many of the function's reads it waits for
+  int32_t window_begin;  // the first of window_count in heddle_program.windows
+  int32_t window_count;
+} heddle_part;
+
+// Bytes of a frozen tensor that come into the arena. Moments of a function are its launches, or each of their parts.
+typedef struct {
+  int32_t tensor;
+  int64_t from;
+  int64_t bytes;
+  int64_t offset;
+  int32_t after;  // may begin when so many moments are over; never less than for the read before
+} heddle_read;
+
+// Rows of a frozen tensor that a function needs from its start: one for each of `count` i32 at `ids`.
+typedef struct {
+  int32_t tensor;
+  heddle_place ids;
+  heddle_place to;
+  int64_t count;
+  int64_t row_bytes;
+} heddle_rows;
 
 typedef struct {
   int32_t kernel;          // index into heddle_program.kernels
   int32_t argument_begin;  // the first of kernel.argument_count places in heddle_program.arguments
   const char* label;       // names of what it computes, for traces
+  int32_t part_begin;      // the first of part_count in heddle_program.parts; without parts it is one moment
+  int32_t part_count;
 } heddle_launch;
 
 typedef struct {
@@ -75,6 +113,7 @@ typedef struct {
   const int64_t* shape;  // as stored, at the bound of run-time extents; never null
   int32_t initial;       // heddle_initial
   double initial_value;
+  int32_t streamed;      // 1: a frozen tensor that is not in memory
 } heddle_value;
 
 typedef struct {
@@ -92,6 +131,10 @@ typedef struct {
   const heddle_launch* launches;  // in order; each may read what the ones before it wrote
   int32_t output_count;
   const heddle_output* outputs;
+  int32_t read_count;
+  const heddle_read* reads;  // in the order in which they are made
+  int32_t rows_count;
+  const heddle_rows* rows;
 } heddle_function;
 
 // Pointers to empty tables are not null: they point at one unused entry.
@@ -105,6 +148,10 @@ typedef struct {
   const heddle_kernel* kernels;
   int32_t argument_count;
   const heddle_place* arguments;
+  int32_t part_count;
+  const heddle_part* parts;
+  int32_t window_count;
+  const heddle_window* windows;
   int32_t value_count;
   const heddle_value* values;
   int32_t function_count;

@@ -11,6 +11,7 @@ struct heddle_session {
   const heddle_frozen* frozen;
   char* message;
   heddle::Pool* pool;
+  heddle::Reader* reader;
   heddle_kernel_profile* profile;
   void** arguments;
   int32_t* sizes;
@@ -24,6 +25,7 @@ struct heddle_session {
   int32_t stage;            // of a step that paused: 0 accumulate, 1 measure, 2 apply
   int32_t running;          // the function that paused, or −1
   int32_t next_launch;      // where it goes on
+  int32_t moments;          // of the function that runs, which are over
   int32_t paused_step;      // 1 when it belongs to a step
   int32_t paused_last;      // that step's `last`
   int32_t computed;         // the function whose outputs are in the arena, or −1
@@ -40,7 +42,39 @@ inline void* address_of(const heddle_session& session, const heddle_place& place
   return session.spaces[place.space] + place.offset_or_index;
 }
 
-inline void run_launch(heddle_session& session, const heddle_launch& launch) {
+// Grid points of the iterations begin … end − 1 of a kernel's outermost loop.
+inline void run_range(heddle_session& session, const heddle_kernel& kernel, int64_t begin, int64_t end) {
+  const int64_t points = kernel.grid(session.sizes) / kernel.outermost;
+  if (kernel.phased == 0) {
+    run_grid(*session.pool, {kernel.run, session.sizes, session.arguments, begin * points, (end - begin) * points, 1});
+    return;
+  }
+  for (int64_t phase = begin; phase < end; phase++) {
+    run_grid(*session.pool, {kernel.run, session.sizes, session.arguments, phase * points, points, 1});
+  }
+}
+
+// False when something that it needs could not be read.
+inline bool run_part(heddle_session& session, const heddle_kernel& kernel, const heddle_part& part) {
+  if (!reads_done(*session.reader, part.reads)) return false;
+  for (int32_t index = 0; index < part.window_count; index++) {
+    const heddle_window& window = session.program->windows[part.window_begin + index];
+    // As if the whole tensor lay there: the part reads nothing outside its window.
+    const uintptr_t place = reinterpret_cast<uintptr_t>(session.spaces[HEDDLE_IN_ARENA] + window.offset);
+    session.arguments[window.argument] = reinterpret_cast<void*>(place - static_cast<uintptr_t>(window.from));
+  }
+  run_range(session, kernel, part.begin, part.end);
+  return true;
+}
+
+inline int32_t unreadable(heddle_session& session) {
+  session.running = -1;
+  session.next_launch = 0;
+  fail(session) << session.reader->message;
+  return HEDDLE_UNREADABLE;
+}
+
+inline int32_t run_launch(heddle_session& session, const heddle_launch& launch) {
   const heddle_program& program = *session.program;
   const heddle_kernel& kernel = program.kernels[launch.kernel];
   for (int32_t argument = 0; argument < kernel.argument_count; argument++) {
@@ -48,9 +82,50 @@ inline void run_launch(heddle_session& session, const heddle_launch& launch) {
   }
   heddle_kernel_profile& profile = session.profile[launch.kernel];
   const double begin = session.profiling != 0 ? now_microseconds() : 0.0;
-  run_grid(*session.pool, {kernel.run, session.sizes, session.arguments, kernel.grid(session.sizes), 1});
+  if (launch.part_count == 0) {
+    run_range(session, kernel, 0, kernel.outermost);
+    moment_over(*session.reader, ++session.moments);
+  }
+  for (int32_t index = 0; index < launch.part_count; index++) {
+    if (!run_part(session, kernel, program.parts[launch.part_begin + index])) return unreadable(session);
+    moment_over(*session.reader, ++session.moments);
+  }
   if (session.profiling != 0) profile.microseconds += now_microseconds() - begin;
   profile.launches++;
+  return HEDDLE_OK;
+}
+
+// Fills what a function reads of rows; ids were given by the caller.
+inline int32_t fetch_rows(heddle_session& session, const heddle_rows& rows) {
+  Reader& reader = *session.reader;
+  const int32_t* ids = static_cast<const int32_t*>(address_of(session, rows.ids));
+  unsigned char* to = static_cast<unsigned char*>(address_of(session, rows.to));
+  const int64_t known = tensor_bytes(*session.program, rows.tensor) / rows.row_bytes;
+  for (int64_t index = 0; index < rows.count; index++, to += rows.row_bytes) {
+    const int64_t id = ids[index];
+    if (id < 0 || id >= known) {
+      session.running = -1;
+      fail(session) << "there is no row " << id << "; ids go from 0 to " << known - 1;
+      return HEDDLE_INVALID;
+    }
+    if (index > 0 && id == ids[index - 1]) {
+      copy(to, to - rows.row_bytes, rows.row_bytes);
+    } else if (reader.fetch(reader.context, rows.tensor, id * rows.row_bytes, rows.row_bytes, to, reader.message) != 0) {
+      return unreadable(session);
+    }
+  }
+  return HEDDLE_OK;
+}
+
+// What a function needs before its first launch, and the begin of what it reads meanwhile.
+inline int32_t begin_function(heddle_session& session, const heddle_function& function) {
+  session.moments = 0;
+  for (int32_t index = 0; index < function.rows_count; index++) {
+    const int32_t code = fetch_rows(session, function.rows[index]);
+    if (code != HEDDLE_OK) return code;
+  }
+  begin_reads(*session.reader, function.reads, function.read_count);
+  return HEDDLE_OK;
 }
 
 // Runs, or goes on with, a function whose sizes are in the session.
@@ -59,8 +134,13 @@ inline int32_t run_function(heddle_session& session, int32_t index) {
   int32_t launch = session.running == index ? session.next_launch : 0;
   session.running = index;
   session.computed = -1;
+  if (launch == 0) {
+    const int32_t code = begin_function(session, function);
+    if (code != HEDDLE_OK) return code;
+  }
   while (launch < function.launch_count) {
-    run_launch(session, function.launches[launch++]);
+    const int32_t code = run_launch(session, function.launches[launch++]);
+    if (code != HEDDLE_OK) return code;
     // Asked after a launch, so that every call moves on even when the answer is always yes.
     if (launch < function.launch_count && session.pause != nullptr && session.pause(session.pause_context) != 0) {
       session.next_launch = launch;
@@ -166,24 +246,40 @@ inline int32_t check_config(const heddle_config& config) {
     const heddle_value& value = config.program->values[index];
     if (value.place.space != HEDDLE_IN_CHECKPOINT) continue;
     const heddle_frozen& frozen = config.frozen[value.place.offset_or_index];
-    if (frozen.data != nullptr && frozen.bytes == value.bytes) continue;
+    if ((frozen.data != nullptr) == (value.streamed == 0) && frozen.bytes == value.bytes) continue;
     message << "frozen tensor '" << value.name << "' has " << frozen.bytes << " bytes; the program reads " << value.bytes;
     return HEDDLE_INVALID;
   }
   return HEDDLE_OK;
 }
 
+inline bool streams(const heddle_program& program) {
+  for (int32_t index = 0; index < program.function_count; index++) {
+    if (program.functions[index].read_count > 0 || program.functions[index].rows_count > 0) return true;
+  }
+  return false;
+}
+
 inline int32_t start_threads(heddle_session& session) {
-#if defined(HEDDLE_WASM)
-  // The driver's workers enter through heddle_wasm_help.
-  (void)session;
-#else
+  if (streams(*session.program)) {
+    if (session.reader->fetch == nullptr) {
+      fail(session) << "the program reads frozen tensors while it runs, and nothing was given to read them with";
+      return HEDDLE_INVALID;
+    }
+    if (!start_reader(*session.reader)) {
+      fail(session) << "the system would not start the thread that reads frozen tensors";
+      return HEDDLE_REFUSED;
+    }
+  }
+#if !defined(HEDDLE_WASM)
+  // In wasm the driver's workers enter through heddle_wasm_help.
   Pool& pool = *session.pool;
   for (int32_t helper = 1; helper < pool.threads; helper++) {
     const int error = pthread_create(&pool.handles[helper], nullptr, helper_main, &pool);
     if (error == 0) continue;
     fail(session) << "the system would not start thread " << int64_t{helper + 1} << " of " << int64_t{pool.threads};
     stop_pool(pool, helper);
+    stop_reader(*session.reader);
     return HEDDLE_REFUSED;
   }
 #endif
@@ -211,6 +307,10 @@ int32_t heddle_open(const heddle_config* config, heddle_session** opened) {
   session->frozen = config->frozen;
   session->message = config->message;
   session->pool = reinterpret_cast<heddle::Pool*>(memory + layout.pool);
+  session->reader = reinterpret_cast<heddle::Reader*>(memory + layout.reader);
+  session->reader->arena = memory + layout.arena;
+  session->reader->fetch = config->fetch;
+  session->reader->context = config->fetch_context;
   session->profile = reinterpret_cast<heddle_kernel_profile*>(memory + layout.profile);
   session->arguments = reinterpret_cast<void**>(memory + layout.arguments);
   session->sizes = reinterpret_cast<int32_t*>(memory + layout.sizes);
@@ -314,7 +414,9 @@ void heddle_set_pause(heddle_session* session, heddle_pause pause, void* context
 const heddle_kernel_profile* heddle_profile(const heddle_session* session) { return session->profile; }
 
 void heddle_close(heddle_session* session) {
-  if (session != nullptr) heddle::stop_pool(*session->pool, session->pool->threads);
+  if (session == nullptr) return;
+  heddle::stop_reader(*session->reader);
+  heddle::stop_pool(*session->pool, session->pool->threads);
 }
 
 }  // extern "C"

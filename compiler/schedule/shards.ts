@@ -1,0 +1,59 @@
+// Kernels that read tensors of which only some rows are in memory at a time: which loop walks those rows, and how far at
+// once. It must not know where tensors come from.
+
+import { dtypeBytes } from '../graph/axis.ts'
+import type { Axis } from '../graph/axis.ts'
+import { isOp } from '../graph/node.ts'
+import type { Declaration, Node } from '../graph/node.ts'
+import type { Expr } from '../kernel/ir.ts'
+import { indexMentions } from '../kernel/index.ts'
+import type { Lowering } from './lowering.ts'
+import { memoryOf } from './operands.ts'
+import type { KernelScope } from './scope.ts'
+import type { Walk } from './walks.ts'
+
+/** Bytes of a declared value as it is stored. */
+export function declaredBytes({ stored, dtype }: Declaration): number {
+  return stored.flat().reduce((product, axis) => product * axis.size, dtypeBytes[dtype])
+}
+
+/** Whether a declared value is read by ranges of its rows. */
+export function isSharded(declared: Declaration, shardBytes: number | undefined): boolean {
+  return shardBytes !== undefined && declared.role === 'frozen' && declaredBytes(declared) > shardBytes
+}
+
+/**
+ * Steps of a chain whose rows of a sharded operand fill a shard; undefined where the chain does not walk the rows of one.
+ * Where the grid walks them, pieces of the grid read pieces of the tensor and nothing need change.
+ */
+export function phaseSteps(
+  lowering: Lowering,
+  scope: KernelScope,
+  operands: readonly Expr[],
+  kWalks: readonly Walk[],
+): number | undefined {
+  const { shardBytes, lanes } = lowering.profile
+  if (shardBytes === undefined) return undefined
+  const kBound = kWalks.reduce((product, walk) => product * walk.bound, 1)
+  for (const operand of operands) {
+    const memory = memoryOf(operand, scope)
+    const declared = memory && scope.declaredBehind(memory.buffer)
+    if (!memory || !declared || !isSharded(declared, shardBytes)) continue
+    const rows = memory.indices.find((index) => index.terms.length > 0)
+    if (!rows || !kWalks.some((walk) => indexMentions(rows, walk.name))) continue
+    const fit = Math.floor(shardBytes / (memory.total / kBound))
+    return Math.max(lanes, fit - (fit % lanes))
+  }
+  return undefined
+}
+
+/** Rows along `axis` that fill a shard of a sharded operand, or undefined where none has it as its rows. */
+export function rowsOfShard(lowering: Lowering, operands: readonly Node[], axis: Axis): number | undefined {
+  const { shardBytes } = lowering.profile
+  for (const operand of operands) {
+    const declared = isOp(operand, 'read') ? lowering.declaration(operand.attrs.name) : undefined
+    if (!declared || shardBytes === undefined || !isSharded(declared, shardBytes)) continue
+    if (declared.stored.flat()[0] === axis) return Math.floor(shardBytes / (declaredBytes(declared) / axis.size))
+  }
+  return undefined
+}
