@@ -92,7 +92,8 @@ class Verifier {
   /** A phase and grid loops come first and alone; nothing stands between them or beside them. */
   #checkGrid(body: readonly Stmt[]): void {
     const { phase, body: inner } = gridOf(body)
-    if (phase && constantOf(phase.extent) === undefined) this.#fail(`the extent of phase loop '${phase.variable}' varies`)
+    if (phase && constantOf(phase.extent) === undefined)
+      this.#fail(`the extent of phase loop '${phase.variable}' varies`)
     const search = (stmts: readonly Stmt[]): void => {
       for (const stmt of stmts) {
         if (stmt.kind !== 'for' && stmt.kind !== 'if') continue

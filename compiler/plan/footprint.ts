@@ -67,7 +67,9 @@ export class Footprint {
 
   /** Where the loops around an access can be; undefined where one of them never runs. */
   #placesIn(around: readonly Loop[], begin: number, end: number): Places | undefined {
-    const places: Places = new Map(this.#kernel.sizes.map(({ name, bound }): [string, Range] => [name, { low: 1, high: bound }]))
+    const places: Places = new Map(
+      this.#kernel.sizes.map(({ name, bound }): [string, Range] => [name, { low: 1, high: bound }]),
+    )
     for (const loop of around) {
       const { high } = loop === this.#outermost ? { high: end } : rangeAt(loop.extent, places)
       const low = loop === this.#outermost ? begin : 0

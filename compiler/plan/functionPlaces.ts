@@ -63,18 +63,25 @@ export class FunctionPlaces {
 
   constructor(fn: ScheduledFunction, provenance: Provenance, storage: FunctionStorage | undefined) {
     const launches = fn.regions.map((region) => frozenLaunch(region, storage?.tensors))
-    this.#cut = storage ? storage.planner.cut(launches) : launches.map((_, place) => ({ first: place, last: place, parts: undefined }))
+    this.#cut = storage
+      ? storage.planner.cut(launches)
+      : launches.map((_, place) => ({ first: place, last: place, parts: undefined }))
     const moments = (this.#cut.at(-1)?.last ?? -1) + 1
     const lives = new Map<Node | Buffer, { bytes: number; first: number; last: number }>()
     const touch = (value: Node | Buffer, bytes: number, first: number, last = first): void => {
       const known = lives.get(value)
-      lives.set(value, { bytes, first: Math.min(known?.first ?? first, first), last: Math.max(known?.last ?? last, last) })
+      lives.set(value, {
+        bytes,
+        first: Math.min(known?.first ?? first, first),
+        last: Math.max(known?.last ?? last, last),
+      })
     }
     fn.regions.forEach((region, place) => {
       const { first, last } = this.#cut[place] as CutLaunch
       for (const reference of region.references) {
         if (reference.kind === 'node') touch(reference.node, nodeBytes(reference.node), first, last)
-        if (reference.kind === 'carry') touch(this.#carry(place, reference.buffer), bufferBytes(reference.buffer), first, last)
+        if (reference.kind === 'carry')
+          touch(this.#carry(place, reference.buffer), bufferBytes(reference.buffer), first, last)
       }
     })
     for (const { node } of fn.fn.outputs) if (!fn.targets.has(node)) touch(node, nodeBytes(node), moments)
@@ -82,8 +89,13 @@ export class FunctionPlaces {
     const lifetimes: Lifetime[] = [...lives.values()]
     const planned = storage?.planner.reads(launches, this.#cut, liveBytes(lifetimes, moments), storage.kept)
     const ranges = planned?.reads ?? []
-    const arena = placeInArena([...lifetimes, ...ranges.map(({ bytes, start, last }) => ({ bytes, first: start, last }))])
-    values.forEach((value, index) => this.#places.set(value, { space: 'arena', offset: arena.offsets[index] as number }))
+    const arena = placeInArena([
+      ...lifetimes,
+      ...ranges.map(({ bytes, start, last }) => ({ bytes, first: start, last })),
+    ])
+    values.forEach((value, index) =>
+      this.#places.set(value, { space: 'arena', offset: arena.offsets[index] as number }),
+    )
     this.#placed = ranges.map((range, index) => ({ ...range, offset: arena.offsets[values.length + index] as number }))
     this.reads = this.#placed.map(({ key, offset, start }): Read => {
       const [index = 0, from = 0, bytes = 0] = key.split(' ').map(Number)
@@ -164,7 +176,13 @@ export class FunctionPlaces {
       moments,
     )
     const { bytes, computeSeconds, stallSeconds } = planned
-    return { reads, bytes, windowBytes: alive.reduce((most, live) => Math.max(most, live), 0), computeSeconds, stallSeconds }
+    return {
+      reads,
+      bytes,
+      windowBytes: alive.reduce((most, live) => Math.max(most, live), 0),
+      computeSeconds,
+      stallSeconds,
+    }
   }
 }
 

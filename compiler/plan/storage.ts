@@ -60,7 +60,12 @@ export class StoragePlanner {
   }
 
   /** `live`: bytes of everything else at each moment; `kept`: bytes of frozen tensors in memory. */
-  reads(launches: readonly FrozenLaunch[], cut: readonly CutLaunch[], live: readonly number[], kept: number): FunctionReads {
+  reads(
+    launches: readonly FrozenLaunch[],
+    cut: readonly CutLaunch[],
+    live: readonly number[],
+    kept: number,
+  ): FunctionReads {
     const uses: RangeUse[] = []
     const seconds: number[] = []
     cut.forEach(({ first, parts }, place) => {

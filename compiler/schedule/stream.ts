@@ -8,7 +8,15 @@ import type { Axis } from '../graph/axis.ts'
 import { isOp } from '../graph/node.ts'
 import type { Node } from '../graph/node.ts'
 import type { Expr, Stmt } from '../kernel/ir.ts'
-import { addIndex, ceilDivide, constantIndex, constantOf, minIndex, scaleIndex, subtractIndex } from '../kernel/index.ts'
+import {
+  addIndex,
+  ceilDivide,
+  constantIndex,
+  constantOf,
+  minIndex,
+  scaleIndex,
+  subtractIndex,
+} from '../kernel/index.ts'
 import type { Index } from '../kernel/index.ts'
 import { liveBlocks, scoreConditions, valueConditions } from './live.ts'
 import type { LiveBlocks } from './live.ts'

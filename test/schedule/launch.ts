@@ -1,6 +1,7 @@
 // Runs a scheduled function with the kernel interpreter, as a program would: kernels in order over memory that holds
 // rubbish wherever nothing was written. Results come back as canonical tensors; writes are read from their declared place.
 
+import { dtypeBytes } from '../../compiler/graph/axis.ts'
 import type { Axis, DType } from '../../compiler/graph/axis.ts'
 import { float32 } from '../../compiler/graph/float32.ts'
 import { interpret } from '../../compiler/graph/interpret.ts'
@@ -9,9 +10,15 @@ import { countElements, extentOf, makeTensor } from '../../compiler/graph/tensor
 import type { Extents, Tensor } from '../../compiler/graph/tensor.ts'
 import { narrowBf16, narrowF16, widenBf16, widenF16 } from '../../compiler/kernel/halves.ts'
 import { runKernel } from '../../compiler/kernel/interpret.ts'
+import type { KernelArray, KernelRun } from '../../compiler/kernel/interpret.ts'
+import { constantIndex } from '../../compiler/kernel/index.ts'
 import { bufferElements } from '../../compiler/kernel/ir.ts'
-import type { KernelArray } from '../../compiler/kernel/interpret.ts'
+import type { Kernel, Loop } from '../../compiler/kernel/ir.ts'
+import { mapStmt, substitution } from '../../compiler/kernel/rewrite.ts'
 import { verifyKernel } from '../../compiler/kernel/verify.ts'
+import { outermostLoop } from '../../compiler/plan/footprint.ts'
+import type { CutPart } from '../../compiler/plan/parts.ts'
+import type { LoweredRegion } from '../../compiler/schedule/lowering.ts'
 import type { ScheduleProfile } from '../../compiler/schedule/profile.ts'
 import type { ScheduledFunction } from '../../compiler/schedule/schedule.ts'
 import type { ValueRef } from '../../compiler/schedule/scope.ts'
@@ -79,10 +86,12 @@ export interface Launch {
   /** The nest before its directives, or the kernel that backends print. */
   readonly stage: 'nest' | 'kernel'
   readonly gridOrder?: GridOrder
+  /** Launches in parts, each with nothing but its own ranges in memory. */
+  readonly parts?: (region: LoweredRegion) => readonly CutPart[] | undefined
 }
 
 /** Outputs and writes of the function by name. */
-export function launch({ graph, scheduled, values, extents, stage, gridOrder }: Launch): Map<string, Tensor> {
+export function launch({ graph, scheduled, values, extents, stage, gridOrder, parts }: Launch): Map<string, Tensor> {
   const memory = new Map<string, KernelArray>()
   const place = (ref: ValueRef): KernelArray => {
     // What a launch's phases pass on is nobody else's.
@@ -111,12 +120,15 @@ export function launch({ graph, scheduled, values, extents, stage, gridOrder }: 
     const buffers = new Map(
       kernel.arguments.map((buffer, index) => [buffer.name, place(region.references[index] as ValueRef)]),
     )
-    runKernel(kernel, {
+    const run = {
       buffers,
       sizes: extents as Record<string, number>,
       arithmetic: float32,
       ...(gridOrder ? { gridOrder } : {}),
-    })
+    }
+    const cut = parts?.(region)
+    if (cut) runInParts(kernel, cut, run)
+    else runKernel(kernel, run)
   }
   const fetch = (ref: Exclude<ValueRef, { kind: 'carry' }>, canonical: readonly Axis[], isFloat: boolean): Tensor => {
     const { axes, dtype } = placeOf(ref)
@@ -131,13 +143,43 @@ export function launch({ graph, scheduled, values, extents, stage, gridOrder }: 
   const results = new Map<string, Tensor>()
   for (const { name, node } of scheduled.fn.outputs) {
     const target = scheduled.targets.get(node)
-    const ref: Exclude<ValueRef, { kind: 'carry' }> = target === undefined ? { kind: 'node', node } : { kind: 'declared', name: target }
+    const ref: Exclude<ValueRef, { kind: 'carry' }> =
+      target === undefined ? { kind: 'node', node } : { kind: 'declared', name: target }
     results.set(`output ${name}`, fetch(ref, node.axes, node.dtype === 'f32'))
   }
   for (const { name, node } of scheduled.fn.writes) {
     results.set(`write ${name}`, fetch({ kind: 'declared', name }, node.axes, node.dtype === 'f32'))
   }
   return results
+}
+
+/** Each iteration of the outermost loop by itself, in order; streamed arguments hold rubbish outside their ranges. */
+function runInParts(kernel: Kernel, parts: readonly CutPart[], run: KernelRun): void {
+  const outermost = outermostLoop(kernel)
+  const streamed = new Set(parts.flatMap(({ uses }) => uses.map(({ argument }) => argument)))
+  for (const part of parts) {
+    const buffers = new Map(run.buffers)
+    for (const argument of streamed) {
+      const { name = '', dtype = 'f32' } = kernel.arguments[argument] ?? {}
+      const whole = run.buffers.get(name) as KernelArray
+      const there = emptyArray(dtype, whole.length)
+      for (const use of part.uses) {
+        if (use.argument !== argument) continue
+        const [from, to] = [use.from, use.from + use.bytes].map((bytes) => bytes / dtypeBytes[dtype])
+        there.set(whole.subarray(from, to), from)
+      }
+      buffers.set(name, there)
+    }
+    for (let place = part.begin; place < part.end; place++) {
+      const only = outermost ? atIteration(kernel, outermost.loop, place) : kernel
+      runKernel(only, { ...run, buffers })
+    }
+  }
+}
+
+function atIteration(kernel: Kernel, { variable, body }: Loop, place: number): Kernel {
+  const fixed = substitution(new Map([[variable, constantIndex(place)]]))
+  return { ...kernel, body: body.map((stmt) => mapStmt(stmt, fixed)) }
 }
 
 /** What the graph's interpreter makes of the function; what is written in fewer bits is rounded as memory does. */

@@ -7,6 +7,7 @@ import type { Graph } from '../../compiler/graph/node.ts'
 import { countElements, extentOf, makeTensor } from '../../compiler/graph/tensor.ts'
 import type { Extents, Tensor } from '../../compiler/graph/tensor.ts'
 import { trainingPasses } from '../../compiler/pipeline.ts'
+import type { StorageOptions } from '../../compiler/plan/place.ts'
 import { runPasses } from '../../compiler/transform/runner.ts'
 import { modelFor } from '../../models/index.ts'
 import { roundNarrow } from './launch.ts'
@@ -30,6 +31,7 @@ export interface TrainingOptions {
   readonly model: keyof typeof configs
   readonly adaptation: 'lora' | 'full'
   readonly checkpoints?: 'none' | 'every'
+  readonly storage?: StorageOptions
   /** Bound of the sequence; a step is a little shorter. */
   readonly length?: number
   /** How frozen weights are stored. */
@@ -60,6 +62,7 @@ export function training(options: TrainingOptions): Training {
       clip: 1,
     },
     checkpoints,
+    ...(options.storage ? { storage: options.storage } : {}),
   })
   const { graph } = runPasses(traced.graph, passes, { provenance: traced.provenance })
   const extents = Object.fromEntries(

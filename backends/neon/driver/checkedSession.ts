@@ -149,7 +149,10 @@ export class CheckedSession implements Session {
     watchers.forEach((tell) => tell(isPaused))
   }
 
-  async #run(run: Run, sizes: Sizes): Promise<Exclude<RunResult, { status: 'paused' | 'refused' | 'unreadable' }> | { status: 'ok' }> {
+  async #run(
+    run: Run,
+    sizes: Sizes,
+  ): Promise<Exclude<RunResult, { status: 'paused' | 'refused' | 'unreadable' }> | { status: 'ok' }> {
     const [missing] = this.#unwritten
     if (missing !== undefined) throw new InternalError(`'${missing}' was never written`)
     let result = await this.#device.run(run, this.#orderedSizes(sizes))

@@ -183,7 +183,9 @@ class Tables {
       for (const part of launch.parts ?? []) {
         const { length } = this.#windows
         this.#windows.push(
-          ...part.windows.map(({ argument, from, offset }) => `{${[argument, from, offset].map(integerText).join(', ')}}`),
+          ...part.windows.map(
+            ({ argument, from, offset }) => `{${[argument, from, offset].map(integerText).join(', ')}}`,
+          ),
         )
         const numbers = [part.begin, part.end, part.reads, length, part.windows.length]
         this.#parts.push(`{${numbers.map(integerText).join(', ')}}`)
