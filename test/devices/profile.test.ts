@@ -69,6 +69,23 @@ describe('shipped device profiles', () => {
   })
 })
 
+describe('docs/devices.md', () => {
+  it('names every key', () => {
+    const page = fs.readFileSync(new URL('../../docs/devices.md', import.meta.url), 'utf8')
+    const keys = new Set<string>()
+    const collect = (value: unknown): void => {
+      if (typeof value !== 'object' || value === null) return
+      for (const [key, inner] of Object.entries(value)) {
+        if (!Array.isArray(value)) keys.add(key)
+        collect(inner)
+      }
+    }
+    for (const name of shippedNames) collect({ ...shippedDevice(name).figures, f16: true, subgroups: true })
+    assert.ok(keys.size > 30)
+    for (const key of keys) assert.ok(page.includes(`\`${key}\``), `docs/devices.md says nothing of ${key}`)
+  })
+})
+
 describe('this machine', () => {
   it('states what the operating system does, in the same schema', () => {
     for (const isa of ['avx2', 'wasmRelaxed'] as const) {

@@ -3,6 +3,7 @@
 
 import { readFileSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
+import { InternalError } from '../../../compiler/diagnostic.ts'
 import { chooseToolChain } from '../../../backends/neon/toolchain/index.ts'
 import type { ToolChain, ToolChainPreference } from '../../../backends/neon/toolchain/index.ts'
 import { deviceFrom, hostProfile, parseProfile, scheduleProfile } from '../../../devices/index.ts'
@@ -11,6 +12,7 @@ import { copyProgram, peakProgram } from '../machine.ts'
 import { runnerOf, secondsOf } from '../runner.ts'
 import type { Runner } from '../runner.ts'
 import { quartiles } from '../statistics.ts'
+import type { Quartiles } from '../statistics.ts'
 import { batteryWattHours, energyCounters } from './power.ts'
 import type { EnergyCounters } from './power.ts'
 import { efforts, measureStorage } from './storage.ts'
@@ -125,13 +127,17 @@ async function measureRates(
       }
       observer.progress?.('multiply-adds and memory', round + 1, rounds)
     }
-    const [peak = NaN, copy = NaN] = rates.map((all) => quartiles(all).median)
-    const how = `measured: the median of ${rounds} rounds with ${threads} ${threads === 1 ? 'thread' : 'threads'} at once`
+    const [peak, copy] = rates.map(quartiles)
+    if (!peak || !copy) throw new InternalError('a machine without rates')
+    // How far rounds lie apart says whether something else ran.
+    const how = ({ low, high }: Quartiles, parts: number): string =>
+      `the median of ${rounds} rounds with ${threads} ${threads === 1 ? 'thread' : 'threads'} at once, ` +
+      `half of which gave ${rounded(low / parts / 1e9)} to ${rounded(high / parts / 1e9)} G`
     return {
-      flopsPerCore: peak / threads,
-      bytesPerSecond: copy,
-      source: `${how}, multiply-adds with operands in registers, ${printable(chain.identity)}`,
-      copySource: `${how}, a copy of 64 MiB, bytes read and written together`,
+      flopsPerCore: peak.median / threads,
+      bytesPerSecond: copy.median,
+      source: `measured: multiply-adds with operands in registers, ${how(peak, threads)}; ${printable(chain.identity)}`,
+      copySource: `measured: a copy of 64 MiB, bytes read and written together, ${how(copy, 1)}`,
       power: typeof counters === 'string' ? counters : await powerOf(counters, energy, idleSeconds),
     }
   } finally {
