@@ -49,6 +49,11 @@ function temperature(text: string): number {
   throw new InvalidArgumentError('It is from 0, always the likeliest token, to 1000.')
 }
 
+function profileFile(text: string): string {
+  if (text.endsWith('.json')) return text
+  throw new InvalidArgumentError('It ends in .json, so that --device takes it.')
+}
+
 function stopString(text: string, others: readonly string[] = []): readonly string[] {
   if (text === '') throw new InvalidArgumentError('It has at least one character.')
   return [...others, text]
@@ -63,6 +68,8 @@ const optimise = (): Option =>
   new Option('--optimise <how>', 'light compiles sooner and runs slower, to the same numbers')
     .choices(['full', 'light'])
     .default('full')
+const device = (): Option =>
+  new Option('--device <name>', 'a device profile: a name that `heddle devices` lists, or a .json file')
 const json = (): Option => new Option('--json', 'print JSON lines')
 
 /** What is wrong with the words of a command line, as other mistakes are told. */
@@ -117,7 +124,7 @@ export async function main(operands: readonly string[]): Promise<number> {
     .command('plan')
     .description('compile up to the memory plan: does it fit, and what takes how much')
     .argument('<recipe>', 'a TypeScript file that exports a recipe')
-    .option('--device <name>', 'a device profile: host, wasm, phone-8gb')
+    .addOption(device())
     .addOption(threads())
     .addOption(json())
     .action(action(async () => (await import('./commands/plan.ts')).plan))
@@ -128,7 +135,7 @@ export async function main(operands: readonly string[]): Promise<number> {
       'what each kernel of the program computes, how often memory is passed over, and which directives it has',
     )
     .argument('<recipe>', 'a TypeScript file that exports a recipe')
-    .option('--device <name>', 'a device profile: host, wasm, phone-8gb')
+    .addOption(device())
     .option('--kernel <name>', 'one kernel in full')
     .option('--source', 'with --kernel: its kernel IR and its C++')
     .addOption(json())
@@ -271,6 +278,44 @@ Examples:
   $ heddle bench recipe.ts --threads 1,2 --search --seconds 300`,
     )
     .action(action(async () => (await import('./commands/bench.ts')).bench))
+
+  program
+    .command('devices')
+    .description('list device profiles: this machine, those that come with the compiler, and files')
+    .argument('[files...]', 'profiles in .json files, listed as well')
+    .addOption(json())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ heddle devices
+  $ heddle devices this-machine.json --json`,
+    )
+    .action(action(async () => (await import('./commands/devices.ts')).devices))
+
+  program
+    .command('profile')
+    .description('measure this machine (rates, memory, storage, power) and write a profile that --device takes')
+    .addOption(new Option('--out <file>', 'where the profile goes').argParser(profileFile).default('this-machine.json'))
+    .option(
+      '--folder <directory>',
+      'whose storage is timed, by a temporary file of 512 MiB; where such files go unless stated',
+    )
+    .option('--quick', 'seconds and 32 MiB rather than a minute, for numbers that are good for a look')
+    .addOption(
+      new Option('--toolchain <name>', 'what compiles the kernels').choices(['auto', 'host', 'wasm']).default('auto'),
+    )
+    .addOption(json())
+    .addHelpText(
+      'after',
+      `
+Without a C++ compiler rates are those of WebAssembly, and storage is left out, with the reason.
+
+Examples:
+  $ heddle profile --out laptop-2.json --folder ~/models
+  $ heddle plan recipe.ts --device laptop-2.json`,
+    )
+    .action(action(async () => (await import('./commands/profile.ts')).profile))
 
   program
     .command('new')

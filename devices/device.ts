@@ -1,16 +1,20 @@
 // What the compiler is told of a device: data, with where each figure comes from. Knows no program and no backend but
 // the names of instruction sets.
 
-import { UserError } from '../compiler/diagnostic.ts'
 import type { ScheduleProfile, TileChoice } from '../compiler/schedule/profile.ts'
 import { isaOf } from '../backends/neon/isa/index.ts'
 import type { InstructionSetName } from '../backends/neon/isa/index.ts'
+import { usedCores } from './profile.ts'
+import type { ProfileFile } from './profile.ts'
 
 export interface FoundChoices {
   readonly threads: number
   /** By the name of a nest, as the schedule spells it. */
   readonly choices: Readonly<Record<string, TileChoice>>
 }
+
+/** All that a profile states, group by group, each with its source; see `profile.ts` for the units. */
+export type DeviceFigures = Omit<ProfileFile, 'device' | 'name' | 'title'>
 
 export interface DeviceProfile {
   readonly name: string
@@ -27,12 +31,33 @@ export interface DeviceProfile {
   readonly runtimeBytes: number
   /** Choices that a search has measured here, by numbers of threads. */
   readonly found?: readonly FoundChoices[]
-  /** Where the figures come from. */
+  /** Where the figures above come from. */
   readonly source: string
+  /** The figures above and all others: rates, storage, GPU, power. */
+  readonly figures: DeviceFigures
+}
+
+/** A profile as the compiler reads it. */
+export function deviceFrom({ device: _device, name, title, ...figures }: ProfileFile): DeviceProfile {
+  const { cores, caches, memory } = figures
+  return {
+    name,
+    title,
+    isa: cores.isa,
+    cores: usedCores(cores.kinds),
+    privateCache: caches.privateBytes,
+    memoryBudget: memory.budgetBytes,
+    runtimeBytes: memory.runtimeBytes,
+    source: [...new Set([cores.source, caches.source, memory.source])].join('; '),
+    figures,
+  }
 }
 
 /** What the schedule may know of a device; lanes and register tile are the instruction set's. */
-export function scheduleProfile(device: DeviceProfile, threads: number = device.cores): ScheduleProfile {
+export function scheduleProfile(
+  device: Pick<DeviceProfile, 'name' | 'isa' | 'cores' | 'privateCache' | 'found'>,
+  threads: number = device.cores,
+): ScheduleProfile {
   const { lanes, tiles, otherTiles, fetchesAhead } = isaOf(device.isa)
   const found = device.found?.find((one) => one.threads === threads)
   return {
@@ -45,13 +70,4 @@ export function scheduleProfile(device: DeviceProfile, threads: number = device.
     ...(found ? { choices: found.choices } : {}),
     threads,
   }
-}
-
-/** The profile of a name among some. UserError HD820 when there is none. */
-export function deviceNamed(name: string, devices: readonly DeviceProfile[]): DeviceProfile {
-  const found = devices.find((device) => device.name === name)
-  if (found) return found
-  throw new UserError('HD820', `there is no device profile '${name.slice(0, 64)}'`, {
-    mend: `there are ${devices.map((device) => device.name).join(', ')}`,
-  })
 }

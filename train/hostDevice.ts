@@ -1,5 +1,5 @@
-// What a tool chain's programs run on here, with what searches have found for it; and the profile of a name. Knows where
-// what was found is kept.
+// What a tool chain's programs run on here, with what searches have found for it; and the device that a recipe is
+// looked at for. Knows where what was found is kept.
 
 import os from 'node:os'
 import path from 'node:path'
@@ -7,6 +7,7 @@ import { cacheFolder, chooseToolChain } from '../backends/neon/toolchain/index.t
 import type { ToolChain } from '../backends/neon/toolchain/index.ts'
 import { fasterThanRule, findDevice, hostDevice, readFound, wasmDevice } from '../devices/index.ts'
 import type { DeviceProfile, MachineKey } from '../devices/index.ts'
+import type { LoadedRecipe } from './loadRecipe.ts'
 
 /** Whose choices are whose: those of one machine and compiler are not another's. */
 export function machineKey(chain: ToolChain): MachineKey {
@@ -37,9 +38,19 @@ export function deviceOf(chain: ToolChain): DeviceProfile {
   return found.length === 0 ? device : { ...device, found: fasterThanRule(found) }
 }
 
-/** The profile of a name. UserError HD820 when there is none. */
-export async function deviceByName(name: string): Promise<DeviceProfile> {
+/** The profile of a name or a file, as `findDevice` finds it; of this machine, with what searches have found. */
+export async function deviceByName(name: string, folder?: string): Promise<DeviceProfile> {
   // Only this machine has to be asked what it is.
   if (name === 'host') return { ...deviceOf(await chooseToolChain('auto')), name }
-  return name === 'wasm' ? deviceOf(await chooseToolChain('wasm')) : findDevice(name, 'neon')
+  return name === 'wasm' ? deviceOf(await chooseToolChain('wasm')) : findDevice(name, 'neon', folder)
+}
+
+/**
+ * The device that a recipe is looked at for: the one that a command names, whose files are meant from the working directory;
+ * else the recipe's own, from its folder; else this machine.
+ *
+ * @throws UserError as `findDevice` states
+ */
+export function deviceFor(named: string | undefined, { recipe, folder }: LoadedRecipe): Promise<DeviceProfile> {
+  return named === undefined ? deviceByName(recipe.device ?? 'host', folder) : deviceByName(named)
 }

@@ -93,9 +93,9 @@ export function trainingFunctions({ evaluate }: Recipe): readonly string[] {
   return ['accumulate', 'measure', 'apply', ...(evaluate ? ['evaluate'] : [])]
 }
 
-/** The bytes that a recipe's device allows; the running one's without. UserError HD820 for an unknown device. */
-export function budgetOf({ recipe }: LoadedRecipe, running: DeviceProfile): number {
-  return recipe.device === undefined ? running.memoryBudget : findDevice(recipe.device, running.isa).memoryBudget
+/** The bytes that a recipe's device allows; the running one's without. UserError as `findDevice` for a recipe's device. */
+export function budgetOf({ recipe: { device }, folder }: LoadedRecipe, running: DeviceProfile): number {
+  return device === undefined ? running.memoryBudget : findDevice(device, running.isa, folder).memoryBudget
 }
 
 /**

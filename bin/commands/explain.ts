@@ -10,7 +10,7 @@ import type { KernelReport } from '../../compiler/plan/explain.ts'
 import type { DeviceProfile } from '../../devices/index.ts'
 import { compileRecipe, keepFunctions } from '../../train/compileRecipe.ts'
 import type { CompiledRecipe } from '../../train/compileRecipe.ts'
-import { deviceByName } from '../../train/hostDevice.ts'
+import { deviceFor } from '../../train/hostDevice.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
 import { prepareData, prepareModel } from '../../train/prepare.ts'
 import { trainingFunctions } from '../../train/run.ts'
@@ -33,8 +33,7 @@ export async function explain(recipePath: string, options: ExplainOptions): Prom
   }
   const loaded = await loadRecipe(recipePath)
   const { recipe } = loaded
-  const name = options.device ?? recipe.device ?? 'host'
-  const device = await deviceByName(name)
+  const device = await deviceFor(options.device, loaded)
   const model = await prepareModel(loaded, { onProgress: downloadProgress(output) })
   const { steps } = prepareData(loaded, model)
   const settings = { device, threads: device.cores, steps, memoryBudget: device.memoryBudget }

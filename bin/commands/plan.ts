@@ -2,7 +2,7 @@
 
 import { compileRecipe, keepFunctions } from '../../train/compileRecipe.ts'
 import type { Certificate } from '../../train/certificate.ts'
-import { deviceByName } from '../../train/hostDevice.ts'
+import { deviceFor } from '../../train/hostDevice.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
 import { prepareData, prepareModel } from '../../train/prepare.ts'
 import { trainingFunctions } from '../../train/run.ts'
@@ -19,8 +19,7 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
   const output = outputOf(options)
   const loaded = await loadRecipe(recipePath)
   const { recipe } = loaded
-  const name = options.device ?? recipe.device ?? 'host'
-  const device = await deviceByName(name)
+  const device = await deviceFor(options.device, loaded)
   const model = await prepareModel(loaded, { onProgress: downloadProgress(output) })
   const { steps } = prepareData(loaded, model)
   const threads = options.threads ?? device.cores

@@ -6,6 +6,7 @@ import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { openCheckpoint } from '../../formats/checkpoint.ts'
+import { hostProfile } from '../../devices/index.ts'
 import { float32Tensor, readTensorF32, writeSafetensors } from '../../formats/safetensors.ts'
 import type { NewTensor } from '../../formats/safetensors.ts'
 import { assertRefused, heddle, startHeddle, temporaryDirectory, tinyProject, writeRecipe } from './support.ts'
@@ -190,7 +191,23 @@ const cases: readonly Case[] = [
   {
     name: 'an unknown device',
     spoil: (dir) => writeRecipe(dir, 'lora.ts', { device: "'toaster'" }),
-    expected: /^HD820 there is no device profile 'toaster'; there are host, wasm, phone-8gb$/m,
+    expected:
+      /^HD820 there is no device profile 'toaster'; there are host, wasm, phone-4gb, phone-8gb, .*, and files that end in \.json$/m,
+  },
+  {
+    name: 'a device file that is not there',
+    spoil: (dir) => writeRecipe(dir, 'lora.ts', { device: "'toaster.json'" }),
+    expected: /^HD401 toaster\.json the file does not exist$/m,
+  },
+  {
+    name: 'a device file with an impossible number',
+    spoil: (dir) => {
+      const profile = { ...hostProfile('avx2'), memory: { ...hostProfile('avx2').memory, budgetBytes: 0 } }
+      fs.writeFileSync(path.join(dir, 'toaster.json'), JSON.stringify(profile))
+      writeRecipe(dir, 'lora.ts', { device: "'toaster.json'" })
+    },
+    expected:
+      /^HD821 toaster\.json \(key "memory\.budgetBytes"\) this cannot be 0; it is a whole number of bytes, above 0$/m,
   },
   {
     name: 'a recipe that is none',

@@ -25,15 +25,8 @@ function nestOf(mBound: number, nBound: number, kBound: number, parts: Parts = {
 }
 
 const profiles = Object.values(instructionSets).flatMap((isa): ScheduleProfile[] =>
-  [1, 4].map((threads) =>
-    scheduleProfile(
-      {
-        name: isa.name, title: '', isa: isa.name, cores: 4, privateCache: 1 << 20, memoryBudget: 0, runtimeBytes: 0, source: '',
-      },
-      threads,
-    ),
-  ),
-) // prettier-ignore
+  [1, 4].map((threads) => scheduleProfile({ name: isa.name, isa: isa.name, cores: 4, privateCache: 1 << 20 }, threads)),
+)
 
 const someNest = fc
   .record({
