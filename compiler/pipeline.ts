@@ -34,6 +34,8 @@ export interface CompileOptions {
   readonly profile: ScheduleProfile
   /** Frozen tensors stay in storage and are read by ranges; absent where all of them are in memory. */
   readonly storage?: StorageOptions
+  /** The functions that are wanted; all of them unless given. */
+  readonly functions?: readonly string[]
   /** Given each stage that changed something, as text. */
   readonly dump?: (text: string) => void
 }
@@ -79,7 +81,8 @@ export function compile(graph: Graph, provenance: Provenance, options: CompileOp
   const lowered: LoweredKernels = new Map()
   const { storage } = options
   const profile = storage ? { ...options.profile, shardBytes: storage.shardBytes } : options.profile
-  const functions = passes.graph.functions.map((fn) => scheduleFunction(passes.graph, fn, profile, lowered))
+  const wanted = passes.graph.functions.filter(({ name }) => options.functions?.includes(name) ?? true)
+  const functions = wanted.map((fn) => scheduleFunction(passes.graph, fn, profile, lowered))
   const scheduled = performance.now()
   const planned = planProgram(options.name, passes.graph, functions, provenance, storage)
   const reports = [

@@ -18,10 +18,10 @@ import { Origins } from './origin.ts'
 import type { KernelOrigin } from './origin.ts'
 import type { Launch, Place, Program, ProgramFunction, ProgramOutput, ProgramValue, RowsRead } from './program.ts'
 import { StoragePlanner } from './storage.ts'
-import type { StorageOptions } from './storage.ts'
+import type { ProgramNeeds, StorageOptions } from './storage.ts'
 
 export type { ArenaUse, StorageUse } from './functionPlaces.ts'
-export type { StorageOptions } from './storage.ts'
+export type { ProgramNeeds, StorageOptions } from './storage.ts'
 
 export interface PlannedProgram {
   readonly program: Program
@@ -42,17 +42,27 @@ export function planProgram(
   storage?: StorageOptions,
 ): PlannedProgram {
   if (!storage) return planWith(name, graph, functions, provenance, undefined)
-  const planner = new StoragePlanner(storage)
+  const limit = storage.limit(needsOf(graph, functions))
+  const planner = new StoragePlanner(storage, limit)
   const plan = (extra: ReadonlySet<string>): PlannedProgram => {
     const isStreamed = (declared: Declaration): boolean =>
       declared.role === 'frozen' && declaredBytes(declared) > storage.residentBytes && !extra.has(declared.name)
     return planWith(name, graph, functions, provenance, { planner, isStreamed })
   }
   const least = plan(new Set())
-  const extra = worthKeeping(least, storage.limit)
+  const extra = worthKeeping(least, limit)
   if (extra.size === 0) return least
   const kept = plan(extra)
-  return neededBytes(kept) <= storage.limit ? kept : least
+  return neededBytes(kept) <= limit ? kept : least
+}
+
+function needsOf(graph: Graph, functions: readonly ScheduledFunction[]): ProgramNeeds {
+  const places = new DeclaredPlaces(graph, () => false)
+  const regions = functions.flatMap((fn) => fn.regions)
+  for (const { references } of regions)
+    for (const reference of references) if (reference.kind === 'table') places.table(reference.node)
+  const kernels = [...new Set(regions.map(({ kernel }) => kernel))]
+  return { stateBytes: places.bytes('state'), inputBytes: places.bytes('inputs'), kernels }
 }
 
 /** Bytes of the arena and of the frozen tensors in memory. */

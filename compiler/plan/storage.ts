@@ -16,11 +16,18 @@ export interface StorageOptions {
   readonly shardBytes: number
   /** Smaller frozen tensors are in memory all the time. */
   readonly residentBytes: number
-  /** Bytes for the arena and the frozen tensors in memory. */
-  readonly limit: number
+  /** Bytes for the arena and the frozen tensors in memory, by what else the program needs. */
+  readonly limit: (needs: ProgramNeeds) => number
   readonly read: StorageRate
   /** What the processor does of float32 operations, and its memory of bytes, in a second. */
   readonly compute: { readonly flopsPerSecond: number; readonly bytesPerSecond: number }
+}
+
+/** What of a program's memory is known before anything is placed. */
+export interface ProgramNeeds {
+  readonly stateBytes: number
+  readonly inputBytes: number
+  readonly kernels: readonly Kernel[]
 }
 
 /** The launches of a function on a finer timeline: one moment for each part. */
@@ -39,12 +46,15 @@ export interface FrozenLaunch {
 }
 
 export class StoragePlanner {
-  readonly options: StorageOptions
+  readonly #options: StorageOptions
+  readonly #limit: number
   readonly #cutter: PartCutter
   readonly #seconds = new Map<Kernel, number>()
 
-  constructor(options: StorageOptions) {
-    this.options = options
+  /** `limit`: bytes for the arena and the frozen tensors in memory. */
+  constructor(options: StorageOptions, limit: number) {
+    this.#options = options
+    this.#limit = limit
     this.#cutter = new PartCutter(options.shardBytes)
   }
 
@@ -83,15 +93,14 @@ export class StoragePlanner {
         }
       })
     })
-    const { read, limit } = this.options
-    return planReads({ uses, live, seconds, budget: limit - kept, storage: read })
+    return planReads({ uses, live, seconds, budget: this.#limit - kept, storage: this.#options.read })
   }
 
   /** By the device's two limits: the slower one counts. */
   #secondsOf(kernel: Kernel): number {
     const known = this.#seconds.get(kernel)
     if (known !== undefined) return known
-    const { flopsPerSecond, bytesPerSecond } = this.options.compute
+    const { flopsPerSecond, bytesPerSecond } = this.#options.compute
     const bytes = kernel.arguments.reduce((sum, one) => sum + bufferElements(one) * dtypeBytes[one.dtype], 0)
     const operations = 2 * countKernel(kernel).multiplyAdds
     const seconds = Math.max(operations / flopsPerSecond, bytes / bytesPerSecond)

@@ -22,7 +22,7 @@ function storageOf(shardBytes: number, limit = 1): StorageOptions {
   return {
     shardBytes,
     residentBytes: 64,
-    limit,
+    limit: () => limit,
     read: { bytesPerSecond: 1e8, latencySeconds: 1e-5 },
     compute: { flopsPerSecond: 1e9, bytesPerSecond: 1e9 },
   }
