@@ -12,8 +12,11 @@ export { fasterThanRule, readFound, storeFound } from './found.ts'
 export type { FoundTile, MachineKey } from './found.ts'
 export { hostDevice, wasmDevice } from './host.ts'
 
+/** Profiles that are data, of devices that are elsewhere; the host and WebAssembly here are asked what they are. */
+export const shippedDevices: readonly DeviceProfile[] = [phone8gb]
+
 /** The profile of a name; `hostIsa` is what the host's tool chain found. UserError HD820 when there is none. */
 export function findDevice(name: string, hostIsa: InstructionSetName): DeviceProfile {
   const host = hostIsa === 'wasmRelaxed' ? { ...wasmDevice(), name: 'host' } : hostDevice(hostIsa)
-  return deviceNamed(name, [host, wasmDevice(), phone8gb])
+  return deviceNamed(name, [host, wasmDevice(), ...shippedDevices])
 }
