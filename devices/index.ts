@@ -21,6 +21,9 @@ export type { CoreKind, GpuFigures, OptionalFigure, ProfileFile, StorageFigures 
 export { shippedDevice, shippedNames } from './shipped.ts'
 export type { ShippedName } from './shipped.ts'
 
+/** Profiles that are data, of devices that are elsewhere; the host and WebAssembly here are asked what they are. */
+export const shippedDevices: readonly DeviceProfile[] = shippedNames.map(shippedDevice)
+
 /**
  * The profile of a name, or the one in a file where the name ends in `.json`; a relative path is meant from `folder`.
  * `hostIsa` is what the host's tool chain found.
