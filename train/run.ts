@@ -16,6 +16,8 @@ import type { ResolveOptions } from '../formats/hub.ts'
 import type { Tokenizer } from '../formats/tokenizer.ts'
 import { compileRecipe, keepFunctions } from './compileRecipe.ts'
 import type { Certificate } from './certificate.ts'
+import { energySettings, refuseUngoverned } from './energy.ts'
+import type { EnergyChoices } from './energy.ts'
 import { identityOf, refuseOther } from './identity.ts'
 import type { RunIdentity } from './identity.ts'
 import type { LoadedRecipe } from './loadRecipe.ts'
@@ -72,6 +74,8 @@ export interface RunOptions {
   readonly stop?: AbortSignal
   /** Looks at the model through `predict` before the first step and after the last. */
   readonly inspect?: (moment: 'before' | 'after', session: Session, about: InspectedModel) => Promise<void>
+  /** Added to the recipe's `energy`: another duty cycle, the device's watts, where the system's files are. */
+  readonly energy?: EnergyChoices
   /** Kills the run. */
   readonly kill?: AbortSignal
   /** Operations of saving that stand in for the system's. */
@@ -129,6 +133,8 @@ export async function runTraining(
   const identity = identityOf(recipe, model, data)
   if (from) refuseUnlessContinues(from, identity, data.steps)
   const chain = await chooseToolChain(options.toolchain)
+  const energy = energySettings(recipe.energy, options.energy)
+  if (energy) refuseUngoverned(recipe, chain.name)
   const device = deviceOf(chain)
   const threads = options.threads ?? device.cores
   const settings = { device, threads, steps: data.steps, memoryBudget: budgetOf(loaded, device) }
@@ -165,6 +171,7 @@ export async function runTraining(
       out: options.out,
       title: path.basename(loaded.file),
       ...(from ? { from } : {}),
+      ...(energy ? { energy } : {}),
       ...(options.stop ? { stop: options.stop } : {}),
       ...(options.files ? { files: options.files } : {}),
       finished: async () => options.inspect?.('after', session, about),
