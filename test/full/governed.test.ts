@@ -30,7 +30,7 @@ async function isStill(work: Promise<unknown>): Promise<boolean> {
 }
 
 async function until(condition: () => boolean, what: string): Promise<void> {
-  for (let tries = 0; tries < 2000; tries++) {
+  for (let tries = 0; tries < 20_000; tries++) {
     if (condition()) return
     await wait(5)
   }
@@ -85,7 +85,7 @@ describe('a governed step', function () {
 
   for (const duty of [0.25, 0.6]) {
     it(`has the same bits with a duty cycle of ${duty}, which it keeps`, async () => {
-      const hash = await governed({ duty, period: 20 }, async (one) => {
+      const hash = await governed({ duty, period: 4 }, async (one) => {
         await makeSteps(one)
         const { computing, resting, held } = await one.session.energy()
         assert.equal(held, 0)
@@ -94,7 +94,7 @@ describe('a governed step', function () {
         assert.ok(share > duty * 0.7 && share < duty * 1.5, `${share}`)
       })
       assert.equal(hash, expected)
-      assert.match(moves(), /^run rest run rest/)
+      assert.match(moves(), /^run rest run/)
     })
   }
 

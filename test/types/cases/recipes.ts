@@ -1,5 +1,17 @@
 // Lines that end in "wrong" must be refused by type; all others must pass.
-import { adamW, celsius, chat, completions, constant, cosine, fullFineTuning, lora, nextToken, recipe, text } from 'heddle'
+import {
+  adamW,
+  celsius,
+  chat,
+  completions,
+  constant,
+  cosine,
+  fullFineTuning,
+  lora,
+  nextToken,
+  recipe,
+  text,
+} from 'heddle'
 import { qwen2 } from 'heddle/models'
 
 const model = qwen2.from('Qwen/Qwen2.5-0.5B')
