@@ -345,6 +345,28 @@ describe('a governed run', function () {
     }
   })
 
+  it('does not outlive whoever started it, even while it is held', async () => {
+    system.phone(18, 'Discharging')
+    const operands = ['--toolchain', 'host', '--optimise', 'light', '--out', 'killed', '--system-root', system.root]
+    const { child, ended } = startHeddle(dir, 'train', 'held.ts', ...operands)
+    let said = ''
+    child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
+    await until(() => said.includes('held: battery'), 'held')
+    const children = fs
+      .readdirSync(`/proc/${child.pid}/task`)
+      .flatMap((task) => fs.readFileSync(`/proc/${child.pid}/task/${task}/children`, 'utf8').trim().split(' '))
+      .filter((pid) => pid !== '')
+    assert.ok(children.length > 0)
+    child.kill('SIGKILL')
+    await ended
+    // A zombie whose new parent has not looked yet is dead too.
+    const isDead = (pid: string): boolean => {
+      const status = `/proc/${pid}/status`
+      return !fs.existsSync(status) || /^State:\s+Z/m.test(fs.readFileSync(status, 'utf8'))
+    }
+    await until(() => children.every(isDead), 'ended')
+  })
+
   it('is refused in WebAssembly, where the recipe asks for it', async () => {
     writeRecipe(dir, 'wasm.ts', { energy: '{ dutyCycle: 0.5 }' })
     const { ended } = startHeddle(dir, 'train', 'wasm.ts', '--toolchain', 'wasm', '--out', 'wasm')
