@@ -43,6 +43,12 @@ function numberAbove(low: number, high: number): (text: string) => number {
   }
 }
 
+function dutyCycle(text: string): number {
+  const value = Number(text)
+  if (text.trim() !== '' && value >= 0.01 && value <= 1) return value
+  throw new InvalidArgumentError('It is from 0.01 to 1, all of the time.')
+}
+
 function temperature(text: string): number {
   const value = Number(text)
   if (text.trim() !== '' && value >= 0 && value <= 1000) return value
@@ -160,6 +166,15 @@ export async function main(operands: readonly string[]): Promise<number> {
     .option('--out <directory>', 'where results go; runs/NAME unless the recipe or this says so')
     .addOption(new Option('--steps <n>', "optimizer steps, instead of the recipe's").argParser(positiveInteger))
     .option('--resume', 'go on from the state that was saved last; begin where there is none')
+    .addOption(
+      new Option('--duty-cycle <share>', "share of the time that is computed, instead of the recipe's").argParser(
+        dutyCycle,
+      ),
+    )
+    .option(
+      '--system-root <directory>',
+      'where /sys and /proc are found, for the limits of the recipe; / unless stated',
+    )
     .addOption(optimise())
     .addOption(json())
     .action(action(async () => (await import('./commands/train.ts')).train))

@@ -6,6 +6,7 @@ export class Interruption extends TwoSignals {
   #hasSteps = false
   #savedStep = 0
   #result: string | undefined
+  #isHeld = false
 
   /** From now on there is something to save. A run that goes on from a state has that state's step behind it. */
   stepsBegin(resumedAfter = 0): void {
@@ -23,8 +24,15 @@ export class Interruption extends TwoSignals {
     this.#result = shown
   }
 
+  /** Nothing is computed until the device allows it. */
+  held(isHeld: boolean): void {
+    this.#isHeld = isHeld
+  }
+
   protected override stopping(): string | undefined {
-    return this.#hasSteps ? 'finishing this step, then saving; once more to stop without saving' : undefined
+    if (!this.#hasSteps) return undefined
+    const step = this.#isHeld ? 'giving up the step that is held' : 'finishing this step'
+    return `${step}, then saving; once more to stop without saving`
   }
 
   protected override ending(): string {

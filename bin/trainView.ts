@@ -2,6 +2,7 @@
 // where the results are. Starts nothing.
 
 import { SingleBar } from 'cli-progress'
+import type { DecisionFigures } from '../train/energy.ts'
 import { lossCurveText } from '../train/lossCurve.ts'
 import type { OpenedRun, PreparedRun, RunObserver, RunResult } from '../train/run.ts'
 import type { StepFigures } from '../train/trainer.ts'
@@ -25,6 +26,10 @@ export class TrainView implements RunObserver {
   #saidAt = -Infinity
   /** What the last evaluation showed, behind the training loss. */
   #heldOut = ''
+  /** Why nothing is computed now. */
+  #standing = ''
+  #heldAt: number | undefined
+  #hasRested = false
 
   constructor(output: Output, interruption: Interruption, terminal: NodeJS.WriteStream = process.stdout) {
     this.#output = output
@@ -32,7 +37,8 @@ export class TrainView implements RunObserver {
     const isTerminal = terminal.isTTY && !output.isJson
     this.#bar = isTerminal
       ? new SingleBar({
-          format: '{bar} {value}/{total}  loss {loss}{heldOut}  {rate} tokens/s  peak {peak} MiB  {left} left',
+          format:
+            '{bar} {value}/{total}  loss {loss}{heldOut}  {rate} tokens/s  peak {peak} MiB  {left} left{standing}',
           barsize: 24,
           barCompleteChar: '█',
           barIncompleteChar: '░',
@@ -90,6 +96,7 @@ export class TrainView implements RunObserver {
       heldOut: this.#heldOut,
       rate: Math.round(this.#tokens / this.#seconds).toLocaleString('en'),
       peak: mebibytes(figures.peak_bytes),
+      standing: this.#standing,
       left: clock((this.#seconds / this.#steps) * (total - figures.step)),
     }
     this.#output.event('step', figures)
@@ -111,6 +118,26 @@ export class TrainView implements RunObserver {
     this.#output.event('evaluated', figures)
     if (this.#bar) this.#bar.update({ heldOut: this.#heldOut })
     else this.#output.say(`step ${step}  held-out loss ${loss.toFixed(4)}${best ? ', the best so far' : ''}`)
+  }
+
+  decided(figures: DecisionFigures): void {
+    const { decision, reasons, rest_seconds: rest = 0, look_seconds: look = 0 } = figures
+    this.#output.event('energy', figures)
+    this.#interruption.held(decision === 'hold')
+    const seconds = rest.toFixed(1)
+    const words = { run: '', rest: `resting ${seconds} s`, hold: `held: ${reasons.join('; ')}` }[decision]
+    this.#standing = words === '' ? '' : `  ${words}`
+    const heldAt = this.#heldAt
+    this.#heldAt = decision === 'hold' ? (heldAt ?? performance.now()) : undefined
+    if (this.#bar && this.#isDrawn) {
+      this.#bar.update({ standing: this.#standing })
+      return
+    }
+    if (decision === 'hold') this.#output.say(`${words}; looks again every ${look} s`)
+    else if (heldAt !== undefined) this.#output.say(`goes on after ${clock((performance.now() - heldAt) / 1000)}`)
+    // A log need not say it every ten seconds.
+    if (decision === 'rest' && !this.#hasRested) this.#output.say(`${words}, and again and again: the duty cycle`)
+    this.#hasRested ||= decision === 'rest'
   }
 
   stateSaved(step: number): void {

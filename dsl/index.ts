@@ -61,6 +61,8 @@ export type {
   TextOptions,
   TextRecords,
 } from './records.ts'
+export { celsius } from './energy.ts'
+export type { Energy, EnergyOptions, Temperature } from './energy.ts'
 export { isRecipe, recipe } from './recipe.ts'
 export type { Batch, BatchWithStepsOrEpochs, Checkpoints, Recipe, RecipeOptions } from './recipe.ts'
 export type { Evaluation, EvaluationOfFileOrShare, Saving } from './watching.ts'

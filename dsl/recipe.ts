@@ -4,6 +4,8 @@
 import type { Place } from '../compiler/diagnostic.ts'
 import type { Adaptation, FullFineTuning, LoraAdaptation } from './adaptation.ts'
 import type { TargetsOf } from './checks.ts'
+import { energyOf } from './energy.ts'
+import type { Energy, EnergyOptions } from './energy.ts'
 import type { ModelReference } from './model.ts'
 import type { AdamWOptimizer } from './optimizer.ts'
 import { callPlace } from './place.ts'
@@ -67,6 +69,8 @@ export interface RecipeOptions<Target extends string, Chosen extends string> {
   readonly save?: Saving
   /** Measures the loss of held-out records, keeps the best result, and may stop early. */
   readonly evaluate?: EvaluationOfFileOrShare
+  /** When the run computes, rests and holds: duty cycle, battery, temperature, charger. It ends with the same bits. */
+  readonly energy?: EnergyOptions
 }
 
 /** A recipe as the compiler reads it: every default filled in. */
@@ -84,6 +88,7 @@ export interface Recipe {
   readonly out?: string
   readonly save?: Saving
   readonly evaluate?: Evaluation
+  readonly energy?: Energy
 }
 
 const keys = [
@@ -100,6 +105,7 @@ const keys = [
   'out',
   'save',
   'evaluate',
+  'energy',
 ] as const satisfies readonly (keyof RecipeOptions<string, string>)[]
 
 const recipes = new WeakSet<Recipe>()
@@ -129,6 +135,7 @@ export function recipe<Target extends string, Chosen extends string>(options: Re
     ...(given.has('out') ? { out: given.text('out', 'the path of a directory') } : {}),
     ...(given.has('save') ? { save: savingOf(given.value('save'), place) } : {}),
     ...(given.has('evaluate') ? { evaluate: evaluationOf(given.value('evaluate'), place) } : {}),
+    ...(given.has('energy') ? { energy: energyOf(given.value('energy'), place) } : {}),
   })
   checkWarmup(made, given)
   recipes.add(made)

@@ -2,13 +2,17 @@
 // or model and the curve. Knows nothing of how the program was made; handles no signal and prints nothing.
 
 import path from 'node:path'
+import { Abandoned } from '../backends/neon/driver/index.ts'
 import type { Session } from '../backends/neon/driver/index.ts'
 import type { Program } from '../compiler/plan/program.ts'
 import type { Recipe } from '../dsl/index.ts'
+import type { BatchState } from '../data/batches.ts'
 import { writeFiles } from '../formats/files.ts'
 import type { WriteOptions } from '../formats/files.ts'
 import { removeLeftovers } from '../formats/staging.ts'
 import type { SnapshotPart } from '../formats/snapshots.ts'
+import { GovernedSession } from './energy.ts'
+import type { DecisionFigures, EnergyFigures, EnergySettings } from './energy.ts'
 import { heldOutBatches } from './heldOut.ts'
 import type { RunIdentity } from './identity.ts'
 import { lossCurveSvg } from './lossCurve.ts'
@@ -23,6 +27,8 @@ import type { Best, HeldOutFigures } from './watch.ts'
 
 /** Between two saved states where the recipe does not say. */
 const SAVE_MILLISECONDS = 5 * 60 * 1000
+/** Decisions that are kept until there is a file for them; there is one after the first step. */
+const MOST_EARLY_DECISIONS = 10_000
 
 /** What a run tells whoever watches its steps. */
 export interface LoopObserver {
@@ -30,6 +36,9 @@ export interface LoopObserver {
   note?(sentence: string): void
   step?(figures: StepFigures, total: number): void
   evaluated?(figures: HeldOutFigures): void
+  /** The run begins to rest, to hold, or to compute again, also in the middle of a step. */
+  decided?(figures: DecisionFigures): void
+  measured?(figures: EnergyFigures): void
   /** The state after a step is on the disk. */
   stateSaved?(step: number): void
   /** What was trained is on the disk, in this directory; the curve beside it is not yet. */
@@ -51,7 +60,9 @@ export interface LoopSettings {
   readonly states: RunStates
   /** The state to go on from, which `states` found; the session has its values. */
   readonly from?: SavedState
-  /** No further step begins once it is aborted. */
+  /** The recipe's limits on energy; without, nothing governs the session. */
+  readonly energy?: EnergySettings
+  /** No further step begins once it is aborted; one that is held is given up. */
   readonly stop?: AbortSignal
   /** Called before the result is saved, when the run was not stopped; the session holds what will be saved. */
   readonly finished?: () => Promise<void>
@@ -98,7 +109,13 @@ class Loop {
   readonly #batches: PreparedData['batches']
   readonly #trainer: Trainer
   readonly #watch: Watch | undefined
+  readonly #governed: GovernedSession | undefined
   #metrics: MetricsFile | undefined
+  /** Decisions from before there was a file. */
+  readonly #early: DecisionFigures[] = []
+  #earlyDropped = 0
+  /** Where the data stand, when it is not behind all that was given out. */
+  #rewound: BatchState | undefined
   #bestValues: SnapshotPart | undefined
   /** Step and evaluation of the newest state on the disk. */
   #saved: { readonly step: number; readonly evaluated: number; readonly at: number }
@@ -113,6 +130,13 @@ class Loop {
       const heldOut = heldOutBatches(data.heldOut, recipe.batch.sequences)
       this.#watch = new Watch(recipe.evaluate, heldOut, from?.watch ?? undefined)
     }
+    if (settings.energy) {
+      const energyObserver = {
+        note: (sentence: string) => observer.note?.(sentence),
+        decided: (figures: DecisionFigures) => this.#decided(figures),
+      }
+      this.#governed = new GovernedSession(session, settings.energy, energyObserver, from?.progress.step ?? 0)
+    }
     this.#bestValues = from?.bestValues
     this.#saved = {
       step: from?.progress.step ?? 0,
@@ -124,21 +148,58 @@ class Loop {
 
   /** Steps until there are no more, or the run is stopped; the state is saved then. */
   async run(): Promise<void> {
-    const { stop, from, out, files } = this.#settings
+    const { stop, from, out, files, session } = this.#settings
     if (from) this.#metrics = new MetricsFile(out, files, from.progress.step)
-    for (;;) {
-      await this.#evaluateIfDue()
-      if (stop?.aborted || this.#watch?.isOver) break
-      if (this.#isSavingDue()) await this.#save()
-      const figures = await this.#trainer.next()
-      if (!figures) break
-      this.#metrics ??= this.#begin()
-      this.#metrics.step(figures)
-      this.#observer.step?.(figures, this.#settings.data.steps)
+    const finish = (): void => session.finish()
+    if (this.#governed) {
+      await this.#governed.begin()
+      stop?.addEventListener('abort', finish)
     }
+    try {
+      await this.#steps()
+    } catch (error) {
+      if (!(error instanceof Abandoned)) throw error
+    } finally {
+      stop?.removeEventListener('abort', finish)
+    }
+    await this.#measure(true)
+    await this.#governed?.end()
     const { step } = this.#trainer.progress
     const isSaved = step === this.#saved.step && (this.#watch?.state.evaluated ?? 0) === this.#saved.evaluated
     if (!isSaved) await this.#save()
+  }
+
+  async #steps(): Promise<void> {
+    const { stop, data } = this.#settings
+    for (;;) {
+      await this.#evaluateIfDue()
+      if (stop?.aborted || this.#watch?.isOver) return
+      if (this.#isSavingDue()) await this.#save()
+      const before = this.#batches.state
+      const figures = await this.#trainer.next().catch((error: unknown) => {
+        if (error instanceof Abandoned) this.#rewound = before
+        throw error
+      })
+      if (!figures) return
+      this.#metrics ??= this.#begin()
+      this.#metrics.step(figures)
+      this.#observer.step?.(figures, data.steps)
+      await this.#measure(false)
+    }
+  }
+
+  async #measure(isLast: boolean): Promise<void> {
+    const figures = await this.#governed?.measured(this.#trainer.progress.step, isLast)
+    if (!figures) return
+    this.#metrics?.energy(figures)
+    this.#observer.measured?.(figures)
+  }
+
+  #decided(figures: DecisionFigures): void {
+    this.#observer.decided?.(figures)
+    if (this.#metrics) this.#metrics.energy(figures)
+    else if (this.#early.length < MOST_EARLY_DECISIONS) this.#early.push(figures)
+    else this.#earlyDropped++
   }
 
   /** Saves what was trained: the best of it where records were held out. */
@@ -179,7 +240,12 @@ class Loop {
     if (this.#settings.states.putAside()) {
       this.#observer.note?.('the state of the run before is in state.previous now; --resume would have gone on from it')
     }
-    return new MetricsFile(out, files)
+    const metrics = new MetricsFile(out, files)
+    for (const figures of this.#early.splice(0)) metrics.energy(figures)
+    if (this.#earlyDropped > 0) {
+      this.#observer.note?.(`${this.#earlyDropped} decisions before the first step are not in ${metrics.path}`)
+    }
+    return metrics
   }
 
   async #evaluateIfDue(): Promise<void> {
@@ -205,7 +271,7 @@ class Loop {
     const { progress } = this.#trainer
     const watch = this.#watch?.state ?? null
     this.#metrics?.sync()
-    const state = { progress, batches: this.#batches.state, watch, identity }
+    const state = { progress, batches: this.#rewound ?? this.#batches.state, watch, identity }
     await this.#settings.states.save(state, this.#bestValues, program, session)
     this.#saved = { step: progress.step, evaluated: watch?.evaluated ?? 0, at: performance.now() }
     this.#observer.stateSaved?.(progress.step)

@@ -1,4 +1,4 @@
-// `metrics.jsonl`: one JSON object per optimizer step and per evaluation, written as soon as it is there. A run that is
+// `metrics.jsonl`: one JSON object per optimizer step, per evaluation and per decision about energy, written as soon as it is there. A run that is
 // resumed goes on in it behind its last saved step. Knows no session.
 
 import fs from 'node:fs'
@@ -8,6 +8,7 @@ import { makeDirectory, readBounded, writeFailure } from '../formats/files.ts'
 import type { WriteOptions } from '../formats/files.ts'
 import { fileOperations, writeFully } from '../formats/staging.ts'
 import type { FileOperations } from '../formats/staging.ts'
+import type { DecisionFigures, EnergyFigures } from './energy.ts'
 import type { StepFigures } from './trainer.ts'
 import type { HeldOutFigures } from './watch.ts'
 
@@ -34,6 +35,12 @@ const heldOutSchema = z.object({
   best: z.boolean(),
   seconds: z.number(),
 })
+
+/** Decisions about energy and what was used; only their places matter when a run goes on. */
+const energySchema = z.union([
+  z.object({ step: z.number().int().nonnegative(), decision: z.string() }),
+  z.object({ step: z.number().int().positive(), computing_seconds: z.number() }),
+])
 
 /** The figures of a run so far, in the order of its steps. */
 export interface Figures {
@@ -85,6 +92,11 @@ export class MetricsFile {
     this.figures.heldOut.push(figures)
   }
 
+  /** Errors: HD405. */
+  energy(figures: EnergyFigures | DecisionFigures): void {
+    this.#append(figures)
+  }
+
   /** Returns once all lines are on the disk: a state must not be newer than its figures. Errors: HD405. */
   sync(): void {
     try {
@@ -116,9 +128,10 @@ function linesUpTo(file: string, last: number): { figures: Figures; bytes: numbe
     const line = parsed(content.toString('utf8', bytes, end))
     const step = stepSchema.safeParse(line)
     const heldOut = heldOutSchema.safeParse(line)
+    const energy = energySchema.safeParse(line)
     if (step.success && step.data.step <= last) figures.steps.push(step.data)
     else if (heldOut.success && heldOut.data.step <= last) figures.heldOut.push(heldOut.data)
-    else break
+    else if (!energy.success || energy.data.step > last) break
     bytes = end + 1
   }
   return { figures, bytes }

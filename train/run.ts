@@ -16,6 +16,8 @@ import type { ResolveOptions } from '../formats/hub.ts'
 import type { Tokenizer } from '../formats/tokenizer.ts'
 import { compileRecipe, keepFunctions } from './compileRecipe.ts'
 import type { Certificate } from './certificate.ts'
+import { energySettings, refuseUngoverned } from './energy.ts'
+import type { EnergyChoices } from './energy.ts'
 import { identityOf, refuseOther } from './identity.ts'
 import type { RunIdentity } from './identity.ts'
 import type { LoadedRecipe } from './loadRecipe.ts'
@@ -72,6 +74,8 @@ export interface RunOptions {
   readonly stop?: AbortSignal
   /** Looks at the model through `predict` before the first step and after the last. */
   readonly inspect?: (moment: 'before' | 'after', session: Session, about: InspectedModel) => Promise<void>
+  /** Added to the recipe's `energy`: another duty cycle, the device's watts, where the system's files are. */
+  readonly energy?: EnergyChoices
   /** Kills the run. */
   readonly kill?: AbortSignal
   /** Operations of saving that stand in for the system's. */
@@ -93,9 +97,14 @@ export function trainingFunctions({ evaluate }: Recipe): readonly string[] {
   return ['accumulate', 'measure', 'apply', ...(evaluate ? ['evaluate'] : [])]
 }
 
-/** The bytes that a recipe's device allows; the running one's without. UserError as `findDevice` for a recipe's device. */
-export function budgetOf({ recipe: { device }, folder }: LoadedRecipe, running: DeviceProfile): number {
-  return device === undefined ? running.memoryBudget : findDevice(device, running.isa, folder).memoryBudget
+/** The device that a recipe states, otherwise the running one. UserError as `findDevice` states. */
+function statedDevice({ recipe: { device }, folder }: LoadedRecipe, running: DeviceProfile): DeviceProfile {
+  return device === undefined ? running : findDevice(device, running.isa, folder)
+}
+
+/** The bytes that a recipe's device allows; the running one's without. UserError as `findDevice` states. */
+export function budgetOf(loaded: LoadedRecipe, running: DeviceProfile): number {
+  return statedDevice(loaded, running).memoryBudget
 }
 
 /**
@@ -130,6 +139,9 @@ export async function runTraining(
   if (from) refuseUnlessContinues(from, identity, data.steps)
   const chain = await chooseToolChain(options.toolchain)
   const device = deviceOf(chain)
+  const watts = statedDevice(loaded, device).figures.power?.computingWatts
+  const energy = energySettings(recipe.energy, { ...(watts === undefined ? {} : { watts }), ...options.energy })
+  if (energy) refuseUngoverned(recipe, chain.name)
   const threads = options.threads ?? device.cores
   const settings = { device, threads, steps: data.steps, memoryBudget: budgetOf(loaded, device) }
   const functions = [...trainingFunctions(recipe), ...(options.inspect ? ['predict'] : [])]
@@ -165,6 +177,7 @@ export async function runTraining(
       out: options.out,
       title: path.basename(loaded.file),
       ...(from ? { from } : {}),
+      ...(energy ? { energy } : {}),
       ...(options.stop ? { stop: options.stop } : {}),
       ...(options.files ? { files: options.files } : {}),
       finished: async () => options.inspect?.('after', session, about),

@@ -1,9 +1,10 @@
 // The training loop: micro-batches in, optimizer steps out, one line of figures per step. Knows a session and batches;
 // no file, no terminal, no model.
 
+import { Abandoned } from '../backends/neon/driver/index.ts'
 import type { Session } from '../backends/neon/driver/index.ts'
 import { UserError } from '../compiler/diagnostic.ts'
-import { reportedLoss, reportedNorm, reportedRate } from '../compiler/transform/states.ts'
+import { lossSum, reportedLoss, reportedNorm, reportedRate, weightSum } from '../compiler/transform/states.ts'
 import type { MicroBatch } from '../data/batches.ts'
 
 /** What one optimizer step showed. */
@@ -61,7 +62,8 @@ export class Trainer {
    * Makes the next optimizer step; undefined when there is none.
    *
    * @throws UserError HD810 when a loss or a gradient is not finite, naming the first such value; the weights are those
-   * of the step before
+   * of the step before. Abandoned when the step was held and the end is asked for: all that a saved state holds is that of
+   * the step before then, and no further step may be made, since gradients are not
    */
   async next(): Promise<StepFigures | undefined> {
     const given = this.#steps.next()
@@ -74,7 +76,11 @@ export class Trainer {
     for (const [place, batch] of microBatches.entries()) {
       await writeBatch(session, batch, streamSeed(this.#seed, this.#micro + place))
       tokens += batch.sequences * batch.length
-      const outcome = await session.step({ seq: batch.length }, place === microBatches.length - 1 ? 'last' : 'more')
+      const part = place === microBatches.length - 1 ? 'last' : 'more'
+      const outcome = await session.step({ seq: batch.length }, part).catch(async (error: unknown) => {
+        if (error instanceof Abandoned) await forgetSums(session)
+        throw error
+      })
       if (outcome.status === 'notFinite') throw new UserError('HD810', `step ${step}: ${outcome.message}`)
     }
     this.#step = step
@@ -106,6 +112,11 @@ export async function writeBatch(session: Session, batch: MicroBatch, seed: numb
 /** Another seed for every micro-batch; the generator itself does the mixing. */
 function streamSeed(seed: number, micro: number): number {
   return (Math.imul(seed, 0x9e3779b9 | 0) + Math.imul(micro, 0x85ebca6b | 0)) | 0
+}
+
+/** What a step adds up beside gradients is zero between two steps, as states of a run are. */
+async function forgetSums(session: Session): Promise<void> {
+  for (const name of [lossSum, weightSum]) await session.write(name, Float32Array.of(0))
 }
 
 async function scalar(session: Session, name: string): Promise<number> {

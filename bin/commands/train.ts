@@ -17,6 +17,8 @@ export interface TrainOptions {
   readonly optimise: 'full' | 'light'
   readonly steps?: number
   readonly resume?: boolean
+  readonly dutyCycle?: number
+  readonly systemRoot?: string
   readonly json?: boolean
 }
 
@@ -38,6 +40,10 @@ export async function train(recipePath: string, options: TrainOptions): Promise<
         optimise: options.optimise,
         ...(options.steps === undefined ? {} : { steps: options.steps }),
         resume: options.resume === true,
+        energy: {
+          ...(options.dutyCycle === undefined ? {} : { dutyCycle: options.dutyCycle }),
+          ...(options.systemRoot === undefined ? {} : { root: path.resolve(options.systemRoot) }),
+        },
         resolving: { onProgress: downloadProgress(output) },
         stop: interruption.stop,
         kill: interruption.kill,

@@ -149,6 +149,39 @@ describe('a run on a terminal', () => {
     assert.doesNotMatch(text, /step 1\/4/)
   })
 
+  it('shows why nothing is computed: beside the bar, and once in lines where there is none', () => {
+    const terminal = new PassThrough()
+    let drawn = ''
+    terminal.on('data', (text: Buffer) => (drawn += text.toString('utf8')))
+    const tty = Object.assign(terminal, { isTTY: true, columns: 200, rows: 30, cursorTo: () => true })
+    const said: string[] = []
+    const output = { ...outputOf({}), say: (line: string) => void said.push(line) }
+    const view = new TrainView(output, new Interruption(), tty as unknown as NodeJS.WriteStream)
+    const read = { battery: 0.18, charging: 0, temperature: 'absent', others: 'unreadable' } as const
+    const decided = { step: 1, time: '', milliseconds: 5, ...read }
+    const held = {
+      ...decided,
+      decision: 'hold',
+      from: 'run',
+      reasons: ['battery 18 % < 20 %'],
+      look_seconds: 5,
+    } as const
+    const run = { ...decided, decision: 'run', from: 'hold', reasons: [] } as const
+    const rest = { ...decided, decision: 'rest', from: 'run', reasons: [], rest_seconds: 2 } as const
+    for (const figures of [held, run, rest, { ...run, from: 'rest' } as const, rest]) view.decided(figures)
+    assert.deepEqual(said, [
+      'held: battery 18 % < 20 %; looks again every 5 s',
+      'goes on after 0:00',
+      'resting 2.0 s, and again and again: the duty cycle',
+    ])
+    view.step({ step: 1, loss: 1, gradient_norm: 1, rate: 0.1, tokens: 5, seconds: 0.5, peak_bytes: 1 }, 4)
+    view.decided(held)
+    view.end()
+    assert.match(drawn, /left {2}resting 2\.0 s/)
+    assert.match(drawn, /left {2}held: battery 18 % < 20 %/)
+    assert.equal(said.length, 3)
+  })
+
   it('shows plain lines where no terminal is', async () => {
     const dir = temporaryDirectory()
     fs.rmSync(dir, { recursive: true })

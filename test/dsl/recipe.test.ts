@@ -44,6 +44,16 @@ describe('recipe', () => {
     assert.ok(frozen(made))
   })
 
+  it('fills in what energy leaves to us', () => {
+    const energyOf = (energy: heddle.EnergyOptions) => recipe({ ...good(), energy }).energy
+    assert.deepEqual(energyOf({}), { dutyCycle: 1, whenCharging: false, whenIdle: false, lookEvery: 5 })
+    const all = { dutyCycle: 0.8, pauseBelowBattery: 0.2, whenCharging: true, whenIdle: true, lookEvery: 60 }
+    const ceiling = heddle.celsius(42, 'battery')
+    assert.deepEqual(energyOf({ ...all, pauseAbove: ceiling }), { ...all, pauseAbove: ceiling })
+    assert.deepEqual(heddle.celsius(42), { kind: 'celsius', degrees: 42 })
+    assert.equal(recipe(good()).energy, undefined)
+  })
+
   it('takes each kind of records', () => {
     const path = 'r.csv'
     assert.deepEqual(text(path), {
@@ -117,7 +127,16 @@ describe('recipe', () => {
 
 const mistakes: Record<string, () => unknown> = {
   'no object': () => h.recipe(),
-  'a key of another version': () => h.recipe({ ...good(), energy: { dutyCycle: 0.8 } }),
+  'a duty cycle of nothing': () => h.recipe({ ...good(), energy: { dutyCycle: 0 } }),
+  'a battery in percent': () => h.recipe({ ...good(), energy: { pauseBelowBattery: 20 } }),
+  'a temperature without a unit': () => h.recipe({ ...good(), energy: { pauseAbove: 42 } }),
+  'a temperature of the sun': () => h.celsius(5500),
+  'a zone with a space': () => h.celsius(42, 'the skin'),
+  'a charger that is a word': () => h.recipe({ ...good(), energy: { whenCharging: 'yes' } }),
+  'a look at every moment': () => h.recipe({ ...good(), energy: { lookEvery: 0.1 } }),
+  'a key of energy that nothing implements': () => h.recipe({ ...good(), energy: { joules: 5 } }),
+  'energy that is a number': () => h.recipe({ ...good(), energy: 0.5 }),
+  'a key of another version': () => h.recipe({ ...good(), budget: { dutyCycle: 0.8 } }),
   'a key of the prototype': () => h.recipe(JSON.parse('{"__proto__": 1, "constructor": 2}')),
   'no data': () => h.recipe({ ...good(), data: undefined }),
   'a model that is a name': () => h.recipe({ ...good(), model: 'Qwen/Qwen2.5-0.5B' }),

@@ -5,13 +5,14 @@ import assert from 'node:assert/strict'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { openSession } from '../../backends/neon/driver/index.ts'
+import { Abandoned, openSession } from '../../backends/neon/driver/index.ts'
 import type { Session, SessionOptions } from '../../backends/neon/driver/index.ts'
 import type { ToolChain, ToolChainPreference } from '../../backends/neon/toolchain/index.ts'
 import { InternalError, UserError } from '../../compiler/diagnostic.ts'
 import type { Program } from '../../compiler/plan/program.ts'
 import { float32 } from '../../compiler/graph/float32.ts'
 import { parseKernels } from '../../compiler/kernel/parse.ts'
+import { FakeSystem } from '../support/fakeSystem.ts'
 import { bound, lineBatch, lineProgram, lineStep, stepLaunches, tableSize } from './runtimeProgram.ts'
 import type { LineBatch } from './runtimeProgram.ts'
 
@@ -171,6 +172,42 @@ export function describeDevice(
     await session.close()
     await failed
     await assert.rejects(session.read('slope'), diedWith(/closed/))
+  })
+
+  it('keeps limits of energy to the same bits, and gives up what is held; or says that it cannot', async () => {
+    const session = await openLine({ threads: 2, seed: 5 })
+    if (session.describe().isa === 'wasmRelaxed') {
+      await assert.rejects(session.govern({ duty: 0.5 }), refusedWith('HD716', /cannot be governed/))
+      await assert.rejects(session.energy(), diedWith(/measures no energy/))
+      await session.govern(undefined)
+      return
+    }
+    const batch = lineBatch(bound, 1)
+    const before = { slope: await scalar(session, 'slope'), offset: 0.25 }
+    await writeBatch(session, batch)
+    const system = new FakeSystem()
+    try {
+      system.phone(10, 'Discharging')
+      const moves: string[] = []
+      const policy = { batteryFloor: 0.2, ceiling: 42, onlyCharging: true, duty: 0.5, period: 1, look: 1 }
+      await session.govern({ ...policy, root: system.root }, ({ to }) => moves.push(to))
+      const done = session.step({ count: bound }, 'last')
+      while (moves.length === 0) await new Promise((resolve) => setTimeout(resolve, 1))
+      system.phone(50, 'Charging')
+      assert.deepEqual(await done, { status: 'ok' })
+      assert.deepEqual(moves.slice(0, 1), ['hold'])
+      assert.ok(moves.includes('run'))
+      const expected = lineStep(before, [batch])
+      assert.equal(await scalar(session, 'slope'), expected.slope)
+      assert.ok((await session.energy()).held > 0)
+      system.phone(50, 'Discharging')
+      const held = assert.rejects(session.step({ count: bound }, 'last'), Abandoned)
+      session.finish()
+      await held
+      assert.equal(await scalar(session, 'slope'), expected.slope)
+    } finally {
+      system.close()
+    }
   })
 
   it('stops before the update when a value is not finite, and names the first one', async () => {

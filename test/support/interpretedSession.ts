@@ -109,6 +109,16 @@ class InterpretedDevice implements Device {
 
   pauseAfter(): void {}
 
+  govern(): Promise<never> {
+    return Promise.reject(new Error('nothing governs the interpreter'))
+  }
+
+  energy(): Promise<never> {
+    return Promise.reject(new Error('the interpreter uses no energy'))
+  }
+
+  finish(): void {}
+
   async stats() {
     return { residentBytes: 1, peakBytes: 1, allocations: undefined, kernels: [] }
   }

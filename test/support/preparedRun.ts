@@ -15,6 +15,7 @@ import { openCheckpoint } from '../../formats/checkpoint.ts'
 import type { WriteOptions } from '../../formats/files.ts'
 import { CheckpointBinding } from '../../train/bindCheckpoint.ts'
 import type { RunIdentity } from '../../train/identity.ts'
+import type { EnergySettings } from '../../train/energy.ts'
 import { trainToTheEnd } from '../../train/loop.ts'
 import type { LoopObserver, LoopResult } from '../../train/loop.ts'
 import { openTraining } from '../../train/openTraining.ts'
@@ -67,6 +68,9 @@ export interface TryOptions {
   readonly threads?: number
   readonly files?: WriteOptions
   readonly observer?: LoopObserver
+  readonly energy?: EnergySettings
+  /** Asks for an end. */
+  readonly stop?: AbortSignal
 }
 
 /** What `heddle train` does once it has compiled. */
@@ -87,6 +91,7 @@ export async function trainPrepared(run: PreparedRun, out: string, options: TryO
     optimise: 'light',
   })
   const stop = new AbortController()
+  options.stop?.addEventListener('abort', () => stop.abort())
   const observer: LoopObserver = {
     ...options.observer,
     step: (figures, total) => {
@@ -108,6 +113,7 @@ export async function trainPrepared(run: PreparedRun, out: string, options: TryO
       states,
       stop: stop.signal,
       ...(from ? { from } : {}),
+      ...(options.energy ? { energy: options.energy } : {}),
       ...(options.files ? { files: options.files } : {}),
     }
     return await trainToTheEnd(settings, observer)

@@ -4,7 +4,9 @@
 import { InternalError, UserError } from '../../../compiler/diagnostic.ts'
 import type { Program, ProgramValue } from '../../../compiler/plan/program.ts'
 import type { Device, Run, RunResult } from './device.ts'
+import type { Decision, EnergyUse, GovernorPolicy } from './governor.ts'
 import { idBounds } from './ids.ts'
+import { Abandoned } from './session.ts'
 import type { Session, SessionDescription, SessionStats, Sizes, StepOutcome, TensorData } from './session.ts'
 
 export class CheckedSession implements Session {
@@ -112,6 +114,18 @@ export class CheckedSession implements Session {
     goOn?.()
   }
 
+  govern(policy: GovernorPolicy | undefined, tell: (decision: Decision) => void = () => {}): Promise<void> {
+    return this.#queue(() => this.#device.govern(policy, tell))
+  }
+
+  energy(): Promise<EnergyUse> {
+    return this.#queue(() => this.#device.energy())
+  }
+
+  finish(): void {
+    this.#device.finish()
+  }
+
   stats(): Promise<SessionStats> {
     return this.#queue(() => this.#device.stats())
   }
@@ -119,6 +133,8 @@ export class CheckedSession implements Session {
   close(): Promise<void> {
     if (this.#closing) return this.#closing
     this.#device.pauseAfter(0)
+    // What is held would be waited for.
+    this.#device.finish()
     const goOn = this.#goOn
     this.#goOn = undefined
     // A paused call would hold the queue for ever: its device ends first, and going on then fails.
@@ -165,6 +181,7 @@ export class CheckedSession implements Session {
     }
     if (result.status === 'unreadable') throw new UserError('HD716', `${result.message}; nothing was updated`)
     if (result.status === 'refused') throw new InternalError(`the run-time refused: ${result.message}`)
+    if (result.status === 'abandoned') throw new Abandoned()
     return result.status === 'notFinite' ? result : { status: 'ok' }
   }
 

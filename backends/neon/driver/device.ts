@@ -1,11 +1,12 @@
 // What a session needs of the place where a program runs: bytes in, bytes out, run, pause. One per kind of place
 // (`native.ts`, `wasm.ts`); it checks nothing that the session has checked.
 
+import type { Decision, EnergyUse, GovernorPolicy } from './governor.ts'
 import type { SessionStats } from './session.ts'
 
 /** How a run came back. `refused` is the run-time's own sentence; `unreadable` a frozen tensor's storage. */
 export type RunResult =
-  | { readonly status: 'ok' | 'paused' }
+  | { readonly status: 'ok' | 'paused' | 'abandoned' }
   | { readonly status: 'notFinite'; readonly value: string }
   | { readonly status: 'refused' | 'unreadable'; readonly message: string }
 
@@ -25,6 +26,11 @@ export interface Device {
   resume(): Promise<RunResult>
   /** Takes effect at once, while a run is under way as well; 0 takes a request back. */
   pauseAfter(launches: number): void
+  /** Sets the limits within which runs compute, or takes them off. */
+  govern(policy: GovernorPolicy | undefined, tell: (decision: Decision) => void): Promise<void>
+  energy(): Promise<EnergyUse>
+  /** Takes effect at once: no rest any more, and a run that is held comes back as `abandoned`. */
+  finish(): void
   stats(): Promise<SessionStats>
   close(): Promise<void>
 }

@@ -1,9 +1,12 @@
 // What the command line and tests need of running programs.
 
 export type { FrozenRange } from './device.ts'
+export { batteryMargin, ceilingMargin, gates, usualLook } from './governor.ts'
+export type { Decision, EnergyUse, Gate, GovernorPolicy, Reading, Standing } from './governor.ts'
 export { initialData } from './initial.ts'
 export { buildProgram, openSession, programSources } from './open.ts'
 export type { BuildOptions, SessionOptions } from './open.ts'
+export { Abandoned } from './session.ts'
 export type {
   KernelStats, Session, SessionDescription, SessionStats, Sizes, StepOutcome, TensorData, ValueDescription,
 } from './session.ts' // prettier-ignore

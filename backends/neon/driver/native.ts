@@ -5,6 +5,8 @@ import { spawn } from 'node:child_process'
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { InternalError, UserError } from '../../../compiler/diagnostic.ts'
 import type { Device, DeviceOptions, Run, RunResult } from './device.ts'
+import { DecisionReader, energyUse, governCommand } from './governor.ts'
+import type { Decision, EnergyUse, GovernorPolicy } from './governor.ts'
 import { ReplyReader } from './replies.ts'
 import type { Reply } from './replies.ts'
 import type { SessionStats } from './session.ts'
@@ -91,6 +93,20 @@ class NativeDevice implements Device {
     this.#process.tell(`pause ${launches}\n`)
   }
 
+  async govern(policy: GovernorPolicy | undefined, tell: (decision: Decision) => void): Promise<void> {
+    const decisions = new DecisionReader()
+    this.#process.hear((fields) => tell(decisions.read(fields)))
+    expectOk(await this.#process.ask(governCommand(policy)))
+  }
+
+  async energy(): Promise<EnergyUse> {
+    return energyUse(expectOk(await this.#process.ask('energy\n')).fields)
+  }
+
+  finish(): void {
+    this.#process.tell('finish now\n')
+  }
+
   async stats(): Promise<SessionStats> {
     const { fields } = expectOk(await this.#process.ask('stats\n'))
     const kernels = fields['kernels'] as { name: string; launches: number; microseconds: number }[]
@@ -114,7 +130,8 @@ class NativeDevice implements Device {
       return { status, message: String(fields['message']) }
     }
     if (fields['status'] === 'notFinite') return { status: 'notFinite', value: String(fields['value']) }
-    return { status: fields['status'] === 'paused' ? 'paused' : 'ok' }
+    const { status } = fields
+    return { status: status === 'paused' || status === 'abandoned' ? status : 'ok' }
   }
 }
 
@@ -128,6 +145,7 @@ class ProgramProcess {
   readonly #child: ChildProcessWithoutNullStreams
   readonly #waiting: Waiting[] = []
   readonly #ended: Promise<void>
+  #listener: (fields: Reply['fields']) => void = () => {}
   #errorText = ''
   #failure: Error | undefined
   #isEnding = false
@@ -136,7 +154,7 @@ class ProgramProcess {
     const [emulator, ...operands] = launcher
     const command = emulator ?? path
     this.#child = spawn(command, emulator === undefined ? [] : [...operands, path], { stdio: ['pipe', 'pipe', 'pipe'] })
-    const reader = new ReplyReader((reply) => this.#waiting.shift()?.resolve(reply))
+    const reader = new ReplyReader((reply) => this.#take(reply))
     this.#child.stdout.on('data', (chunk: Buffer) => {
       const problem = reader.take(chunk)
       if (problem !== undefined)
@@ -165,6 +183,11 @@ class ProgramProcess {
     })
   }
 
+  /** From now on, what the program says unasked is told to `listener`. */
+  hear(listener: (fields: Reply['fields']) => void): void {
+    this.#listener = listener
+  }
+
   /** Sends a command, with the bytes that follow it, and waits for its reply. */
   ask(command: string, payload?: Uint8Array): Promise<Reply> {
     if (this.#failure) return Promise.reject(this.#failure)
@@ -188,6 +211,19 @@ class ProgramProcess {
       this.#child.stdin.end()
     }
     return this.#ended
+  }
+
+  /** Replies come in the order of their commands; lines with `event` answer nothing. */
+  #take(reply: Reply): void {
+    if (!('event' in reply.fields)) {
+      this.#waiting.shift()?.resolve(reply)
+      return
+    }
+    try {
+      this.#listener(reply.fields)
+    } catch (error) {
+      this.#kill(error instanceof Error ? error : new InternalError(String(error)))
+    }
   }
 
   #kill(reason: Error): void {

@@ -3,6 +3,7 @@
 
 import type { DType } from '../../../compiler/graph/axis.ts'
 import type { Role } from '../../../compiler/graph/node.ts'
+import type { Decision, EnergyUse, GovernorPolicy } from './governor.ts'
 
 /** Elements in the order in which they lie in memory: floats, or integers (conditions are 0 and 1). */
 export type TensorData = Float32Array | Int32Array
@@ -34,6 +35,16 @@ export interface SessionDescription {
 /** `notFinite`: the first value that `measure` found infinite or NaN; nothing was updated. */
 export type StepOutcome =
   { readonly status: 'ok' } | { readonly status: 'notFinite'; readonly value: string; readonly message: string }
+
+/**
+ * What a call or a step ends with that was held when `finish` was asked for: it has no outputs and has updated nothing; what
+ * it accumulated stays in sums and gradients.
+ */
+export class Abandoned extends Error {
+  constructor() {
+    super('the call was held, and given up when the end was asked for')
+  }
+}
 
 export interface KernelStats {
   readonly name: string
@@ -83,6 +94,15 @@ export interface Session {
   paused(): Promise<boolean>
   /** Goes on after a pause, or takes a request for one back; `launches` asks for the next one at the same time. */
   resume(launches?: number): void
+  /**
+   * Sets the limits within which calls and steps compute, and who is told of every decision, also while one is under way;
+   * `undefined` takes them off. Nothing that is computed depends on them. UserError HD716 where nothing can be governed.
+   */
+  govern(policy: GovernorPolicy | undefined, tell?: (decision: Decision) => void): Promise<void>
+  /** Times and joules since the policy was set. */
+  energy(): Promise<EnergyUse>
+  /** Until the next policy, rests end at once, and a call or step that is held, or comes to be, ends with Abandoned. */
+  finish(): void
   stats(): Promise<SessionStats>
   /** Ends the program; what was asked for before is finished first, unless it is paused. */
   close(): Promise<void>

@@ -7,6 +7,7 @@ import { InternalError, UserError } from '../../../compiler/diagnostic.ts'
 import { dtypeBytes } from '../../../compiler/graph/axis.ts'
 import type { Program } from '../../../compiler/plan/program.ts'
 import type { Device, DeviceOptions, Run, RunResult } from './device.ts'
+import type { EnergyUse, GovernorPolicy } from './governor.ts'
 import type { SessionStats } from './session.ts'
 import { clock, compileModule, growTo, makeMemory, requireFusedMultiplyAdd, textAt } from './wasmModule.ts'
 import type { Exports } from './wasmModule.ts'
@@ -181,6 +182,20 @@ class WasmDevice implements Device {
     const { memory, exports } = this.#loaded
     Atomics.store(new Int32Array(memory.buffer, exports.heddle_wasm_pause_word() >>> 0, 1), 0, launches)
   }
+
+  async govern(policy: GovernorPolicy | undefined): Promise<void> {
+    if (policy === undefined) return
+    throw new UserError('HD716', 'a program in WebAssembly cannot be governed: it sees no battery and no sensor', {
+      mend: 'install g++ or clang++ for the host, or leave energy out of the recipe',
+    })
+  }
+
+  energy(): Promise<EnergyUse> {
+    return Promise.reject(new InternalError('a program in WebAssembly measures no energy'))
+  }
+
+  /** Nothing holds it. */
+  finish(): void {}
 
   async stats(): Promise<SessionStats> {
     if (this.#failure) throw this.#failure

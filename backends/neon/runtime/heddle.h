@@ -89,6 +89,13 @@ int32_t heddle_call(heddle_session* session, int32_t function, const int32_t* si
 // that the loss and every norm are finite, and `apply`. Same promises as heddle_call.
 int32_t heddle_step(heddle_session* session, const int32_t* sizes, int32_t last);
 
+// Forgets the call that paused. What a step accumulated stays in its sums and gradients; nothing else of the state has
+// changed unless heddle_updating says so.
+void heddle_abandon(heddle_session* session);
+
+// 1 while `apply` of a step is under way: what is trained is half old, half new.
+int32_t heddle_updating(const heddle_session* session);
+
 // The value that made the last heddle_step return HEDDLE_NOT_FINITE, or null.
 const char* heddle_not_finite(const heddle_session* session);
 

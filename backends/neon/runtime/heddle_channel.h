@@ -74,6 +74,18 @@ class Input {
     return begin_ == end_ ? Arrived::nothing : Arrived::something;
   }
 
+  // Sleeps until something arrives, but no longer than this.
+  void wait(double milliseconds) {
+    const int longest = milliseconds > 3600000.0 ? 3600000 : static_cast<int>(milliseconds + 0.999);
+    struct pollfd poll_one = {file_, POLLIN, 0};
+    // Where nothing more can be taken in, an input that is ready would be no reason to wake.
+    const bool full = end_ == most_line || ended_;
+    poll(full ? nullptr : &poll_one, full ? 0 : 1, full && longest > 100 ? 100 : longest);
+  }
+
+  // Nothing more will come; what came before may still be here.
+  bool ended() const { return ended_; }
+
   // Whether the next line has arrived whole and begins with `word` and a space.
   bool next_is(const char* word) const {
     const size_t length = strlen(word);
@@ -92,12 +104,14 @@ class Input {
 
   bool fill() {
     const ssize_t count = read_some(buffer_ + end_, most_line - end_);
+    ended_ = ended_ || count <= 0;
     if (count <= 0) return false;
     end_ += static_cast<int32_t>(count);
     return true;
   }
 
   int file_;
+  bool ended_ = false;
   int32_t begin_ = 0;
   int32_t end_ = 0;
   char buffer_[most_line];

@@ -4,10 +4,11 @@
 //   open THREADS PROFILE COUNT BYTES_PER_SECOND MICROSECONDS, then COUNT lines OFFSET BYTES PATH
 //   write BYTES NAME, then the bytes
 //   read NAME   output FUNCTION NAME   call FUNCTION SIZE…   step more|last SIZE…   resume   pause LAUNCHES
-//   stats   quit
+//   stats   govern POLICY|off   energy   finish NOW   quit
 //
-// A call answers status "ok", "paused" (`resume` goes on) or "notFinite". `pause` has no answer, so that it may come
-// while a call runs. `read` and `output` announce the bytes that follow their line as "payload".
+// A call answers status "ok", "paused" (`resume` goes on), "notFinite", or "abandoned" after `finish`. `pause` and
+// `finish` have no answer, so that they may come while a call runs. `read` and `output` announce the bytes that follow
+// their line as "payload". What the governor decides comes between the answers, as lines with "event".
 #ifndef HEDDLE_MAIN_H
 #define HEDDLE_MAIN_H
 
@@ -19,6 +20,7 @@
 #endif
 #include "heddle_channel.h"
 #include "heddle_frozen.h"
+#include "heddle_governing.h"
 #include "heddle_runtime.h"
 
 namespace heddle {
@@ -27,30 +29,6 @@ namespace heddle {
 // Not counted in this build.
 inline int64_t allocations() { return -1; }
 #endif
-
-// Takes the next word off a line; null when there is none.
-inline char* next_word(char** line) {
-  char* word = *line;
-  while (*word == ' ') word++;
-  if (*word == 0) return nullptr;
-  char* end = word;
-  while (*end != 0 && *end != ' ') end++;
-  *line = *end == 0 ? end : end + 1;
-  *end = 0;
-  return word;
-}
-
-// Takes a number that is not negative off a line; −1 when there is none.
-inline int64_t next_number(char** line) {
-  const char* word = next_word(line);
-  if (word == nullptr) return -1;
-  int64_t number = 0;
-  for (; *word != 0; word++) {
-    if (*word < '0' || *word > '9' || number > most_bytes) return -1;
-    number = number * 10 + (*word - '0');
-  }
-  return number;
-}
 
 class CommandLine {
  public:
@@ -88,10 +66,9 @@ class CommandLine {
     if (same_text(command, "step")) return step(rest);
     if (same_text(command, "resume")) return paused_ ? run_call() : refuse("no call is paused");
     if (same_text(command, "stats")) return stats();
-    if (same_text(command, "pause")) {
-      pause_after_ = next_number(&rest);
-      return true;
-    }
+    if (same_text(command, "govern")) return govern(rest);
+    if (same_text(command, "energy")) return governing_.measure();
+    if (same_text(command, "pause") || same_text(command, "finish")) return obey_silently(command, rest);
     return refuse("there is no such command");
   }
 
@@ -217,17 +194,41 @@ class CommandLine {
     return run_call();
   }
 
+  bool govern(char* rest) {
+    const char* fault = governing_.set(rest);
+    return fault != nullptr ? refuse(fault) : output_.begin().field("ok", true).end();
+  }
+
+  bool obey_silently(const char* command, char* rest) {
+    if (same_text(command, "pause")) pause_after_ = next_number(&rest);
+    else governing_.hurry();
+    return true;
+  }
+
   // Begins the call that was read last, or goes on with it.
   bool run_call() {
     const int64_t before = allocations();
-    const int32_t code = what_ >= 0 ? heddle_call(session_, what_, sizes_) : heddle_step(session_, sizes_, what_ == -2);
+    governing_.enter();
+    // Before the first kernel as between two.
+    const int32_t code = !stand_still() ? HEDDLE_PAUSED
+                         : what_ >= 0   ? heddle_call(session_, what_, sizes_)
+                                        : heddle_step(session_, sizes_, what_ == -2);
+    governing_.leave();
     call_allocations_ += allocations() - before;
     paused_ = code == HEDDLE_PAUSED;
+    if (abandoned_) return abandon();
     if (code == HEDDLE_OK) return output_.begin().field("ok", true).field("status", "ok").end();
     if (code == HEDDLE_PAUSED) return closed_ || output_.begin().field("ok", true).field("status", "paused").end();
     if (code == HEDDLE_UNREADABLE) return refuse(message_, "unreadable");
     if (code != HEDDLE_NOT_FINITE) return refuse(message_);
     return output_.begin().field("ok", true).field("status", "notFinite").field("value", heddle_not_finite(session_)).end();
+  }
+
+  bool abandon() {
+    heddle_abandon(session_);
+    abandoned_ = false;
+    paused_ = false;
+    return output_.begin().field("ok", true).field("status", "abandoned").end();
   }
 
   static int32_t pause_callback(void* self) { return static_cast<CommandLine*>(self)->asked_to_pause() ? 1 : 0; }
@@ -240,7 +241,25 @@ class CommandLine {
       next_look_ = now + 200.0;
       if (!look()) return true;
     }
+    if (!stand_still()) return true;
     return pause_after_ > 0 && --pause_after_ == 0;
+  }
+
+  // Waits as long as the governor wants nothing computed, and obeys what arrives. False when the call is to be left: at
+  // the end of the input, or where `finish` meets a hold. A pause that is due is not kept waiting.
+  bool stand_still() {
+    // Half an update is nothing that could be left, and updating is short.
+    if (!governing_.on() || heddle_updating(session_) != 0) return true;
+    for (;;) {
+      const double wait = governing_.stand();
+      if (wait <= 0) return true;
+      abandoned_ = governing_.holds() && governing_.hurries();
+      if (abandoned_) return false;
+      if (pause_after_ == 1) return true;
+      input_.wait(wait);
+      closed_ = !look() || input_.ended();
+      if (closed_) return false;
+    }
   }
 
   // Obeys what arrived meanwhile; false at the end of the input.
@@ -249,10 +268,10 @@ class CommandLine {
       case Input::Arrived::nothing:
         break;
       case Input::Arrived::something:
-        while (input_.next_is("pause")) {
+        while (input_.next_is("pause") || input_.next_is("finish")) {
           char* line = input_.line();
-          next_word(&line);
-          pause_after_ = next_number(&line);
+          const char* command = next_word(&line);
+          obey_silently(command, line);
         }
         break;
       case Input::Arrived::end:
@@ -293,6 +312,7 @@ class CommandLine {
   const heddle_program& program_;
   Input input_;
   Output output_;
+  Governing governing_{output_};
   heddle_session* session_ = nullptr;
   void* memory_ = nullptr;
   int64_t memory_bytes_ = 0;
@@ -305,6 +325,7 @@ class CommandLine {
   int64_t call_allocations_ = 0;
   bool paused_ = false;
   bool closed_ = false;
+  bool abandoned_ = false;
   char message_[HEDDLE_MESSAGE_BYTES] = {};
 };
 

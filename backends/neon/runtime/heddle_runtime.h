@@ -402,6 +402,16 @@ int32_t heddle_step(heddle_session* session, const int32_t* sizes, int32_t last)
   return HEDDLE_OK;
 }
 
+void heddle_abandon(heddle_session* session) {
+  session->running = -1;
+  session->next_launch = 0;
+  session->stage = 0;
+}
+
+int32_t heddle_updating(const heddle_session* session) {
+  return session->running >= 0 && session->running == session->apply && session->paused_step != 0 ? 1 : 0;
+}
+
 const char* heddle_not_finite(const heddle_session* session) {
   return session->not_finite < 0 ? nullptr : session->program->values[session->not_finite].name;
 }

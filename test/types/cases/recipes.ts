@@ -1,5 +1,17 @@
 // Lines that end in "wrong" must be refused by type; all others must pass.
-import { adamW, chat, completions, constant, cosine, fullFineTuning, lora, nextToken, recipe, text } from 'heddle'
+import {
+  adamW,
+  celsius,
+  chat,
+  completions,
+  constant,
+  cosine,
+  fullFineTuning,
+  lora,
+  nextToken,
+  recipe,
+  text,
+} from 'heddle'
 import { qwen2 } from 'heddle/models'
 
 const model = qwen2.from('Qwen/Qwen2.5-0.5B')
@@ -20,8 +32,11 @@ export default recipe({
   seed: 7,
   save: { every: 50 },
   evaluate: { data: 'heldout.jsonl', every: 20, patience: 3 },
+  energy: { dutyCycle: 0.8, pauseBelowBattery: 0.2, pauseAbove: celsius(42, 'battery'), whenCharging: true },
 })
-export const a = recipe({ model, adapt, data, optimizer, batch, energy: { dutyCycle: 1 } }) // wrong
+export const a = recipe({ model, adapt, data, optimizer, batch, budget: { dutyCycle: 1 } }) // wrong
+export const o = recipe({ model, adapt, data, optimizer, batch, energy: { pauseAbove: 42 } }) // wrong
+export const p = recipe({ model, adapt, data, optimizer, batch, energy: { pauseBelow: 0.2 } }) // wrong
 export const b = recipe({ model, adapt, data: text('notes.jsonl'), optimizer, batch, weights: { frozen: 'bf16' } }) // wrong
 export const c = recipe({ model, adapt: lora({ rank: 8, alpha: 16, targets: ['c_attn'] }), data, optimizer, batch }) // wrong
 export const d = recipe({ model, adapt, data, optimizer, batch: { sequences: 1, length: 64, steps: 3, epochs: 2 } }) // wrong
