@@ -9,7 +9,7 @@ import type { Buffer } from '../kernel/ir.ts'
 import type { LoweredRegion } from '../schedule/lowering.ts'
 import type { ScheduledFunction } from '../schedule/schedule.ts'
 import { align, placeInArena } from './arena.ts'
-import type { Lifetime } from './arena.ts'
+import type { Arena, Lifetime } from './arena.ts'
 import type { StreamedArgument } from './parts.ts'
 import type { Part, Place, Read } from './program.ts'
 import { rangeKey } from './storage.ts'
@@ -87,12 +87,11 @@ export class FunctionPlaces {
     for (const { node } of fn.fn.outputs) if (!fn.targets.has(node)) touch(node, nodeBytes(node), moments)
     const values = [...lives.keys()]
     const lifetimes: Lifetime[] = [...lives.values()]
-    const planned = storage?.planner.reads(launches, this.#cut, liveBytes(lifetimes, moments), storage.kept)
+    const live = liveBytes(lifetimes, moments)
+    const { planned, arena } = storage
+      ? placeWithReads(lifetimes, storage, (room) => storage.planner.reads(launches, this.#cut, live, room))
+      : { planned: undefined, arena: placeInArena(lifetimes) }
     const ranges = planned?.reads ?? []
-    const arena = placeInArena([
-      ...lifetimes,
-      ...ranges.map(({ bytes, start, last }) => ({ bytes, first: start, last })),
-    ])
     values.forEach((value, index) =>
       this.#places.set(value, { space: 'arena', offset: arena.offsets[index] as number }),
     )
@@ -184,6 +183,34 @@ export class FunctionPlaces {
       stallSeconds,
     }
   }
+}
+
+/** Plans of reads that leave less and less room, until what is placed has enough. */
+const MOST_ATTEMPTS = 4
+
+/** What an arena may have above its lower bound, and what of that bound the next plan may have where it had more. */
+const DENSE = 1.02
+const LESS = 0.97
+
+/** Values and ranges in one arena: where gaps between them cost more than there is, less is read ahead. */
+function placeWithReads(
+  lifetimes: readonly Lifetime[],
+  { planner, kept }: FunctionStorage,
+  reads: (room: number) => FunctionReads,
+): { readonly planned: FunctionReads; readonly arena: Arena } {
+  const limit = planner.limit - kept
+  let room = limit
+  let best: { planned: FunctionReads; arena: Arena } | undefined
+  for (let attempt = 1; attempt <= MOST_ATTEMPTS; attempt++) {
+    const planned = reads(attempt === MOST_ATTEMPTS ? 0 : room)
+    const ranges = planned.reads.map(({ bytes, start, last }) => ({ bytes, first: start, last }))
+    const arena = placeInArena([...lifetimes, ...ranges])
+    if (!best || arena.peak < best.arena.peak) best = { planned, arena }
+    const isDense = arena.peak <= DENSE * arena.lowerBound
+    if ((arena.peak <= limit && isDense) || arena.lowerBound > room) break
+    room = arena.peak > limit ? room - (arena.peak - limit) : LESS * arena.lowerBound
+  }
+  return best as { planned: FunctionReads; arena: Arena }
 }
 
 function frozenLaunch({ kernel, references }: LoweredRegion, tensors: StreamedTensors | undefined): FrozenLaunch {

@@ -47,14 +47,14 @@ export interface FrozenLaunch {
 
 export class StoragePlanner {
   readonly #options: StorageOptions
-  readonly #limit: number
+  /** Bytes for the arena and the frozen tensors in memory. */
+  readonly limit: number
   readonly #cutter: PartCutter
   readonly #seconds = new Map<Kernel, number>()
 
-  /** `limit`: bytes for the arena and the frozen tensors in memory. */
   constructor(options: StorageOptions, limit: number) {
     this.#options = options
-    this.#limit = limit
+    this.limit = limit
     this.#cutter = new PartCutter(options.shardBytes)
   }
 
@@ -69,12 +69,12 @@ export class StoragePlanner {
     })
   }
 
-  /** `live`: bytes of everything else at each moment; `kept`: bytes of frozen tensors in memory. */
+  /** `live`: bytes of everything else at each moment; `room`: bytes that may be alive in the arena. */
   reads(
     launches: readonly FrozenLaunch[],
     cut: readonly CutLaunch[],
     live: readonly number[],
-    kept: number,
+    room: number,
   ): FunctionReads {
     const uses: RangeUse[] = []
     const seconds: number[] = []
@@ -93,7 +93,7 @@ export class StoragePlanner {
         }
       })
     })
-    return planReads({ uses, live, seconds, budget: this.#limit - kept, storage: this.#options.read })
+    return planReads({ uses, live, seconds, budget: room, storage: this.#options.read })
   }
 
   /** By the device's two limits: the slower one counts. */

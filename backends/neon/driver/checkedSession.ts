@@ -179,7 +179,7 @@ export class CheckedSession implements Session {
       })
       result = await this.#device.resume()
     }
-    if (result.status === 'unreadable') throw new UserError('HD716', `${result.message}; nothing was updated`)
+    if (result.status === 'unreadable') throw new UserError('HD717', `${result.message}; nothing was updated`)
     if (result.status === 'refused') throw new InternalError(`the run-time refused: ${result.message}`)
     if (result.status === 'abandoned') throw new Abandoned()
     return result.status === 'notFinite' ? result : { status: 'ok' }

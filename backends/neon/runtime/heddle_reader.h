@@ -23,6 +23,9 @@ struct alignas(64) Reader {
   alignas(64) int32_t moments;
   // Reads that are done, or −1 when one failed: what a kernel without its range sleeps on.
   alignas(64) int32_t done;
+  // The last generation whose reads are over, one way or another.
+  alignas(64) int32_t finished;
+  int32_t cancelled;
   char message[HEDDLE_MESSAGE_BYTES];
 #if !defined(HEDDLE_WASM)
   pthread_t handle;
@@ -46,22 +49,21 @@ inline void set_and_wake(int32_t* word, int32_t value) {
   wake_all(word);
 }
 
-// All reads of one call; false when the session ends.
-inline bool make_reads(Reader& reader) {
+// All reads of one call, unless the session ends, one fails or the rest is not wanted any more.
+inline void make_reads(Reader& reader) {
   // After the last read the caller may set up the next call.
   const heddle_read* reads = reader.reads;
   const int32_t count = reader.count;
   for (int32_t index = 0; index < count; index++) {
     const heddle_read& read = reads[index];
     wait_until(&reader.moments, read.after, &reader.stopping);
-    if (__atomic_load_n(&reader.stopping, __ATOMIC_SEQ_CST) != 0) return false;
+    if (__atomic_load_n(&reader.stopping, __ATOMIC_SEQ_CST) != 0 || __atomic_load_n(&reader.cancelled, __ATOMIC_SEQ_CST) != 0) return;
     if (reader.fetch(reader.context, read.tensor, read.from, read.bytes, reader.arena + read.offset, reader.message) != 0) {
       set_and_wake(&reader.done, -1);
-      return true;
+      return;
     }
     set_and_wake(&reader.done, index + 1);
   }
-  return true;
 }
 
 inline void* reader_main(void* pointer) {
@@ -70,7 +72,8 @@ inline void* reader_main(void* pointer) {
     wait_until(&reader.generation, seen + 1, &reader.stopping);
     if (__atomic_load_n(&reader.stopping, __ATOMIC_SEQ_CST) != 0) return nullptr;
     seen = __atomic_load_n(&reader.generation, __ATOMIC_SEQ_CST);
-    if (!make_reads(reader)) return nullptr;
+    make_reads(reader);
+    set_and_wake(&reader.finished, seen);
   }
 }
 
@@ -89,7 +92,18 @@ inline void stop_reader(Reader& reader) {
   reader.started = 0;
 }
 
-// The reads of a function begin. Those of the call before are done, or one of them failed.
+// Ends the reads of a call that is given up, after the one that is being made.
+inline void cancel_reads(Reader& reader) {
+  const int32_t generation = __atomic_load_n(&reader.generation, __ATOMIC_SEQ_CST);
+  if (reader.started == 0 || __atomic_load_n(&reader.finished, __ATOMIC_SEQ_CST) == generation) return;
+  __atomic_store_n(&reader.cancelled, 1, __ATOMIC_SEQ_CST);
+  // No read waits for memory any more.
+  set_and_wake(&reader.moments, INT32_MAX);
+  wait_until(&reader.finished, generation, nullptr);
+  __atomic_store_n(&reader.cancelled, 0, __ATOMIC_SEQ_CST);
+}
+
+// The reads of a function begin. Those of the call before are done, or one of them failed, or they were cancelled.
 inline void begin_reads(Reader& reader, const heddle_read* reads, int32_t count) {
   if (count == 0) return;
   reader.reads = reads;
@@ -109,6 +123,7 @@ inline bool reads_done(Reader& reader, int32_t count) { return count == 0 || wai
 // A module in WebAssembly has no storage: a program that streams is refused when it is opened.
 inline bool start_reader(Reader&) { return false; }
 inline void stop_reader(Reader&) {}
+inline void cancel_reads(Reader&) {}
 inline void begin_reads(Reader&, const heddle_read*, int32_t) {}
 inline void moment_over(Reader&, int32_t) {}
 inline bool reads_done(Reader&, int32_t) { return true; }

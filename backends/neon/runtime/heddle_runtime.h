@@ -403,6 +403,7 @@ int32_t heddle_step(heddle_session* session, const int32_t* sizes, int32_t last)
 }
 
 void heddle_abandon(heddle_session* session) {
+  heddle::cancel_reads(*session->reader);
   session->running = -1;
   session->next_launch = 0;
   session->stage = 0;
