@@ -29,6 +29,11 @@ export function forwardValues(graph: Graph, name = 'accumulate'): ForwardValues 
   return { nodes: new Set(forward), activations: byLayer(activationsAmong(graph, forward)) }
 }
 
+/** All layers keep everything; what is cheap is worked out in the backward pass all the same, and not before. */
+export function everythingKept({ activations }: ForwardValues): Checkpoints {
+  return new Map([...activations].map(([layer, nodes]) => [layer, new Set(nodes.keys())]))
+}
+
 function byLayer(nodes: Iterable<Node>): Map<number, Node[]> {
   const found = new Map<number, Node[]>()
   for (const node of nodes) {
