@@ -17,6 +17,8 @@ export interface Arena {
   readonly lowerBound: number
 }
 
+export type Placing = (lifetimes: readonly Lifetime[]) => Arena
+
 /** Every buffer starts at a multiple of this: a cache line, and the widest vector. */
 export const alignment = 64
 
@@ -58,6 +60,12 @@ export function placeInArena(lifetimes: readonly Lifetime[]): Arena {
     if (placed.peak <= best.peak) best = placed
   }
   return { offsets: best.offsets, peak: lifetimes.length === 0 ? 0 : best.peak, lowerBound }
+}
+
+/** What no placement can do better than, without one: for asking whether it is worth trying. */
+export function unplaced(lifetimes: readonly Lifetime[]): Arena {
+  const lowerBound = largestLiveSum(lifetimes.map((lifetime) => ({ ...lifetime, bytes: align(lifetime.bytes) })))
+  return { offsets: lifetimes.map(() => 0), peak: lowerBound, lowerBound }
 }
 
 interface Placement {

@@ -11,7 +11,7 @@ import type { LoweredRegion } from '../schedule/lowering.ts'
 import type { ScheduledFunction } from '../schedule/schedule.ts'
 import type { ValueRef } from '../schedule/scope.ts'
 import { align, placeInArena } from './arena.ts'
-import type { Lifetime } from './arena.ts'
+import type { Lifetime, Placing } from './arena.ts'
 import { Origins } from './origin.ts'
 import type { KernelOrigin } from './origin.ts'
 import type { Launch, Place, Program, ProgramFunction, ProgramOutput, ProgramValue } from './program.ts'
@@ -42,13 +42,14 @@ export function planProgram(
   graph: Graph,
   functions: readonly ScheduledFunction[],
   provenance: Provenance,
+  placing: Placing = placeInArena,
 ): PlannedProgram {
   const values = new DeclaredPlaces(graph)
   const kernels = new KernelTable()
   const origins = new Origins(provenance)
   const arenas: ArenaUse[] = []
   const planned = functions.map((fn): ProgramFunction => {
-    const places = new FunctionPlaces(fn, provenance)
+    const places = new FunctionPlaces(fn, provenance, placing)
     arenas.push(places.use)
     const resolve = (reference: ValueRef): Place =>
       reference.kind === 'declared'
@@ -141,7 +142,7 @@ class FunctionPlaces {
   readonly use: ArenaUse
   readonly #places = new Map<Node, Place>()
 
-  constructor(fn: ScheduledFunction, provenance: Provenance) {
+  constructor(fn: ScheduledFunction, provenance: Provenance, placing: Placing) {
     const lives = new Map<Node, { first: number; last: number }>()
     const touch = (node: Node, launch: number): void => {
       const known = lives.get(node)
@@ -159,7 +160,7 @@ class FunctionPlaces {
       const bytes = node.axes.reduce((product, axis) => product * axis.size, 1) * dtypeBytes[node.dtype]
       return { bytes, ...(lives.get(node) as { first: number; last: number }) }
     })
-    const arena = placeInArena(lifetimes)
+    const arena = placing(lifetimes)
     nodes.forEach((node, index) => this.#places.set(node, { space: 'arena', offset: arena.offsets[index] as number }))
     this.use = {
       fn: fn.fn.name,

@@ -4,6 +4,7 @@
 import type { Kernel } from '../../kernel/ir.ts'
 import { countKernel, kernelTraffic } from '../../kernel/traffic.ts'
 import type { LoweredRegion } from '../../schedule/lowering.ts'
+import type { ScheduledFunction } from '../../schedule/schedule.ts'
 
 /** What a device does at best, all threads together. */
 export interface Rates {
@@ -39,5 +40,10 @@ export class Costs {
     const cost = { seconds, multiplyAdds: chained }
     this.#known.set(kernel, cost)
     return cost
+  }
+
+  /** Multiply-adds of a whole function. */
+  multiplyAdds({ regions }: ScheduledFunction): number {
+    return regions.reduce((sum, region) => sum + this.of(region).multiplyAdds, 0)
   }
 }

@@ -15,8 +15,6 @@ export interface Frontier {
 const MOST_SINGLE = 13
 /** So small a share of all that can be kept is decided together with others as small. */
 const SMALL = 1 / 400
-/** In so many parts the small ones are given up by the relaxation. */
-const PARTS = 4
 /** Bytes of the relaxation are rounded down to such a share of all that can be kept: fewer choices, hardly looser. */
 const ROUNDING = 1 / 2048
 
@@ -24,8 +22,8 @@ const ROUNDING = 1 / 2048
  * Branch and bound: values are decided from the largest to the smallest; with some decided, keeping all the rest is fastest and
  * keeping none of it is smallest, and where a known set is no worse than that in every respect, nothing better follows.
  *
- * The smallest values are kept all, or none, or all but those that kernels make which run again anyway. For what else could be
- * done with them the relaxation assumes the most bytes per second that giving one of them up can save.
+ * The smallest values are kept all, or none, or all but those that kernels make which run again anyway. What else could be done
+ * with them is in the relaxation: each one that is given up runs its own kernel again, and nothing besides.
  */
 export function frontier(layer: Layer): Frontier {
   const { single, small } = sortedOut(layer)
@@ -56,6 +54,11 @@ function sortedOut({ values }: Layer): { readonly single: readonly number[]; rea
   return small.length === 1 ? { single: wanted, small: [] } : { single, small }
 }
 
+interface GivenUp {
+  readonly bytes: number
+  readonly seconds: number
+}
+
 class Search {
   readonly found = new Undominated<Configuration>()
   readonly relaxed = new Undominated<Choice>()
@@ -65,6 +68,7 @@ class Search {
   readonly #flags: Uint8Array
   readonly #atStart: number
   readonly #unit: number
+  readonly #sums = new Map<string, readonly GivenUp[]>()
 
   constructor(layer: Layer, small: readonly number[]) {
     this.#layer = layer
@@ -109,24 +113,41 @@ class Search {
     return measured
   }
 
-  /** What giving up some of the small values could come to at best. */
+  /** What giving up some of the small values comes to at least: each one runs its own kernel again. */
   #relax(all: Measured, free: readonly number[], costly: readonly number[]): void {
-    const sum = (values: readonly number[]): number => values.reduce((bytes, value) => bytes + this.#bytesOf(value), 0)
-    const saved = sum(free)
-    const left = sum(costly)
-    // Each one that is given up runs its own kernel again, which may make others.
+    const saved = free.reduce((sum, value) => sum + this.#bytesOf(value), 0)
+    for (const { bytes, seconds } of this.#givenUp(costly)) {
+      const kept = this.#rounded(all.kept - saved - bytes)
+      this.relaxed.add({ kept, need: this.#rounded(all.need - saved - bytes), seconds: all.leastSeconds + seconds })
+    }
+  }
+
+  /** The least seconds for every sum of bytes, rounded up, that some of the values take. */
+  #givenUp(values: readonly number[]): readonly GivenUp[] {
+    const key = values.join()
+    const known = this.#sums.get(key)
+    if (known) return known
     const byKernel = new Map<number, number>()
-    for (const value of costly) {
+    for (const value of values) {
       const kernel = this.#kernelOf(value)
       byKernel.set(kernel, (byKernel.get(kernel) ?? 0) + this.#bytesOf(value))
     }
-    const rates = [...byKernel].map(([kernel, bytes]) => (this.#layer.seconds[kernel] ?? 0) / Math.max(1, bytes))
-    const cheapest = rates.length === 0 ? 0 : Math.min(...rates)
-    for (let part = 0; part <= (left > 0 ? PARTS : 0); part++) {
-      const bytes = saved + Math.ceil((left * part) / PARTS)
-      const seconds = all.leastSeconds + ((left * Math.max(0, part - 1)) / PARTS) * cheapest
-      this.relaxed.add({ kept: this.#rounded(all.kept - bytes), need: this.#rounded(all.need - bytes), seconds })
+    let sums = new Map<number, GivenUp>([[0, { bytes: 0, seconds: 0 }]])
+    for (const [kernel, bytes] of byKernel) {
+      const next = new Map(sums)
+      for (const before of sums.values()) {
+        const more = { bytes: before.bytes + bytes, seconds: before.seconds + (this.#layer.seconds[kernel] ?? 0) }
+        const units = Math.ceil(more.bytes / this.#unit)
+        const other = next.get(units)
+        // Of two the better half of each: what both could do is a bound for either.
+        const merged = other && { bytes: Math.max(other.bytes, more.bytes), seconds: Math.min(other.seconds, more.seconds) } // prettier-ignore
+        next.set(units, merged ?? more)
+      }
+      sums = next
     }
+    const found = [...sums.values()]
+    this.#sums.set(key, found)
+    return found
   }
 
   #rounded(bytes: number): number {

@@ -19,6 +19,7 @@ export interface LayerPlan {
   readonly kept: ReadonlySet<number> | undefined
   /** What is computed again, the largest first. */
   readonly again: readonly Node[]
+  readonly multiplyAdds: number
   readonly keptBytes: number
 }
 
@@ -41,13 +42,15 @@ export interface CheckpointPlan {
 /** Plans for one function at any number of budgets. */
 export class CheckpointPlanner {
   readonly #timeline: Timeline
+  readonly #costs: Costs
   readonly #forward: ForwardPass
   readonly #frontiers: readonly Frontier[]
   readonly #milliseconds: number
 
   constructor(fn: ScheduledFunction, forward: ForwardPass, rates: Rates = usualRates) {
     const start = performance.now()
-    this.#timeline = timeline(fn, forward, new Costs(rates))
+    this.#costs = new Costs(rates)
+    this.#timeline = timeline(fn, forward, this.#costs)
     this.#forward = forward
     // Layers that look alike are one problem.
     const known = new Map<string, Frontier>()
@@ -72,6 +75,11 @@ export class CheckpointPlanner {
   /** The least budget for which there is a plan. */
   get leastPeak(): number {
     return leastPeak(this.chain(0))
+  }
+
+  /** Multiply-adds that the function with a plan has beyond those of the one where everything is kept, as a share of these. */
+  recomputedBy(fn: ScheduledFunction): number {
+    return this.#costs.multiplyAdds(fn) / Math.max(1, this.#timeline.multiplyAdds) - 1
   }
 
   /** The choices, layer by layer. */
@@ -109,13 +117,14 @@ export class CheckpointPlanner {
     }
   }
 
-  #layerPlan({ layer, nodes, shape }: TimedLayer, { keeps, again, kept }: Configuration): LayerPlan {
+  #layerPlan({ layer, nodes, shape }: TimedLayer, { keeps, again, kept, multiplyAdds }: Configuration): LayerPlan {
     const places = new Map((this.#forward.activations.get(layer) ?? []).map((node, place) => [node, place]))
     const largestFirst = [...again].sort((a, b) => (shape.values[b]?.bytes ?? 0) - (shape.values[a]?.bytes ?? 0))
     return {
       layer,
       kept: again.size === 0 ? undefined : new Set([...keeps].map((place) => places.get(nodes[place] as Node) as number)),
       again: largestFirst.map((place) => nodes[place] as Node),
+      multiplyAdds,
       keptBytes: kept,
     }
   }
