@@ -1,6 +1,12 @@
 // The one ordered list of stages, from a traced model to a program. Each stage says why it stands where it does.
 
+import { InternalError } from './diagnostic.ts'
 import type { Graph, Provenance } from './graph/node.ts'
+import { placeInArena, unplaced } from './plan/arena.ts'
+import type { Placing } from './plan/arena.ts'
+import type { Rates } from './plan/checkpoints/cost.ts'
+import { CheckpointPlanner, checkpointsOf } from './plan/checkpoints/planner.ts'
+import type { CheckpointPlan } from './plan/checkpoints/planner.ts'
 import { planProgram } from './plan/place.ts'
 import type { PlannedProgram, StorageOptions } from './plan/place.ts'
 import type { LoweredKernels } from './schedule/lowering.ts'
@@ -10,7 +16,8 @@ import type { ScheduledFunction } from './schedule/schedule.ts'
 import { declaredBytes } from './schedule/shards.ts'
 import { lora, trainable } from './transform/adapt.ts'
 import type { LoraOptions } from './transform/adapt.ts'
-import { checkpointLayers } from './transform/checkpoint.ts'
+import { checkpointLayers, everythingKept, forwardValues } from './transform/checkpoint.ts'
+import type { Checkpoints } from './transform/checkpoint.ts'
 import { differentiate } from './transform/differentiate.ts'
 import { evaluation } from './transform/evaluation.ts'
 import { fetchRows } from './transform/fetchRows.ts'
@@ -29,8 +36,8 @@ export interface CompileOptions {
     | { readonly kind: 'lora'; readonly options: LoraOptions }
     | { readonly kind: 'trainable'; readonly names: readonly string[] | 'all' }
   readonly optimizer: AdamWOptions
-  /** Layers whose values are worked out again in the backward pass. */
-  readonly checkpoints: 'none' | 'every'
+  /** Layers whose values are worked out again in the backward pass, or the budget that values are chosen for. */
+  readonly checkpoints: 'none' | 'every' | WithinBudget
   readonly profile: ScheduleProfile
   /** Frozen tensors stay in storage and are read by ranges; absent where all of them are in memory. */
   readonly storage?: StorageOptions
@@ -40,14 +47,47 @@ export interface CompileOptions {
   readonly dump?: (text: string) => void
 }
 
+/** As few values are computed again as the budget allows. */
+export interface WithinBudget {
+  /** Bytes that a program needs beyond what it may; negative where there is room. */
+  readonly excess: (planned: PlannedProgram) => number
+  /** What the device does at best; the usual figures unless given. */
+  readonly rates?: Rates
+}
+
+/** How the values were chosen that are computed again. */
+export interface CheckpointReport extends CheckpointPlan {
+  /** Multiply-adds that the program has more, as a share of those of a step that keeps everything. */
+  readonly recomputed: number
+  /** Every attempt: what the arena may have, what the plan predicts for it, what placing came to. */
+  readonly rounds: readonly { readonly room: number; readonly predicted: number; readonly real: number }[]
+  /** The smallest arena that any plan predicts. */
+  readonly leastPeak: number
+}
+
 export interface Compiled extends PlannedProgram {
   readonly graph: Graph
   /** What the program was planned from. */
   readonly functions: readonly ScheduledFunction[]
   readonly reports: readonly PassReport[]
+  /** Where a budget decided, and not everything could be kept. */
+  readonly checkpointing?: CheckpointReport
 }
 
+/** Of the function that is planned. */
+const accumulate = 'accumulate'
+
+/** Attempts at most: each corrects the model of memory by what the one before came to. */
+const MOST_ROUNDS = 4
+/** With so small a share of the room unused, another attempt is not worth its time. */
+const CLOSE = 0.01
+
 export function trainingPasses(options: Omit<CompileOptions, 'profile' | 'name'>): Pass[] {
+  const { checkpoints } = options
+  return [...beforeCheckpoints(options), ...fromCheckpoints(typeof checkpoints === 'string' ? checkpoints : 'none')]
+}
+
+function beforeCheckpoints(options: Pick<CompileOptions, 'adaptation' | 'optimizer' | 'storage'>): Pass[] {
   const { adaptation, storage } = options
   return [
     // Adapters first: what is trained decides what is differentiated.
@@ -64,8 +104,13 @@ export function trainingPasses(options: Omit<CompileOptions, 'profile' | 'name'>
     rematerialise(),
     // After the derivative, which scatters where rows were looked up.
     ...(storage ? [fetchRows((table) => declaredBytes(table) > storage.residentBytes)] : []),
+  ]
+}
+
+function fromCheckpoints(checkpoints: Checkpoints): Pass[] {
+  return [
     // On the graph that will run: it may only clone, so that numbers stay the same bits.
-    ...(options.checkpoints === 'none' ? [] : [checkpointLayers(options.checkpoints)]),
+    ...(checkpoints === 'none' ? [] : [checkpointLayers(checkpoints)]),
     // Last: simplification would share the nodes again.
     separateWrites(),
   ]
@@ -73,22 +118,125 @@ export function trainingPasses(options: Omit<CompileOptions, 'profile' | 'name'>
 
 /** From a traced model to a program. UserError where the recipe does not fit the model. */
 export function compile(graph: Graph, provenance: Provenance, options: CompileOptions): Compiled {
-  const passes = runPasses(graph, trainingPasses(options), {
-    provenance,
-    ...(options.dump ? { dump: options.dump } : {}),
-  })
-  const start = performance.now()
-  const lowered: LoweredKernels = new Map()
-  const { storage } = options
-  const profile = storage ? { ...options.profile, shardBytes: storage.shardBytes } : options.profile
-  const wanted = passes.graph.functions.filter(({ name }) => options.functions?.includes(name) ?? true)
-  const functions = wanted.map((fn) => scheduleFunction(passes.graph, fn, profile, lowered))
-  const scheduled = performance.now()
-  const planned = planProgram(options.name, passes.graph, functions, provenance, storage)
-  const reports = [
-    ...passes.reports,
-    { name: 'schedule', milliseconds: scheduled - start },
-    { name: 'plan', milliseconds: performance.now() - scheduled },
-  ]
-  return { ...planned, graph: passes.graph, functions, reports }
+  const compiler = new Compiler(graph, provenance, options)
+  const { checkpoints } = options
+  return typeof checkpoints === 'string' ? compiler.finish(checkpoints) : withinBudget(compiler, checkpoints)
+}
+
+interface Scheduled {
+  readonly graph: Graph
+  readonly functions: readonly ScheduledFunction[]
+  readonly reports: readonly PassReport[]
+}
+
+/** What all attempts at one program share. */
+class Compiler {
+  readonly #options: CompileOptions
+  readonly #provenance: Provenance
+  readonly #lowered: LoweredKernels = new Map()
+  readonly #before: ReturnType<typeof runPasses>
+  /** Functions that no checkpoint changes. */
+  readonly #others = new Map<string, ScheduledFunction>()
+
+  constructor(graph: Graph, provenance: Provenance, options: CompileOptions) {
+    this.#options = options
+    this.#provenance = provenance
+    this.#before = this.#run(graph, beforeCheckpoints(options))
+  }
+
+  get graph(): Graph {
+    return this.#before.graph
+  }
+
+  #run(graph: Graph, passes: readonly Pass[]): ReturnType<typeof runPasses> {
+    const { dump } = this.#options
+    return runPasses(graph, passes, { provenance: this.#provenance, ...(dump ? { dump } : {}) })
+  }
+
+  schedule(checkpoints: Checkpoints): Scheduled {
+    const { graph, reports } = this.#run(this.#before.graph, fromCheckpoints(checkpoints))
+    const start = performance.now()
+    const { functions: names, storage } = this.#options
+    const profile = storage ? { ...this.#options.profile, shardBytes: storage.shardBytes } : this.#options.profile
+    const wanted = graph.functions.filter(({ name }) => names?.includes(name) ?? true)
+    const functions = wanted.map((fn) => {
+      const known = this.#others.get(fn.name)
+      if (known) return known
+      const scheduled = scheduleFunction(graph, fn, profile, this.#lowered)
+      if (fn.name !== accumulate) this.#others.set(fn.name, scheduled)
+      return scheduled
+    })
+    const time = { name: 'schedule', milliseconds: performance.now() - start }
+    return { graph, functions, reports: [...this.#before.reports, ...reports, time] }
+  }
+
+  /** `least`: as little of frozen tensors in memory as goes, whatever the limit. */
+  plan({ graph, functions, reports }: Scheduled, placing: Placing = placeInArena, least = false): Compiled {
+    const start = performance.now()
+    const { storage: given } = this.#options
+    const storage = given && (least ? { ...given, limit: () => 0 } : given)
+    const options = { placing, ...(storage ? { storage } : {}) }
+    const planned = planProgram(this.#options.name, graph, functions, this.#provenance, options)
+    const time = { name: 'plan', milliseconds: performance.now() - start }
+    return { ...planned, graph, functions, reports: [...reports, time] }
+  }
+
+  finish(checkpoints: Checkpoints, least = false): Compiled {
+    return this.plan(this.schedule(checkpoints), placeInArena, least)
+  }
+
+  /** Memory that is left over goes to frozen tensors. */
+  filled(compiled: Compiled): Compiled {
+    return this.#options.storage ? { ...compiled, ...this.plan(compiled) } : compiled
+  }
+}
+
+/**
+ * Keeps everything where that fits. Otherwise one more schedule, in which each layer's backward pass begins anew from kept
+ * values, says what can be chosen; the choice is compiled like any other, and what its arena really takes corrects the next one.
+ * What does not fit at all is compiled as small as it gets.
+ */
+function withinBudget(compiler: Compiler, { excess, rates }: WithinBudget): Compiled {
+  const everything = compiler.schedule('none')
+  const least = compiler.plan(everything, unplaced, true)
+  if (excess(least) <= 0) {
+    const kept = compiler.plan(everything)
+    if (excess(kept) <= 0) return kept
+  }
+  const forward = forwardValues(compiler.graph)
+  if (forward.activations.size === 0) return compiler.plan(everything)
+  const anew = compiler.schedule(everythingKept(forward))
+  const planner = new CheckpointPlanner(accumulateOf(anew), forwardValues(anew.graph), rates)
+  const { leastPeak } = planner
+  const rounds: CheckpointReport['rounds'][number][] = []
+  let room = least.program.arenaBytes - excess(least)
+  let correction = 0
+  let best: Compiled | undefined
+  let smallest: Compiled | undefined
+  while (rounds.length < MOST_ROUNDS) {
+    const plan = planner.plan(room - correction) ?? planner.plan(leastPeak)
+    if (!plan) throw new InternalError('not even the smallest plan of checkpoints is one')
+    const compiled = compiler.finish(checkpointsOf(plan), true)
+    const real = compiled.arenas.find(({ fn }) => fn === accumulate)?.peak ?? 0
+    rounds.push({ room, predicted: plan.peak + correction, real })
+    const recomputed = planner.recomputedBy(accumulateOf(compiled))
+    const found = { ...compiled, checkpointing: { ...plan, recomputed, rounds, leastPeak } }
+    const beyond = excess(compiled)
+    if (beyond <= 0 && plan.seconds <= (best?.checkpointing?.seconds ?? Number.POSITIVE_INFINITY)) best = found
+    if (smallest === undefined || compiled.program.arenaBytes < smallest.program.arenaBytes) smallest = found
+    room = compiled.program.arenaBytes - beyond
+    const wasLeast = plan.budget === leastPeak && room - correction < leastPeak
+    // What was predicted wrong so far will be again, as far as it was the same choice.
+    correction = real - plan.peak
+    const unused = room - real
+    if (beyond <= 0 && (plan.seconds === 0 || unused <= CLOSE * room)) break
+    if (wasLeast && beyond > 0) break
+  }
+  return compiler.filled(best ?? smallest ?? compiler.plan(everything))
+}
+
+function accumulateOf({ functions }: Pick<Scheduled, 'functions'>): ScheduledFunction {
+  const found = functions.find(({ fn }) => fn.name === accumulate)
+  if (!found) throw new InternalError(`there is no function '${accumulate}'`)
+  return found
 }

@@ -24,7 +24,7 @@ export interface CompileSettings {
 
 export interface CompiledRecipe extends Compiled {
   readonly certificate: Certificate
-  readonly checkpoints: CompileOptions['checkpoints']
+  readonly checkpoints: 'none' | 'every' | 'chosen'
 }
 
 /** The recipe's adaptation in the transforms' words. */
@@ -66,27 +66,28 @@ function compiledAt(recipe: Recipe, traced: TracedModel, options: CompileOptions
 }
 
 /**
- * Compiles a recipe. With `checkpoints: 'auto'`, values are kept where they fit the budget and computed again where they
- * do not.
+ * Compiles a recipe. With `checkpoints: 'auto'`, values are kept as far as they fit the budget; the rest is computed again, as
+ * little as possible.
  *
  * @throws UserError where the recipe does not fit the model (HD301, HD302)
  */
 export function compileRecipe(recipe: Recipe, traced: TracedModel, settings: CompileSettings): CompiledRecipe {
-  const tryWith = (checkpoints: CompileOptions['checkpoints']): CompiledRecipe => {
-    const compiled = compiledAt(recipe, traced, {
-      name: recipe.model.model,
-      adaptation: adaptationOf(recipe, traced),
-      optimizer: optimizerOf(recipe, settings.steps),
-      checkpoints,
-      profile: scheduleProfile(settings.device, settings.threads),
-      ...(settings.dump ? { dump: settings.dump } : {}),
-    })
-    return { ...compiled, checkpoints, certificate: certify(compiled, settings) }
-  }
-  if (recipe.checkpoints === 'none') return tryWith('none')
-  if (recipe.checkpoints === 'every layer') return tryWith('every')
-  const kept = tryWith('none')
-  return kept.certificate.fits ? kept : tryWith('every')
+  const compiled = compiledAt(recipe, traced, {
+    name: recipe.model.model,
+    adaptation: adaptationOf(recipe, traced),
+    optimizer: optimizerOf(recipe, settings.steps),
+    checkpoints: checkpointsOf(recipe, settings),
+    profile: scheduleProfile(settings.device, settings.threads),
+    ...(settings.dump ? { dump: settings.dump } : {}),
+  })
+  const checkpoints = compiled.checkpointing ? 'chosen' : recipe.checkpoints === 'every layer' ? 'every' : 'none'
+  return { ...compiled, checkpoints, certificate: certify(compiled, settings) }
+}
+
+function checkpointsOf({ checkpoints }: Recipe, settings: CompileSettings): CompileOptions['checkpoints'] {
+  if (checkpoints === 'none') return 'none'
+  if (checkpoints === 'every layer') return 'every'
+  return { excess: (planned) => certify(planned, settings).peakBytes - settings.memoryBudget }
 }
 
 /** The same program with some of its functions only: what a run does not call need not be compiled. */

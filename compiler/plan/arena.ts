@@ -20,6 +20,8 @@ export interface Arena {
   readonly lowerBound: number
 }
 
+export type Placing = (lifetimes: readonly Lifetime[]) => Arena
+
 /** Every buffer starts at a multiple of this: a cache line, and the widest vector. */
 export const alignment = 64
 
@@ -33,16 +35,26 @@ const GOOD = 1.005
 /** Places all buffers; within 2 % of the lower bound on every program in the repository (a test holds it to that). */
 export function placeInArena(lifetimes: readonly Lifetime[]): Arena {
   if (lifetimes.length === 0) return { offsets: [], peak: 0, lowerBound: 0 }
-  const buffers: Buffers = {
+  const buffers = buffersOf(lifetimes)
+  const profile = liveProfile(buffers)
+  const lowerBound = Math.max(...profile.live)
+  const { offsets, peak } = searchPlacement(buffers, contentionOf(buffers, profile), lowerBound * GOOD)
+  return { offsets: [...offsets], peak, lowerBound }
+}
+
+/** What no placement can do better than, without one: for asking whether it is worth trying. */
+export function unplaced(lifetimes: readonly Lifetime[]): Arena {
+  const lowerBound = lifetimes.length === 0 ? 0 : Math.max(...liveProfile(buffersOf(lifetimes)).live)
+  return { offsets: lifetimes.map(() => 0), peak: lowerBound, lowerBound }
+}
+
+function buffersOf(lifetimes: readonly Lifetime[]): Buffers {
+  return {
     count: lifetimes.length,
     bytes: Float64Array.from(lifetimes, ({ bytes }) => align(bytes)),
     first: Int32Array.from(lifetimes, ({ first }) => first),
     last: Int32Array.from(lifetimes, ({ last }) => last),
   }
-  const profile = liveProfile(buffers)
-  const lowerBound = Math.max(...profile.live)
-  const { offsets, peak } = searchPlacement(buffers, contentionOf(buffers, profile), lowerBound * GOOD)
-  return { offsets: [...offsets], peak, lowerBound }
 }
 
 /** Bytes alive from each moment at which they change to the next. */

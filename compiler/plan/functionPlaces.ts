@@ -8,8 +8,8 @@ import { bufferElements } from '../kernel/ir.ts'
 import type { Buffer } from '../kernel/ir.ts'
 import type { LoweredRegion } from '../schedule/lowering.ts'
 import type { ScheduledFunction } from '../schedule/schedule.ts'
-import { align, placeInArena } from './arena.ts'
-import type { Arena, Lifetime } from './arena.ts'
+import { align } from './arena.ts'
+import type { Arena, Lifetime, Placing } from './arena.ts'
 import type { StreamedArgument } from './parts.ts'
 import type { Part, Place, Read } from './program.ts'
 import { rangeKey } from './storage.ts'
@@ -61,7 +61,12 @@ export class FunctionPlaces {
   readonly #places = new Map<Node | Buffer, Place>()
   readonly #placed: readonly (PlannedRead & { readonly offset: number })[]
 
-  constructor(fn: ScheduledFunction, provenance: Provenance, storage: FunctionStorage | undefined) {
+  constructor(
+    fn: ScheduledFunction,
+    provenance: Provenance,
+    placing: Placing,
+    storage: FunctionStorage | undefined,
+  ) {
     const launches = fn.regions.map((region) => frozenLaunch(region, storage?.tensors))
     this.#cut = storage
       ? storage.planner.cut(launches)
@@ -89,8 +94,8 @@ export class FunctionPlaces {
     const lifetimes: Lifetime[] = [...lives.values()]
     const live = liveBytes(lifetimes, moments)
     const { planned, arena } = storage
-      ? placeWithReads(lifetimes, storage, (room) => storage.planner.reads(launches, this.#cut, live, room))
-      : { planned: undefined, arena: placeInArena(lifetimes) }
+      ? placeWithReads(placing, lifetimes, storage, (room) => storage.planner.reads(launches, this.#cut, live, room))
+      : { planned: undefined, arena: placing(lifetimes) }
     const ranges = planned?.reads ?? []
     values.forEach((value, index) =>
       this.#places.set(value, { space: 'arena', offset: arena.offsets[index] as number }),
@@ -194,6 +199,7 @@ const LESS = 0.97
 
 /** Values and ranges in one arena: where gaps between them cost more than there is, less is read ahead. */
 function placeWithReads(
+  placing: Placing,
   lifetimes: readonly Lifetime[],
   { planner, kept }: FunctionStorage,
   reads: (room: number) => FunctionReads,
@@ -204,7 +210,7 @@ function placeWithReads(
   for (let attempt = 1; attempt <= MOST_ATTEMPTS; attempt++) {
     const planned = reads(attempt === MOST_ATTEMPTS ? 0 : room)
     const ranges = planned.reads.map(({ bytes, start, last }) => ({ bytes, first: start, last }))
-    const arena = placeInArena([...lifetimes, ...ranges])
+    const arena = placing([...lifetimes, ...ranges])
     if (!best || arena.peak < best.arena.peak) best = { planned, arena }
     const isDense = arena.peak <= DENSE * arena.lowerBound
     if ((arena.peak <= limit && isDense) || arena.lowerBound > room) break

@@ -11,7 +11,8 @@ import type { LoweredRegion } from '../schedule/lowering.ts'
 import type { ScheduledFunction } from '../schedule/schedule.ts'
 import type { ValueRef } from '../schedule/scope.ts'
 import { declaredBytes } from '../schedule/shards.ts'
-import { align } from './arena.ts'
+import { align, placeInArena } from './arena.ts'
+import type { Placing } from './arena.ts'
 import { FunctionPlaces } from './functionPlaces.ts'
 import type { ArenaUse, StreamedTensors } from './functionPlaces.ts'
 import { Origins } from './origin.ts'
@@ -30,6 +31,12 @@ export interface PlannedProgram {
   readonly origins: ReadonlyMap<string, KernelOrigin>
 }
 
+export interface PlanOptions {
+  readonly storage?: StorageOptions
+  /** `placeInArena` unless given. */
+  readonly placing?: Placing
+}
+
 /**
  * `storage`: frozen tensors need not all be in memory; those that are not are read by ranges into the arena. What memory is
  * left over is given to those that would be read most often.
@@ -39,15 +46,16 @@ export function planProgram(
   graph: Graph,
   functions: readonly ScheduledFunction[],
   provenance: Provenance,
-  storage?: StorageOptions,
+  options: PlanOptions = {},
 ): PlannedProgram {
-  if (!storage) return planWith(name, graph, functions, provenance, undefined)
+  const { storage, placing = placeInArena } = options
+  if (!storage) return planWith(name, graph, functions, provenance, placing, undefined)
   const limit = storage.limit(needsOf(graph, functions))
   const planner = new StoragePlanner(storage, limit)
   const plan = (extra: ReadonlySet<string>): PlannedProgram => {
     const isStreamed = (declared: Declaration): boolean =>
       declared.role === 'frozen' && declaredBytes(declared) > storage.residentBytes && !extra.has(declared.name)
-    return planWith(name, graph, functions, provenance, { planner, isStreamed })
+    return planWith(name, graph, functions, provenance, placing, { planner, isStreamed })
   }
   const least = plan(new Set())
   const extra = worthKeeping(least, limit)
@@ -104,6 +112,7 @@ function planWith(
   graph: Graph,
   functions: readonly ScheduledFunction[],
   provenance: Provenance,
+  placing: Placing,
   storage: PlannedStorage | undefined,
 ): PlannedProgram {
   const values = new DeclaredPlaces(graph, storage?.isStreamed ?? (() => false))
@@ -112,7 +121,7 @@ function planWith(
   const arenas: ArenaUse[] = []
   const onDisk = storage && { planner: storage.planner, tensors: values.streamed, kept: values.keptBytes }
   const planned = functions.map((fn): ProgramFunction => {
-    const places = new FunctionPlaces(fn, provenance, onDisk)
+    const places = new FunctionPlaces(fn, provenance, placing, onDisk)
     arenas.push(places.use)
     const resolve = (reference: ValueRef, launch: number): Place => {
       switch (reference.kind) {

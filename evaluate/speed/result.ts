@@ -15,7 +15,7 @@ export interface Subject {
   readonly sequences: number
   readonly length: number
   readonly accumulate: number
-  readonly checkpoints: 'none' | 'every'
+  readonly checkpoints: 'none' | 'every' | 'chosen'
 }
 
 /** All per optimizer step. */

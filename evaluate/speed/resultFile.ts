@@ -26,7 +26,7 @@ const schema = z.object({
     sequences: count,
     length: count,
     accumulate: count,
-    checkpoints: z.enum(['none', 'every']),
+    checkpoints: z.enum(['none', 'every', 'chosen']),
   }),
   toolchain: z.string().max(1000),
   isa: z.string().max(100),

@@ -131,7 +131,7 @@ describe('plans of what is read when', () => {
           const { graph } = training({ ...options, storage })
           const profile = { ...smallProfile(4), shardBytes }
           const functions = graph.functions.map((fn) => scheduleFunction(graph, fn, profile))
-          const planned = planProgram('test', graph, functions, new Provenance(), storage)
+          const planned = planProgram('test', graph, functions, new Provenance(), { storage })
           checkArena(planned)
           const kept = planned.program.values.reduce(
             (sum, { role, streamed, bytes }) => sum + (role === 'frozen' && !streamed ? bytes : 0),
@@ -139,7 +139,7 @@ describe('plans of what is read when', () => {
           )
           sizes.add(planned.program.arenaBytes + kept)
           const fits = planned.program.arenaBytes + kept <= limit
-          const least = planProgram('test', graph, functions, new Provenance(), storageOf(shardBytes))
+          const least = planProgram('test', graph, functions, new Provenance(), { storage: storageOf(shardBytes) })
           assert.ok(fits || planned.program.arenaBytes <= 1.02 * least.program.arenaBytes, `${limit}: it would fit`)
         }
       }
@@ -151,7 +151,7 @@ describe('plans of what is read when', () => {
     const storage = storageOf(96)
     const { graph } = training({ ...(cases[2] as TrainingOptions), storage })
     const functions = graph.functions.map((fn) => scheduleFunction(graph, fn, { ...smallProfile(4), shardBytes: 96 }))
-    const { program } = planProgram('test', graph, functions, new Provenance(), storage)
+    const { program } = planProgram('test', graph, functions, new Provenance(), { storage })
     const accumulate = program.functions.find(({ name }) => name === 'accumulate')
     assert.equal(accumulate?.rows?.length, 2)
     for (const { rowBytes, count } of accumulate?.rows ?? []) {

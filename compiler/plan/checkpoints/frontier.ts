@@ -1,0 +1,193 @@
+// All ways to treat a layer that are worth choosing from: of the sets of values that may be kept, those that no other one beats
+// in bytes kept, bytes needed and seconds. What was left out on the way has a lower bound of its own.
+
+import type { Choice } from './chain.ts'
+import { Simulation } from './layer.ts'
+import type { Configuration, Layer, Measured } from './layer.ts'
+
+export interface Frontier {
+  readonly configurations: readonly Configuration[]
+  /** As many bytes and seconds at most as anything beside `configurations` would take: what a lower bound may assume. */
+  readonly relaxed: readonly Choice[]
+}
+
+/** So many values are decided one by one. */
+const MOST_SINGLE = 13
+/** So small a share of all that can be kept is decided together with others as small. */
+const SMALL = 1 / 400
+/** Bytes of the relaxation are rounded down to such a share of all that can be kept: fewer choices, hardly looser. */
+const ROUNDING = 1 / 2048
+
+/**
+ * Branch and bound: values are decided from the largest to the smallest; with some decided, keeping all the rest is fastest and
+ * keeping none of it is smallest, and where a known set is no worse than that in every respect, nothing better follows.
+ *
+ * The smallest values are kept all, or none, or all but those that kernels make which run again anyway. What else could be done
+ * with them is in the relaxation: each one that is given up runs its own kernel again, and nothing besides.
+ */
+export function frontier(layer: Layer): Frontier {
+  const { single, small } = sortedOut(layer)
+  const search = new Search(layer, small)
+  const decide = (next: number, bytes: number, least: number): void => {
+    if (search.isHopeless(bytes, least)) return
+    const value = single[next]
+    if (value === undefined) return search.note()
+    search.keep(value, 1)
+    // Whether it is kept with all the rest or decided to be kept makes no difference to the least.
+    decide(next + 1, bytes + (layer.values[value]?.bytes ?? 0), least)
+    search.keep(value, 0)
+    decide(next + 1, bytes, search.leastSeconds(single.slice(next + 1)))
+  }
+  decide(0, 0, search.leastSeconds(single))
+  return { configurations: search.found.all, relaxed: small.length === 0 ? search.found.all : search.relaxed.all }
+}
+
+function sortedOut({ values }: Layer): { readonly single: readonly number[]; readonly small: readonly number[] } {
+  const bytesOf = (place: number): number => values[place]?.bytes ?? 0
+  const wanted = [...values.keys()]
+    .filter((place) => values[place]?.wanted)
+    .sort((a, b) => bytesOf(b) - bytesOf(a) || a - b)
+  const all = wanted.reduce((sum, place) => sum + bytesOf(place), 0)
+  const single = wanted.filter((place, turn) => turn < MOST_SINGLE && bytesOf(place) >= SMALL * all)
+  const small = wanted.slice(single.length)
+  // One alone needs no company.
+  return small.length === 1 ? { single: wanted, small: [] } : { single, small }
+}
+
+interface GivenUp {
+  readonly bytes: number
+  readonly seconds: number
+}
+
+class Search {
+  readonly found = new Undominated<Configuration>()
+  readonly relaxed = new Undominated<Choice>()
+  readonly #layer: Layer
+  readonly #small: readonly number[]
+  readonly #simulation: Simulation
+  readonly #flags: Uint8Array
+  readonly #atStart: number
+  readonly #unit: number
+  readonly #sums = new Map<string, readonly GivenUp[]>()
+
+  constructor(layer: Layer, small: readonly number[]) {
+    this.#layer = layer
+    this.#small = small
+    this.#simulation = new Simulation(layer)
+    this.#flags = new Uint8Array(layer.values.length)
+    const all = layer.values.reduce((sum, { bytes, wanted }) => sum + (wanted ? bytes : 0), 0)
+    this.#unit = 64 * Math.ceil((ROUNDING * all) / 64)
+    this.#atStart = layer.backward[0]?.before ?? 0
+  }
+
+  keep(value: number, flag: 0 | 1): void {
+    this.#flags[value] = flag
+  }
+
+  /** With what is decided, all of the rest and all small values kept. */
+  leastSeconds(rest: readonly number[]): number {
+    return this.#with([...rest, ...this.#small], (flags) => this.#simulation.leastSeconds(flags))
+  }
+
+  /** Whether nothing that keeps so many bytes and takes so many seconds at least is better than what is known. */
+  isHopeless(bytes: number, seconds: number): boolean {
+    const least = { kept: bytes, need: bytes + this.#atStart, seconds }
+    return this.found.beats(least) && (this.#small.length === 0 || this.relaxed.beats(least))
+  }
+
+  /** Takes what is decided as one way to treat the layer. */
+  note(): void {
+    const simulation = this.#simulation
+    this.#consider(this.#flags)
+    if (this.#small.length === 0) return
+    const all = this.#with(this.#small, (flags) => this.#consider(flags))
+    const free = this.#small.filter((value) => simulation.runsAgain(this.#kernelOf(value)))
+    const costly = this.#small.filter((value) => !simulation.runsAgain(this.#kernelOf(value)))
+    if (free.length > 0) this.#with(costly, (flags) => this.#consider(flags))
+    this.#relax(all, free, costly)
+  }
+
+  #consider(flags: Uint8Array): Measured {
+    const measured = this.#simulation.measure(flags)
+    if (!this.found.beats(measured)) this.found.add(this.#simulation.run(flags))
+    return measured
+  }
+
+  /** What giving up some of the small values comes to at least: each one runs its own kernel again. */
+  #relax(all: Measured, free: readonly number[], costly: readonly number[]): void {
+    const saved = free.reduce((sum, value) => sum + this.#bytesOf(value), 0)
+    for (const { bytes, seconds } of this.#givenUp(costly)) {
+      const kept = this.#rounded(all.kept - saved - bytes)
+      this.relaxed.add({ kept, need: this.#rounded(all.need - saved - bytes), seconds: all.leastSeconds + seconds })
+    }
+  }
+
+  /** The least seconds for every sum of bytes, rounded up, that some of the values take. */
+  #givenUp(values: readonly number[]): readonly GivenUp[] {
+    const key = values.join()
+    const known = this.#sums.get(key)
+    if (known) return known
+    const byKernel = new Map<number, number>()
+    for (const value of values) {
+      const kernel = this.#kernelOf(value)
+      byKernel.set(kernel, (byKernel.get(kernel) ?? 0) + this.#bytesOf(value))
+    }
+    let sums = new Map<number, GivenUp>([[0, { bytes: 0, seconds: 0 }]])
+    for (const [kernel, bytes] of byKernel) {
+      const next = new Map(sums)
+      for (const before of sums.values()) {
+        const more = { bytes: before.bytes + bytes, seconds: before.seconds + (this.#layer.seconds[kernel] ?? 0) }
+        const units = Math.ceil(more.bytes / this.#unit)
+        const other = next.get(units)
+        // Of two the better half of each: what both could do is a bound for either.
+        const merged = other && { bytes: Math.max(other.bytes, more.bytes), seconds: Math.min(other.seconds, more.seconds) } // prettier-ignore
+        next.set(units, merged ?? more)
+      }
+      sums = next
+    }
+    const found = [...sums.values()]
+    this.#sums.set(key, found)
+    return found
+  }
+
+  #rounded(bytes: number): number {
+    return Math.floor(bytes / this.#unit) * this.#unit
+  }
+
+  #with<T>(values: readonly number[], use: (flags: Uint8Array) => T): T {
+    for (const value of values) this.#flags[value] = 1
+    const result = use(this.#flags)
+    for (const value of values) this.#flags[value] = 0
+    return result
+  }
+
+  #bytesOf(value: number): number {
+    return this.#layer.values[value]?.bytes ?? 0
+  }
+
+  #kernelOf(value: number): number {
+    return this.#layer.values[value]?.kernel ?? 0
+  }
+}
+
+/** Choices of which none is worse than another one in every respect. */
+class Undominated<T extends Choice> {
+  #all: T[] = []
+
+  get all(): readonly T[] {
+    return this.#all.toSorted((a, b) => b.kept - a.kept || a.seconds - b.seconds)
+  }
+
+  /** Whether a known choice is at least as good. */
+  beats({ kept, need, seconds }: Choice): boolean {
+    for (const one of this.#all) if (one.kept <= kept && one.need <= need && one.seconds <= seconds) return true
+    return false
+  }
+
+  add(choice: T): void {
+    if (this.beats(choice)) return
+    const { kept, need, seconds } = choice
+    this.#all = this.#all.filter((one) => one.kept < kept || one.need < need || one.seconds < seconds)
+    this.#all.push(choice)
+  }
+}
