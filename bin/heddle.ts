@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { UserError } from '../compiler/diagnostic.ts'
+import { bytesOf } from './bytes.ts'
 import { exitCodes, reportError } from './output.ts'
 
 const packageFile = new URL('../package.json', import.meta.url)
@@ -76,6 +77,11 @@ const optimise = (): Option =>
     .default('full')
 const device = (): Option =>
   new Option('--device <name>', 'a device profile: a name that `heddle devices` lists, or a .json file')
+const memory = (): Option =>
+  new Option(
+    '--memory <size>',
+    'what the whole process may hold, such as 110MiB; what the device states unless given',
+  ).argParser((text: string) => bytesOf(text))
 const json = (): Option => new Option('--json', 'print JSON lines')
 
 /** What is wrong with the words of a command line, as other mistakes are told. */
@@ -132,6 +138,7 @@ export async function main(operands: readonly string[]): Promise<number> {
     .argument('<recipe>', 'a TypeScript file that exports a recipe')
     .addOption(device())
     .addOption(threads())
+    .addOption(memory())
     .addOption(json())
     .action(action(async () => (await import('./commands/plan.ts')).plan))
 
@@ -163,6 +170,7 @@ export async function main(operands: readonly string[]): Promise<number> {
     .argument('<recipe>', 'a TypeScript file that exports a recipe')
     .addOption(toolchain())
     .addOption(threads())
+    .addOption(memory())
     .option('--out <directory>', 'where results go; runs/NAME unless the recipe or this says so')
     .addOption(new Option('--steps <n>', "optimizer steps, instead of the recipe's").argParser(positiveInteger))
     .option('--resume', 'go on from the state that was saved last; begin where there is none')

@@ -20,11 +20,11 @@ export interface Certificate {
   /** The sum of the parts. */
   readonly peakBytes: number
   readonly parts: {
-    /** Frozen tensors, as the checkpoint stores them. */
+    /** Frozen tensors in memory, as the checkpoint stores them. */
     readonly weights: number
     /** Trained values, gradients, the optimizer's moments, tables. */
     readonly state: number
-    /** Intermediate values: the largest function's. */
+    /** Intermediate values, and ranges of frozen tensors that are read meanwhile: the largest function's. */
     readonly arena: number
     readonly inputs: number
     /** Packed blocks, one set per thread. */
@@ -33,6 +33,21 @@ export interface Certificate {
   }
   readonly functions: readonly FunctionMemory[]
   readonly kernels: number
+  /** Absent where all frozen tensors are in memory. */
+  readonly storage?: StorageCertificate
+}
+
+/** What a micro-batch of training reads of frozen tensors, by the device's figures. */
+export interface StorageCertificate {
+  /** Bytes of the tensors that are not in memory. */
+  readonly tensorBytes: number
+  /** Bytes of ranges of them in the arena, at most at once. */
+  readonly windowBytes: number
+  readonly reads: number
+  readonly readBytes: number
+  readonly computeSeconds: number
+  /** What computing waits for reading. */
+  readonly stallSeconds: number
 }
 
 export interface CertificateSettings {
@@ -46,7 +61,7 @@ export function certify(
   { program, arenas }: Pick<Compiled, 'program' | 'arenas'>,
   settings: CertificateSettings,
 ): Certificate {
-  const frozen = program.values.filter((value) => value.place.space === 'frozen')
+  const frozen = program.values.filter((value) => value.place.space === 'frozen' && !value.streamed)
   const parts = {
     weights: frozen.reduce((sum, value) => sum + value.bytes, 0),
     state: program.stateBytes,
@@ -72,5 +87,19 @@ export function certify(
       }
     }),
     kernels: program.kernels.length,
+    ...storageOf(program, arenas),
   }
+}
+
+/** Of the function that reads most: a training step's micro-batch. */
+function storageOf(
+  { values }: Compiled['program'],
+  arenas: Compiled['arenas'],
+): { readonly storage?: StorageCertificate } {
+  const [most] = arenas.flatMap(({ storage }) => storage ?? []).sort((a, b) => b.bytes - a.bytes)
+  if (!most) return {}
+  const { windowBytes, computeSeconds, stallSeconds } = most
+  const tensorBytes = values.reduce((sum, { streamed, bytes }) => sum + (streamed ? bytes : 0), 0)
+  const { bytes: readBytes } = most
+  return { storage: { tensorBytes, windowBytes, reads: most.reads.length, readBytes, computeSeconds, stallSeconds } }
 }

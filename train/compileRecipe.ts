@@ -10,6 +10,7 @@ import { scheduleProfile } from '../devices/index.ts'
 import type { DeviceProfile } from '../devices/index.ts'
 import { certify } from './certificate.ts'
 import type { Certificate } from './certificate.ts'
+import { canStream, storageOf } from './storage.ts'
 
 export interface CompileSettings {
   /** What the program will run on: decides tiles. */
@@ -19,6 +20,8 @@ export interface CompileSettings {
   readonly steps: number
   /** Bytes that the whole process may hold. */
   readonly memoryBudget: number
+  /** The functions that are wanted; all of them unless given. */
+  readonly functions?: readonly string[]
   readonly dump?: ((text: string) => void) | undefined
 }
 
@@ -67,47 +70,43 @@ function compiledAt(recipe: Recipe, traced: TracedModel, options: CompileOptions
 
 /**
  * Compiles a recipe. With `checkpoints: 'auto'`, values are kept as far as they fit the budget; the rest is computed again, as
- * little as possible.
+ * little as possible. Frozen tensors are in memory where that fits; where it does not, or where keeping them there costs more
+ * recomputation than reading them costs waiting, they stay in their files and are read by ranges.
  *
  * @throws UserError where the recipe does not fit the model (HD301, HD302)
  */
 export function compileRecipe(recipe: Recipe, traced: TracedModel, settings: CompileSettings): CompiledRecipe {
-  const compiled = compiledAt(recipe, traced, {
-    name: recipe.model.model,
-    adaptation: adaptationOf(recipe, traced),
-    optimizer: optimizerOf(recipe, settings.steps),
-    checkpoints: checkpointsOf(recipe, settings),
-    profile: scheduleProfile(settings.device, settings.threads),
-    ...(settings.dump ? { dump: settings.dump } : {}),
-  })
-  const checkpoints = compiled.checkpointing ? 'chosen' : recipe.checkpoints === 'every layer' ? 'every' : 'none'
-  return { ...compiled, checkpoints, certificate: certify(compiled, settings) }
+  const { device, threads, memoryBudget } = settings
+  const compileWith = (storage: CompileOptions['storage']): CompiledRecipe => {
+    const compiled = compiledAt(recipe, traced, {
+      name: recipe.model.model,
+      adaptation: adaptationOf(recipe, traced),
+      optimizer: optimizerOf(recipe, settings.steps),
+      checkpoints: checkpointsOf(recipe, settings),
+      profile: scheduleProfile(device, threads),
+      ...(settings.functions ? { functions: settings.functions } : {}),
+      ...(storage ? { storage } : {}),
+      ...(settings.dump ? { dump: settings.dump } : {}),
+    })
+    const checkpoints = compiled.checkpointing ? 'chosen' : recipe.checkpoints === 'every layer' ? 'every' : 'none'
+    return { ...compiled, checkpoints, certificate: certify(compiled, settings) }
+  }
+  const inMemory = compileWith(undefined)
+  const again = inMemory.checkpointing?.seconds ?? 0
+  const hasFrozen = inMemory.program.frozenCount > 0
+  if (!hasFrozen || !canStream(device) || (inMemory.certificate.fits && again === 0)) return inMemory
+  const streamed = compileWith(storageOf(device, threads, memoryBudget))
+  if (!streamed.certificate.fits) {
+    const isLess = streamed.certificate.peakBytes < inMemory.certificate.peakBytes
+    return isLess && !inMemory.certificate.fits ? streamed : inMemory
+  }
+  if (!inMemory.certificate.fits) return streamed
+  const waiting = streamed.certificate.storage?.stallSeconds ?? 0
+  return waiting + (streamed.checkpointing?.seconds ?? 0) < again ? streamed : inMemory
 }
 
 function checkpointsOf({ checkpoints }: Recipe, settings: CompileSettings): CompileOptions['checkpoints'] {
   if (checkpoints === 'none') return 'none'
   if (checkpoints === 'every layer') return 'every'
   return { excess: (planned) => certify(planned, settings).peakBytes - settings.memoryBudget }
-}
-
-/** The same program with some of its functions only: what a run does not call need not be compiled. */
-export function keepFunctions(
-  compiled: CompiledRecipe,
-  names: readonly string[],
-  settings: CompileSettings,
-): CompiledRecipe {
-  const functions = compiled.program.functions.filter((fn) => names.includes(fn.name))
-  const used = [...new Set(functions.flatMap((fn) => fn.launches.map((launch) => launch.kernel)))].sort((a, b) => a - b)
-  const places = new Map(used.map((kernel, place) => [kernel, place]))
-  const arenas = compiled.arenas.filter((arena) => names.includes(arena.fn))
-  const program = {
-    ...compiled.program,
-    kernels: used.flatMap((kernel) => compiled.program.kernels[kernel] ?? []),
-    functions: functions.map((fn) => ({
-      ...fn,
-      launches: fn.launches.map((launch) => ({ ...launch, kernel: places.get(launch.kernel) as number })),
-    })),
-    arenaBytes: Math.max(0, ...arenas.map((arena) => arena.peak)),
-  }
-  return { ...compiled, program, arenas, certificate: certify({ program, arenas }, settings) }
 }

@@ -14,7 +14,7 @@ import { makeDirectory } from '../formats/files.ts'
 import type { WriteOptions } from '../formats/files.ts'
 import type { ResolveOptions } from '../formats/hub.ts'
 import type { Tokenizer } from '../formats/tokenizer.ts'
-import { compileRecipe, keepFunctions } from './compileRecipe.ts'
+import { compileRecipe } from './compileRecipe.ts'
 import type { Certificate } from './certificate.ts'
 import { energySettings, refuseUngoverned } from './energy.ts'
 import type { EnergyChoices } from './energy.ts'
@@ -66,6 +66,8 @@ export interface RunOptions {
   readonly out: string
   /** Optimizer steps, instead of the recipe's. */
   readonly steps?: number
+  /** Bytes that the process may hold, instead of what the device states. */
+  readonly memoryBudget?: number
   readonly optimise?: 'full' | 'light'
   readonly resolving?: ResolveOptions
   /** Goes on from the state that was saved last in `out`; begins where there is none. */
@@ -143,9 +145,10 @@ export async function runTraining(
   const energy = energySettings(recipe.energy, { ...(watts === undefined ? {} : { watts }), ...options.energy })
   if (energy) refuseUngoverned(recipe, chain.name)
   const threads = options.threads ?? device.cores
-  const settings = { device, threads, steps: data.steps, memoryBudget: budgetOf(loaded, device) }
   const functions = [...trainingFunctions(recipe), ...(options.inspect ? ['predict'] : [])]
-  const compiled = keepFunctions(compileRecipe(recipe, model.traced, settings), functions, settings)
+  const memoryBudget = options.memoryBudget ?? budgetOf(loaded, device)
+  const settings = { device, threads, steps: data.steps, memoryBudget, functions }
+  const compiled = compileRecipe(recipe, model.traced, settings)
   observer.planned?.(compiled.certificate)
   refuseUnlessFits(compiled.certificate)
   observer.compiling?.(chain.describe())

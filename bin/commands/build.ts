@@ -10,7 +10,7 @@ import { tokenizerTable } from '../../backends/tokenizer/index.ts'
 import { UserError } from '../../compiler/diagnostic.ts'
 import { printKernel } from '../../compiler/kernel/print.ts'
 import { makeDirectory, writeFiles } from '../../formats/files.ts'
-import { compileRecipe, keepFunctions } from '../../train/compileRecipe.ts'
+import { compileRecipe } from '../../train/compileRecipe.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
 import { prepareData, prepareModel } from '../../train/prepare.ts'
 import { deviceOf } from '../../train/hostDevice.ts'
@@ -38,13 +38,10 @@ export async function build(recipePath: string, options: BuildCommandOptions): P
     threads: device.cores,
     steps,
     memoryBudget: budgetOf(loaded, device),
+    functions: trainingFunctions(loaded.recipe),
     ...(options.dump === undefined ? {} : { dump: (text: string) => stages.push(text) }),
   }
-  const { program, certificate } = keepFunctions(
-    compileRecipe(loaded.recipe, model.traced, settings),
-    trainingFunctions(loaded.recipe),
-    settings,
-  )
+  const { program, certificate } = compileRecipe(loaded.recipe, model.traced, settings)
   if (options.dump !== undefined) {
     const sources = await programSources(program, chain)
     const file = (name: string, text: string) => ({

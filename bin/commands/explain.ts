@@ -8,7 +8,7 @@ import { printKernel } from '../../compiler/kernel/print.ts'
 import { explainProgram, kernelReport } from '../../compiler/plan/explain.ts'
 import type { KernelReport } from '../../compiler/plan/explain.ts'
 import type { DeviceProfile } from '../../devices/index.ts'
-import { compileRecipe, keepFunctions } from '../../train/compileRecipe.ts'
+import { compileRecipe } from '../../train/compileRecipe.ts'
 import type { CompiledRecipe } from '../../train/compileRecipe.ts'
 import { deviceFor } from '../../train/hostDevice.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
@@ -36,8 +36,14 @@ export async function explain(recipePath: string, options: ExplainOptions): Prom
   const device = await deviceFor(options.device, loaded)
   const model = await prepareModel(loaded, { onProgress: downloadProgress(output) })
   const { steps } = prepareData(loaded, model)
-  const settings = { device, threads: device.cores, steps, memoryBudget: device.memoryBudget }
-  const compiled = keepFunctions(compileRecipe(recipe, model.traced, settings), trainingFunctions(recipe), settings)
+  const settings = {
+    device,
+    threads: device.cores,
+    steps,
+    memoryBudget: device.memoryBudget,
+    functions: trainingFunctions(recipe),
+  }
+  const compiled = compileRecipe(recipe, model.traced, settings)
   if (options.kernel === undefined) explainAll(compiled, device, output)
   else explainOne(compiled, options.kernel, device, output, options.source === true)
   return exitCodes.ok

@@ -16,6 +16,7 @@ export interface TrainOptions {
   readonly out?: string
   readonly optimise: 'full' | 'light'
   readonly steps?: number
+  readonly memory?: number
   readonly resume?: boolean
   readonly dutyCycle?: number
   readonly systemRoot?: string
@@ -39,6 +40,7 @@ export async function train(recipePath: string, options: TrainOptions): Promise<
         out: path.resolve(out),
         optimise: options.optimise,
         ...(options.steps === undefined ? {} : { steps: options.steps }),
+        ...(options.memory === undefined ? {} : { memoryBudget: options.memory }),
         resume: options.resume === true,
         energy: {
           ...(options.dutyCycle === undefined ? {} : { dutyCycle: options.dutyCycle }),

@@ -61,12 +61,7 @@ export class FunctionPlaces {
   readonly #places = new Map<Node | Buffer, Place>()
   readonly #placed: readonly (PlannedRead & { readonly offset: number })[]
 
-  constructor(
-    fn: ScheduledFunction,
-    provenance: Provenance,
-    placing: Placing,
-    storage: FunctionStorage | undefined,
-  ) {
+  constructor(fn: ScheduledFunction, provenance: Provenance, placing: Placing, storage: FunctionStorage | undefined) {
     const launches = fn.regions.map((region) => frozenLaunch(region, storage?.tensors))
     this.#cut = storage
       ? storage.planner.cut(launches)

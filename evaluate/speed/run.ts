@@ -13,7 +13,7 @@ import { scheduleProfile } from '../../devices/index.ts'
 import type { DeviceProfile } from '../../devices/index.ts'
 import type { Recipe } from '../../dsl/index.ts'
 import type { ResolveOptions } from '../../formats/hub.ts'
-import { compileRecipe, keepFunctions } from '../../train/compileRecipe.ts'
+import { compileRecipe } from '../../train/compileRecipe.ts'
 import type { LoadedRecipe } from '../../train/loadRecipe.ts'
 import { openTraining } from '../../train/openTraining.ts'
 import { prepareModel } from '../../train/prepare.ts'
@@ -103,7 +103,7 @@ class Bench {
   readonly #threads: number
   readonly #options: BenchOptions
   readonly #observer: BenchObserver
-  readonly #compiled: ReturnType<typeof keepFunctions>
+  readonly #compiled: ReturnType<typeof compileRecipe>
 
   constructor(
     loaded: LoadedRecipe,
@@ -116,7 +116,7 @@ class Bench {
   ) {
     const { recipe } = loaded
     const steps = recipe.batch.steps ?? SOME_STEPS
-    const settings = { device, threads, steps, memoryBudget: budgetOf(loaded, device) }
+    const settings = { device, threads, steps, memoryBudget: budgetOf(loaded, device), functions: stepFunctions }
     this.#recipe = recipe
     this.#model = model
     this.#chain = chain
@@ -124,7 +124,7 @@ class Bench {
     this.#threads = threads
     this.#options = options
     this.#observer = observer
-    this.#compiled = keepFunctions(compileRecipe(recipe, model.traced, settings), stepFunctions, settings)
+    this.#compiled = compileRecipe(recipe, model.traced, settings)
     this.subject = { ...subjectOf(recipe), checkpoints: this.#compiled.checkpoints }
   }
 

@@ -36,7 +36,7 @@ export interface PreparedRun {
 /** Prepares and compiles a recipe file. */
 export async function prepareRun(file: string, toolchain: ToolChainPreference): Promise<PreparedRun> {
   // Only here: who is given a prepared run need not load the compiler.
-  const { compileRecipe, keepFunctions } = await import('../../train/compileRecipe.ts')
+  const { compileRecipe } = await import('../../train/compileRecipe.ts')
   const { identityOf } = await import('../../train/identity.ts')
   const { loadRecipe } = await import('../../train/loadRecipe.ts')
   const { prepareData, prepareModel } = await import('../../train/prepare.ts')
@@ -46,7 +46,13 @@ export async function prepareRun(file: string, toolchain: ToolChainPreference): 
   const model = await prepareModel(loaded)
   const data = prepareData(loaded, model)
   const device = deviceOf(await chooseToolChain(toolchain))
-  const settings = { device, threads: 2, steps: data.steps, memoryBudget: device.memoryBudget }
+  const settings = {
+    device,
+    threads: 2,
+    steps: data.steps,
+    memoryBudget: device.memoryBudget,
+    functions: trainingFunctions(loaded.recipe),
+  }
   const compiled = compileRecipe(loaded.recipe, model.traced, settings)
   const { adapt, batch, seed, save, evaluate } = loaded.recipe
   return {
@@ -56,7 +62,7 @@ export async function prepareRun(file: string, toolchain: ToolChainPreference): 
     identity: identityOf(loaded.recipe, model, data),
     examples: data.examples.examples,
     heldOut: data.heldOut,
-    program: keepFunctions(compiled, trainingFunctions(loaded.recipe), settings).program,
+    program: compiled.program,
     toolchain,
   }
 }

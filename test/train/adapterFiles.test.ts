@@ -9,7 +9,7 @@ import type { Session } from '../../backends/neon/driver/index.ts'
 import { findDevice } from '../../devices/index.ts'
 import { openAdapter } from '../../formats/peft.ts'
 import { readTensorF32 } from '../../formats/safetensors.ts'
-import { compileRecipe, keepFunctions } from '../../train/compileRecipe.ts'
+import { compileRecipe } from '../../train/compileRecipe.ts'
 import { compilePrediction } from '../../train/openPrediction.ts'
 import type { PreparedModel } from '../../train/prepare.ts'
 import { saveTrained } from '../../train/save.ts'
@@ -49,7 +49,7 @@ for (const { rslora, scale } of [
     const recipe = bigramRecipe({ adapt: bigramLora({ rslora, dropout: 0.25, targets: ['down', 'up'] }) })
     const traced = traceBigram()
     const saved = async (): Promise<{ dir: string; values: Map<string, Float32Array>; logits: Float32Array }> => {
-      const compiled = keepFunctions(compileRecipe(recipe, traced, settings), ['predict'], settings)
+      const compiled = compileRecipe(recipe, traced, { ...settings, functions: ['predict'] })
       const values = bigramValues(compiled.graph.declarations.values())
       const session = await interpretedSession(compiled.program, values)
       for (const { name, role } of compiled.program.values) {

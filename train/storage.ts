@@ -1,0 +1,54 @@
+// How a device's storage is read while a program runs: how much at once, what stays in memory, how much memory there is for
+// it. Arithmetic on a device's figures; reads nothing.
+
+import { scratchBytes } from '../backends/neon/emit/index.ts'
+import type { StorageOptions } from '../compiler/plan/place.ts'
+import { ratesOf } from '../devices/index.ts'
+import type { DeviceProfile } from '../devices/index.ts'
+
+const KIBIBYTE = 1024
+const MEBIBYTE = 1024 * KIBIBYTE
+
+/** Where a profile states none: flash of a phone of the middle class. */
+const usualStorage = { bytesPerSecond: 5e8, latencySeconds: 2e-4 }
+/** Of one core and of the memory, where a profile states none. */
+const usualRates = { flopsPerCore: 2e10, bytesPerSecond: 1e10 }
+
+/** Frozen tensors up to this size are read once and stay: norms, biases. */
+const RESIDENT_BYTES = 64 * KIBIBYTE
+/** Of a request at most this share is waiting for its first byte. */
+const LATENCY_SHARE = 1 / 16
+/** Ranges beside each other in memory must not take most of it. */
+const BUDGET_SHARE = 1 / 32
+
+/** A program in WebAssembly has no storage: its frozen tensors are in its memory. */
+export function canStream({ isa }: Pick<DeviceProfile, 'isa'>): boolean {
+  return isa !== 'wasmRelaxed'
+}
+
+/** Bytes that a range should have: enough that requests are not mostly waiting, few enough that several fit the budget. */
+export function shardBytesOf({ bytesPerSecond, latencySeconds }: StorageOptions['read'], memoryBudget: number): number {
+  const worthIt = (latencySeconds * bytesPerSecond * (1 - LATENCY_SHARE)) / LATENCY_SHARE
+  const fits = Math.min(4 * MEBIBYTE, memoryBudget * BUDGET_SHARE)
+  const bytes = Math.max(256 * KIBIBYTE, Math.min(Math.max(worthIt, MEBIBYTE), fits))
+  return Math.floor(bytes / KIBIBYTE) * KIBIBYTE
+}
+
+/** What the planner is told of a device, of so many threads and of the bytes that the whole process may hold. */
+export function storageOf(device: DeviceProfile, threads: number, memoryBudget: number): StorageOptions {
+  const { storage } = device.figures
+  const read = storage
+    ? { bytesPerSecond: storage.readBytesPerSecond, latencySeconds: storage.latencySeconds }
+    : usualStorage
+  const { flopsPerCore, bytesPerSecond } = ratesOf(device, threads) ?? usualRates
+  return {
+    shardBytes: shardBytesOf(read, memoryBudget),
+    residentBytes: RESIDENT_BYTES,
+    limit: ({ stateBytes, inputBytes, kernels }) => {
+      const scratch = kernels.reduce((most, kernel) => Math.max(most, scratchBytes(kernel)), 0)
+      return memoryBudget - device.runtimeBytes - stateBytes - inputBytes - scratch * threads
+    },
+    read,
+    compute: { flopsPerSecond: flopsPerCore * threads, bytesPerSecond },
+  }
+}
