@@ -26,6 +26,28 @@ export const gpt2Config = {
 }
 
 const projections = ['q_proj', 'k_proj', 'v_proj', 'o_proj']
+/** All linear layers of a block of Llama's kin. */
+export const allLinear: readonly string[] = [...projections, 'gate_proj', 'up_proj', 'down_proj']
+
+const gemma3Config = {
+  model_type: 'gemma3_text',
+  vocab_size: 262144,
+  num_attention_heads: 4,
+  num_key_value_heads: 1,
+  head_dim: 256,
+  query_pre_attn_scalar: 256,
+  sliding_window: 512,
+  rope_theta: 1e6,
+  rope_local_base_freq: 1e4,
+  rms_norm_eps: 1e-6,
+  max_position_embeddings: 32768,
+  hidden_activation: 'gelu_pytorch_tanh',
+}
+
+const gemma3Layers = (count: number): object => ({
+  num_hidden_layers: count,
+  layer_types: Array.from({ length: count }, (_, layer) => (layer % 6 === 5 ? 'full_attention' : 'sliding_attention')),
+})
 
 export const shapes: Readonly<Record<string, Shape>> = {
   gpt2: {
@@ -59,28 +81,41 @@ export const shapes: Readonly<Record<string, Shape>> = {
   },
   gemma3: {
     title: 'Gemma-3-270M',
-    config: {
-      model_type: 'gemma3_text',
-      vocab_size: 262144,
-      hidden_size: 640,
-      intermediate_size: 2048,
-      num_hidden_layers: 18,
-      num_attention_heads: 4,
-      num_key_value_heads: 1,
-      head_dim: 256,
-      query_pre_attn_scalar: 256,
-      sliding_window: 512,
-      rope_theta: 1e6,
-      rope_local_base_freq: 1e4,
-      rms_norm_eps: 1e-6,
-      max_position_embeddings: 32768,
-      hidden_activation: 'gelu_pytorch_tanh',
-      layer_types: Array.from({ length: 18 }, (_, layer) => (layer % 6 === 5 ? 'full_attention' : 'sliding_attention')),
-    },
+    config: { ...gemma3Config, hidden_size: 640, intermediate_size: 2048, ...gemma3Layers(18) },
     targets: projections,
     vocabulary: 262144,
     layers: 18,
     attended: 1024,
+  },
+  'gemma3-1b': {
+    title: 'Gemma-3-1B',
+    config: { ...gemma3Config, hidden_size: 1152, intermediate_size: 6912, ...gemma3Layers(26) },
+    targets: projections,
+    vocabulary: 262144,
+    layers: 26,
+    attended: 1024,
+  },
+  'qwen3-4b': {
+    title: 'Qwen3-4B',
+    config: {
+      model_type: 'qwen3',
+      vocab_size: 151936,
+      hidden_size: 2560,
+      intermediate_size: 9728,
+      num_hidden_layers: 36,
+      num_attention_heads: 32,
+      num_key_value_heads: 8,
+      head_dim: 128,
+      tie_word_embeddings: true,
+      rope_theta: 1e6,
+      rms_norm_eps: 1e-6,
+      max_position_embeddings: 40960,
+      hidden_act: 'silu',
+    },
+    targets: projections,
+    vocabulary: 151936,
+    layers: 36,
+    attended: 4096,
   },
 }
 

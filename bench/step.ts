@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openSession } from '../backends/neon/driver/index.ts'
 import type { FrozenRange, Session, SessionOptions } from '../backends/neon/driver/index.ts'
+import { narrowBf16 } from '../compiler/kernel/halves.ts'
 import { compile } from '../compiler/pipeline.ts'
 import type { Compiled, CompileOptions } from '../compiler/pipeline.ts'
 import type { Program } from '../compiler/plan/program.ts'
@@ -21,16 +22,25 @@ export interface StepOptions {
   readonly adapt: 'lora' | 'full'
   readonly length: number
   readonly checkpoints: CompileOptions['checkpoints']
+  /** How frozen weights are stored; float32 unless given. */
+  readonly dtype?: 'f32' | 'bf16'
+  /** Frozen weights stay in their file. */
+  readonly storage?: CompileOptions['storage']
+  readonly functions?: CompileOptions['functions']
 }
 
 /** A step (adapters of rank 8 or all weights, AdamW, clipping) of one sequence. */
 export function compileStep(
   { config, targets }: Pick<Shape, 'config' | 'targets'>,
-  { adapt, length, checkpoints }: StepOptions,
+  { adapt, length, checkpoints, dtype = 'f32', storage, functions }: StepOptions,
   profile: ScheduleProfile,
 ): Compiled & { readonly traced: ReturnType<ReturnType<typeof modelFor>['trace']> } {
   const model = modelFor(config, 'config.json')
-  const traced = model.trace(model.readConfig(config, 'config.json'), { sequences: 1, length })
+  const traced = model.trace(model.readConfig(config, 'config.json'), {
+    sequences: 1,
+    length,
+    storedDType: () => dtype,
+  })
   const compiled = compile(traced.graph, traced.provenance, {
     name: `${String(config['model_type'])}-step`,
     adaptation:
@@ -47,6 +57,8 @@ export function compileStep(
     },
     checkpoints,
     profile,
+    ...(storage ? { storage } : {}),
+    ...(functions ? { functions } : {}),
   })
   return { ...compiled, traced }
 }
@@ -61,7 +73,7 @@ export function compileGpt2Step(
 }
 
 /** Ranges of a file of random numbers for every frozen weight. */
-export function randomWeights({ values }: Program): readonly FrozenRange[] {
+export function randomWeights({ values }: Program, dtype: 'f32' | 'bf16' = 'f32'): readonly FrozenRange[] {
   let end = 0
   const ranges = values
     .filter((value) => value.role === 'frozen')
@@ -70,7 +82,7 @@ export function randomWeights({ values }: Program): readonly FrozenRange[] {
       end += bytes
       return { offset, bytes }
     })
-  const path = randomFile(end)
+  const path = randomFile(end, dtype)
   return ranges.map((range) => ({ path, ...range }))
 }
 
@@ -131,13 +143,14 @@ export async function modelStep(
   }
 }
 
-/** A file of small random float32 numbers, kept between runs in the temporary folder. */
-function randomFile(bytes: number): string {
+/** A file of small random numbers, kept between runs in the temporary folder. */
+function randomFile(bytes: number, dtype: 'f32' | 'bf16'): string {
   const folder = join(tmpdir(), 'heddle-bench')
-  const path = join(folder, `random-${bytes}.bin`)
+  const path = join(folder, `random-${dtype}-${bytes}.bin`)
   if (existsSync(path) && statSync(path).size === bytes) return path
   mkdirSync(folder, { recursive: true })
-  const block = smallNumbers(1 << 20)
+  const numbers = smallNumbers(1 << 20)
+  const block = dtype === 'f32' ? numbers : Uint16Array.from(numbers, narrowBf16)
   const file = openSync(`${path}.part`, 'w')
   for (let left = bytes; left > 0; left -= block.byteLength) {
     writeSync(file, new Uint8Array(block.buffer, 0, Math.min(left, block.byteLength)))

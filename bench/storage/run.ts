@@ -1,0 +1,101 @@
+// npm run bench:storage: what it costs to leave weights in their file. The same step with all weights in memory, then read
+// through a pacer at one bandwidth after another, all in one run; peak memory beside what the certificate promised.
+
+import { Command } from 'commander'
+import { openSession } from '../../backends/neon/driver/index.ts'
+import type { StoragePace } from '../../backends/neon/driver/index.ts'
+import { chooseToolChain } from '../../backends/neon/toolchain/index.ts'
+import { bytesOf } from '../../bin/bytes.ts'
+import { hostDevice } from '../../devices/index.ts'
+import { randomWeights, writeTokens } from '../step.ts'
+import { storedStep } from './plan.ts'
+import type { StoredStep } from './plan.ts'
+
+interface Options {
+  readonly model: string
+  readonly targets: 'attention' | 'all'
+  readonly length: string
+  readonly threads: string
+  readonly memory: number
+  readonly rates: string
+  readonly latency: string
+  readonly steps: string
+  readonly inMemory: boolean
+  readonly json?: true
+}
+
+const command = new Command('bench:storage')
+  .description('A LoRA step with weights in memory, and with weights read through a pacer while it runs.')
+  .option('--model <name>', 'qwen2, gemma3, gemma3-1b, qwen3-4b', 'qwen2')
+  .option('--targets <which>', 'attention (q, k, v, o) or all linear layers', 'attention')
+  .option('--length <tokens>', 'tokens of the sequence', '256')
+  .option('--threads <count>', 'threads', '1')
+  .option('--memory <size>', 'what the whole process may hold', bytesOf, 110 * 2 ** 20)
+  .option('--rates <list>', 'MB a second, one run each', '2000,500,80')
+  .option('--latency <microseconds>', 'of one request', '100')
+  .option('--steps <count>', 'steps of each; the best is kept', '2')
+  .option('--no-in-memory', 'without the run that has all weights in memory')
+  .option('--json', 'one JSON object')
+  .parse()
+const options = command.opts<Options>()
+const [length, threads, steps] = [Number(options.length), Number(options.threads), Number(options.steps)]
+const chain = await chooseToolChain('host')
+const device = hostDevice(chain.isa.name)
+
+interface Measured {
+  readonly seconds: number
+  readonly peakBytes: number
+  readonly loss: number
+}
+
+/** The best step, or its time so far when it takes long. */
+async function measure({ compiled, shape }: StoredStep, pace: StoragePace | undefined): Promise<Measured> {
+  const { program } = compiled
+  const frozen = randomWeights(program, 'bf16')
+  const session = await openSession(program, { toolchain: chain, threads, frozen, ...(pace ? { pace } : {}) })
+  try {
+    await writeTokens(session, length, shape.vocabulary)
+    let [seconds, loss] = [Number.POSITIVE_INFINITY, NaN]
+    for (let step = 0; step < steps; step++) {
+      const start = performance.now()
+      const outcome = await session.step({ seq: length }, 'last')
+      if (outcome.status !== 'ok') throw new Error(outcome.message)
+      seconds = Math.min(seconds, (performance.now() - start) / 1000)
+      loss = (await session.read('report/loss'))[0] ?? NaN
+    }
+    return { seconds, loss, peakBytes: (await session.stats()).peakBytes }
+  } finally {
+    await session.close()
+  }
+}
+
+const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(1)
+const say = (line: string): void => void (options.json ?? console.log(line))
+const { model, targets, memory } = options
+const common = { model, targets, length, threads }
+const whole = storedStep({ ...common, memory: undefined }, device)
+say(
+  `${whole.shape.title}, LoRA on ${targets === 'all' ? 'all linear layers' : 'q, k, v, o'}, 1×${length}, ${threads} thread(s), every layer recomputed`,
+)
+const inMemory = options.inMemory ? await measure(whole, undefined) : undefined
+if (inMemory) {
+  say(
+    `weights in memory    ${inMemory.seconds.toFixed(2)} s   peak ${mebibytes(inMemory.peakBytes)} MiB, promised ${mebibytes(whole.certificate.peakBytes)}`,
+  )
+}
+const runs: object[] = []
+for (const rate of options.rates.split(',').map(Number)) {
+  const read = { bytesPerSecond: rate * 1e6, latencySeconds: Number(options.latency) * 1e-6 }
+  const step = storedStep({ ...common, memory, read }, device)
+  const { certificate } = step
+  const measured = await measure(step, read)
+  const storageSeconds = (certificate.storage?.readBytes ?? 0) / read.bytesPerSecond
+  const least = Math.max(inMemory?.seconds ?? 0, storageSeconds)
+  runs.push({ rate, ...measured, certificate, storageSeconds, price: measured.seconds / least })
+  say(
+    `${String(rate).padStart(5)} MB/s            ${measured.seconds.toFixed(2)} s   ${(measured.seconds / least).toFixed(2)} × max(compute, ${storageSeconds.toFixed(2)} s of reading)` +
+      `   peak ${mebibytes(measured.peakBytes)} MiB, promised ${mebibytes(certificate.peakBytes)} (${((measured.peakBytes / certificate.peakBytes - 1) * 100).toFixed(1)} %)` +
+      `${inMemory && Object.is(measured.loss, inMemory.loss) ? ', the same loss' : ''}`,
+  )
+}
+if (options.json) console.log(JSON.stringify({ ...common, memory, inMemory, runs }))
