@@ -50,7 +50,7 @@ describe('frozen tensors in memory', function () {
     folder = await mkdtemp(join(tmpdir(), 'heddle-frozen-'))
     file = join(folder, 'weights.bin')
     await writeFile(file, bytes)
-    const headers = ['heddle.h', 'heddle_program.h', 'heddle_text.h', 'heddle_frozen.h'].map(
+    const headers = ['heddle.h', 'heddle_program.h', 'heddle_platform.h', 'heddle_text.h', 'heddle_frozen.h'].map(
       async (name): Promise<Source> => ({
         name,
         text: await readFile(new URL(`../../backends/neon/runtime/${name}`, import.meta.url), 'utf8'),

@@ -1,6 +1,6 @@
-// One step has one result: by whatever compiler, instruction set, processor model, number of threads and choice of what is
-// computed again. Every two of these choices, of the models and of what is trained occur together in some run. Needs g++,
-// clang++-22, the aarch64 cross compiler, qemu and a processor with AVX-512.
+// One step has one result: by whatever compiler, instruction set, processor model, number of threads, whatever is computed
+// again and whatever is read while it runs. Every two of these choices, of the models and of what is trained occur together
+// in some run. Needs g++, clang++-22, the aarch64 cross compiler, qemu and a processor with AVX-512.
 
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -11,6 +11,7 @@ import { emulatedChain, hostChain } from '../support/nativeChains.ts'
 import { oracleCase } from '../support/oracle.ts'
 import type { TrainingOracle } from '../support/oracle.ts'
 import { pairwise, twoAtATime } from '../support/pairwise.ts'
+import { smallStorage } from '../support/smallStorage.ts'
 import { hashState, openTrainCase } from '../support/trainCase.ts'
 import { wideLayer, wideModels, writeAdapterNoise } from '../support/wideLayer.ts'
 
@@ -34,13 +35,17 @@ interface Run {
   readonly target: Target
   readonly threads: number
   readonly checkpoints: 'none' | 'every'
+  /** Bytes of the ranges by which frozen tensors are read; 0: they are in memory. */
+  readonly shards?: number
 }
 
-async function hashOf(oracle: TrainingOracle, { target, threads, checkpoints }: Run): Promise<string> {
+async function hashOf(oracle: TrainingOracle, { target, threads, checkpoints, shards = 0 }: Run): Promise<string> {
   const open = await openTrainCase(oracle, {
     toolchain: await targets[target](),
     threads,
     checkpoints,
+    // A module in WebAssembly has no storage.
+    ...(shards > 0 && target !== 'relaxed wasm' ? { storage: smallStorage(shards) } : {}),
     optimise: 'light',
     functions: ['accumulate', 'measure', 'apply'],
   })
@@ -83,6 +88,7 @@ describe('one step has one result', function () {
     target: targetNames,
     threads: [1, 2, 3, 5, 8],
     checkpoints: ['none', 'every'],
+    shards: [0, 2048, 16384],
   })
   for (const name of new Set(small.map((run) => run.name))) {
     const runs = small.filter((run) => run.name === name)
@@ -95,6 +101,7 @@ describe('one step has one result', function () {
     mode: ['lora', 'full'],
     target: targetNames.filter((target) => target !== plain.target),
     checkpoints: ['none', 'every'],
+    shards: [0, 65536],
   })
   for (const model of wideModels) {
     for (const mode of ['lora', 'full'] as const) {

@@ -24,6 +24,7 @@ import { twoAtATime } from '../support/pairwise.ts'
 import { assertStressed, runStress, stressSources } from '../support/poolStress.ts'
 import { Reports, sanitizedChain } from '../support/sanitizedRun.ts'
 import type { Sanitizer } from '../support/sanitizedRun.ts'
+import { smallStorage } from '../support/smallStorage.ts'
 import { compileCase, hashState, openTrainCase, profileOf, withFunctions } from '../support/trainCase.ts'
 
 const cache = new CompileCache()
@@ -50,8 +51,9 @@ describe('emitted C++ under sanitizers', function () {
     sayMinutes(begun)
   })
 
-  async function stepHash(name: string, chain: ToolChain, threads: number): Promise<string> {
-    const options = { toolchain: chain, threads, functions, optimise: 'light' } as const
+  async function stepHash(name: string, chain: ToolChain, threads: number, shards = 0): Promise<string> {
+    const storage = shards > 0 ? { storage: smallStorage(shards) } : {}
+    const options = { toolchain: chain, threads, functions, optimise: 'light', ...storage } as const
     const open = await openTrainCase(oracleCase(name), options)
     try {
       await open.step()
@@ -82,6 +84,16 @@ describe('emitted C++ under sanitizers', function () {
     await twoAtATime(cases, async ([name, sanitizer]) => {
       const hash = await sanitizedHash(name, sanitizer)
       assert.equal(hash, await stepHash(name, plain, 2), `${name} ${sanitizer}`)
+    })
+    reports.assertNone()
+  })
+
+  it('steps whose weights are read meanwhile have them too', async () => {
+    const plain = await hostChain(cache, { command: 'g++', isa: 'avx2' })
+    const name = 'qwen2-small/lora'
+    const expected = await stepHash(name, plain, 2)
+    await twoAtATime(sanitizers, async (sanitizer) => {
+      assert.equal(await stepHash(name, await sanitized(sanitizer), 2, 4096), expected, sanitizer)
     })
     reports.assertNone()
   })

@@ -88,6 +88,11 @@ export async function openSession(program: Program, options: SessionOptions = {}
   }
   checkFrozen(program, frozen)
   const chain = typeof toolchain === 'string' ? await chooseToolChain(toolchain) : toolchain
+  if (chain.name === 'wasm' && program.values.some(({ streamed, rows }) => streamed ?? rows)) {
+    throw new InternalError(
+      'the program reads frozen tensors while it runs, and WebAssembly has nothing to read them from',
+    )
+  }
   const path = await buildProgram(program, chain, options)
   const deviceOptions: DeviceOptions = {
     threads,

@@ -1,0 +1,172 @@
+// Programs whose frozen tensors stay in their files, on the host: files that change while they are read, calls that are
+// given up, a pacer; and a model of real size within a limit that the system enforces. Needs a host compiler, and 1.2 GB of
+// disk.
+
+import assert from 'node:assert/strict'
+import { cpSync, mkdtempSync, readdirSync, rmSync, truncateSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { storedStep } from '../../bench/storage/plan.ts'
+import { randomWeights, writeTokens } from '../../bench/step.ts'
+import { openSession } from '../../backends/neon/driver/index.ts'
+import { chooseToolChain } from '../../backends/neon/toolchain/index.ts'
+import type { ToolChain } from '../../backends/neon/toolchain/index.ts'
+import { UserError } from '../../compiler/diagnostic.ts'
+import { hostDevice } from '../../devices/index.ts'
+import { oracleCase } from '../support/oracle.ts'
+import { smallStorage } from '../support/smallStorage.ts'
+import { hashState, openTrainCase } from '../support/trainCase.ts'
+import type { TrainCase, TrainCaseOptions } from '../support/trainCase.ts'
+
+const MEBIBYTE = 2 ** 20
+const functions = ['accumulate', 'measure', 'apply']
+
+describe('weights that stay in their file', function () {
+  this.timeout(600_000)
+  let host: ToolChain
+  let folder = ''
+  before(async () => {
+    host = await chooseToolChain('host')
+    folder = mkdtempSync(join(tmpdir(), 'heddle-storage-'))
+  })
+  after(() => rmSync(folder, { recursive: true, force: true }))
+
+  const storage = smallStorage(4096)
+  const open = (options: Partial<TrainCaseOptions> = {}, modelDirectory?: string): Promise<TrainCase> => {
+    const oracle = oracleCase('qwen2-small/lora')
+    const common = { toolchain: host, threads: 2, functions, optimise: 'light', storage, ...options } as const
+    return openTrainCase(modelDirectory === undefined ? oracle : { ...oracle, modelDirectory }, common)
+  }
+
+  async function hashOf(train: TrainCase, step: () => Promise<unknown>): Promise<string> {
+    try {
+      await step()
+      return await hashState(train)
+    } finally {
+      await train.session.close()
+    }
+  }
+
+  it('pauses after any launch and goes on to the same bits', async () => {
+    const plain = await open()
+    const expected = await hashOf(plain, () => plain.step())
+    const paused = await open()
+    let pauses = 0
+    const hash = await hashOf(paused, async () => {
+      paused.session.pause(3)
+      const step = paused.step()
+      while (await paused.session.paused()) {
+        pauses++
+        paused.session.resume(3)
+      }
+      await step
+    })
+    assert.equal(hash, expected)
+    assert.ok(pauses > 20, `${pauses} pauses`)
+  })
+
+  it('ends when it is closed in the middle of a step, whatever is being read', async () => {
+    const train = await open()
+    const expected = await hashOf(train, () => train.step())
+    const again = await open()
+    const hash = await hashOf(again, async () => {
+      again.session.pause(5)
+      const given = again.step()
+      assert.equal(await again.session.paused(), true)
+      await again.session.close()
+      await assert.rejects(given)
+    }).catch((error: unknown) => error)
+    // A closed session answers nothing more; another one begins anew.
+    assert.ok(hash instanceof Error)
+    const anew = await open()
+    assert.equal(await hashOf(anew, () => anew.step()), expected)
+  })
+
+  it('says so when the file becomes shorter during a run, and updates nothing', async () => {
+    const copy = join(folder, 'shrinking')
+    cpSync(oracleCase('qwen2-small/lora').modelDirectory, copy, { recursive: true })
+    const train = await open({}, copy)
+    try {
+      await train.step()
+      const before = await train.session.read('report/loss')
+      const weights = await hashTrained(train)
+      const [file] = readdirSync(copy).filter((name) => name.endsWith('.safetensors'))
+      truncateSync(join(copy, file ?? ''), 5000)
+      const error: unknown = await train.step().catch((caught: unknown) => caught)
+      assert.ok(error instanceof UserError, String(error))
+      assert.equal(error.code, 'HD717')
+      assert.match(error.sentence, /the file has become shorter; nothing was updated$/)
+      assert.deepEqual(await train.session.read('report/loss'), before)
+      assert.equal(await hashTrained(train), weights)
+    } finally {
+      await train.session.close()
+    }
+  })
+
+  it('reads no faster than it is told', async () => {
+    const bytesPerSecond = 2e6
+    const train = await open({ pace: { bytesPerSecond, latencySeconds: 0.001 } })
+    try {
+      const use = train.compiled.arenas.find(({ fn }) => fn === 'accumulate')?.storage
+      const start = performance.now()
+      await train.step()
+      const seconds = (performance.now() - start) / 1000
+      const least = (use?.bytes ?? Infinity) / bytesPerSecond + 0.001 * (use?.reads.length ?? 0)
+      assert.ok(seconds >= least, `${seconds} s for ${least} s of reading`)
+    } finally {
+      await train.session.close()
+    }
+  })
+
+  it('is refused in WebAssembly', async () => {
+    const wasm = await chooseToolChain('wasm')
+    await assert.rejects(open({ toolchain: wasm, threads: 1 }), /reads frozen tensors while it runs/)
+  })
+})
+
+/** What is trained, by name. */
+async function hashTrained({ session, compiled }: TrainCase): Promise<string> {
+  const trained = compiled.program.values.filter(({ role }) => role === 'trainable')
+  const texts: string[] = []
+  for (const { name } of trained) texts.push(`${name} ${(await session.read(name)).join()}`)
+  return texts.join('\n')
+}
+
+// MeSP (2025) reports 136 MB for this step with a base of 4 bits.
+describe('Qwen2.5-0.5B, LoRA on q, k, v, o, 256 tokens, within 110 MiB', function () {
+  this.timeout(900_000)
+  const memory = 110 * MEBIBYTE
+
+  it('trains within the limit that the system enforces, close to its certificate', async () => {
+    const chain = await chooseToolChain('host')
+    const options = { model: 'qwen2', targets: 'attention', length: 256, threads: 1, memory } as const
+    const step = storedStep(options, hostDevice(chain.isa.name))
+    const { certificate } = step
+    const { program } = step.compiled
+    assert.ok(certificate.fits, JSON.stringify(certificate))
+    assert.ok((certificate.storage?.tensorBytes ?? 0) > 900e6)
+    // RLIMIT_DATA counts what could be written, whole stacks of threads among it: one of 8 MiB besides the session's memory.
+    const limit = Math.ceil((memory + 8 * MEBIBYTE) / 1024)
+    const launcher = ['sh', '-c', `ulimit -d ${limit}; exec "$0"`, ...chain.launcher]
+    const session = await openSession(program, {
+      toolchain: { ...chain, launcher, compile: chain.compile.bind(chain), describe: chain.describe.bind(chain) },
+      threads: 1,
+      frozen: randomWeights(program, 'bf16'),
+    })
+    try {
+      await writeTokens(session, 256, step.shape.vocabulary)
+      const losses: number[] = []
+      for (let turn = 0; turn < 2; turn++) {
+        assert.deepEqual(await session.step({ seq: 256 }, 'last'), { status: 'ok' })
+        losses.push((await session.read('report/loss'))[0] ?? NaN)
+      }
+      assert.ok((losses[1] ?? NaN) < (losses[0] ?? NaN), losses.join())
+      const { peakBytes } = await session.stats()
+      console.log(`      measured ${peakBytes} bytes, planned ${certificate.peakBytes}`)
+      assert.ok(peakBytes <= memory, `${peakBytes} bytes`)
+      assert.ok(Math.abs(peakBytes - certificate.peakBytes) <= 0.03 * certificate.peakBytes + 8 * MEBIBYTE)
+    } finally {
+      await session.close()
+    }
+  })
+})
