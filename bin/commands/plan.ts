@@ -1,17 +1,30 @@
-// `heddle plan`: the certificate of a recipe on a device.
+// `heddle plan`: the certificate of a recipe on a device, or on all of them; what would make it fit; the plan as a page.
 
+import path from 'node:path'
+import { explainProgram } from '../../compiler/plan/explain.ts'
+import { shippedDevices } from '../../devices/index.ts'
+import type { DeviceProfile } from '../../devices/index.ts'
+import { makeDirectory, writeFiles } from '../../formats/files.ts'
 import { compileRecipe, keepFunctions } from '../../train/compileRecipe.ts'
-import type { Certificate } from '../../train/certificate.ts'
+import { changesThatFit, fitDevices } from '../../train/fitting.ts'
+import type { DeviceFit, FittingChange, FittingOptions } from '../../train/fitting.ts'
 import { deviceByName } from '../../train/hostDevice.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
-import { prepareData, prepareModel } from '../../train/prepare.ts'
+import type { LoadedRecipe } from '../../train/loadRecipe.ts'
+import { functionDetails, largestNeed, layerDetails } from '../../train/planDetails.ts'
+import { prepareData, prepareModel, readModel } from '../../train/prepare.ts'
 import { trainingFunctions } from '../../train/run.ts'
 import { downloadProgress } from '../download.ts'
-import { exitCodes, mebibytes, outputOf } from '../output.ts'
+import { exitCodes, mebibytes, outputOf, shownPath } from '../output.ts'
+import type { Output } from '../output.ts'
+import { planPage } from '../planPage/page.ts'
+import { certificateLines, changeLines, checkpointsText, deviceLines, needText } from '../planView.ts'
 
 export interface PlanOptions {
   readonly device?: string
   readonly threads?: number
+  readonly all?: boolean
+  readonly html?: string
   readonly json?: boolean
 }
 
@@ -25,45 +38,82 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
   const { steps } = prepareData(loaded, model)
   const threads = options.threads ?? device.cores
   const settings = { device, threads, steps, memoryBudget: device.memoryBudget }
-  const compiled = keepFunctions(compileRecipe(recipe, model.traced, settings), trainingFunctions(recipe), settings)
+  const functions = trainingFunctions(recipe)
+  const compiled = keepFunctions(compileRecipe(recipe, model.traced, settings), functions, settings)
   const { certificate, checkpoints, reports } = compiled
   const milliseconds = reports.reduce((sum, report) => sum + report.milliseconds, 0)
-  output.event('plan', { certificate, checkpoints, threads, steps, source: device.source, milliseconds })
   const { sequences, length } = recipe.batch
   const adapt = recipe.adapt.kind === 'lora' ? `lora r${recipe.adapt.rank}` : 'full fine-tuning'
-  output.say(
-    `${recipe.model.source} · ${adapt} · ${sequences}×${length} · ${device.title} (budget ${mebibytes(device.memoryBudget)} MiB)`,
-  )
+  const subject = `${recipe.model.source} · ${adapt} · ${sequences}×${length}`
+  output.say(`${subject} · ${device.title} (budget ${mebibytes(device.memoryBudget)} MiB)`)
   for (const line of certificateLines(certificate, threads)) output.say(line)
-  output.say(
-    `${checkpoints === 'none' ? 'every value is kept' : 'layers are computed again'} for the backward pass; compiled in ${(milliseconds / 1000).toFixed(1)} s`,
-  )
+  const decision = `${checkpointsText[checkpoints]} for the backward pass`
+  output.say(`${decision}; compiled in ${(milliseconds / 1000).toFixed(1)} s`)
+  const need = largestNeed(compiled)
+  if (need && !certificate.fits) output.say(needText(need))
   output.say(`device: ${device.source}`)
+
+  const fitting: FittingOptions = {
+    recipe,
+    traced: model.traced,
+    retrace: retraced(loaded, model.checkpoint.dir),
+    functions,
+    settings,
+    onProgress: compilingProgress(output),
+  }
+  const devices: readonly DeviceFit[] = options.all ? fitDevices(await allDevices(), fitting) : []
+  if (options.all) for (const line of deviceLines(devices)) output.say(line)
+  const changes: readonly FittingChange[] = certificate.fits ? [] : changesThatFit(compiled, shippedDevices, fitting)
+  if (!certificate.fits) for (const line of changeLines(changes)) output.say(line)
+
+  const details = functionDetails(compiled)
+  const layers = layerDetails(details)
+  output.event('plan', {
+    subject: { model: recipe.model.source, adapt, sequences, length },
+    certificate,
+    checkpoints,
+    layers: layers.map(({ layer, kept, again }) => ({ layer, keptBytes: kept, againBytes: again })),
+    threads,
+    steps,
+    largestNeed: need ?? null,
+    ...(certificate.fits ? {} : { changes }),
+    ...(options.all
+      ? { devices: devices.map((fit) => ({ threads: fit.device.cores, checkpoints: fit.checkpoints, certificate: fit.certificate })) }
+      : {}),
+    title: device.title,
+    source: device.source,
+    milliseconds,
+  }) // prettier-ignore
+  if (options.html !== undefined) {
+    fitting.onProgress?.('what the kernels do', 0)
+    const kernels = explainProgram(compiled, device.privateCache)
+    makeDirectory(path.dirname(path.resolve(options.html)))
+    const page = planPage({ subject, device, threads, certificate, checkpoints, functions: details, layers, need, changes, devices, kernels }) // prettier-ignore
+    writeFiles([{ path: path.resolve(options.html), chunks: [Buffer.from(page)] }])
+    output.say(`the plan as a page: ${shownPath(path.resolve(options.html))}`)
+  }
   return certificate.fits ? exitCodes.ok : exitCodes.mistake
 }
 
-function certificateLines(
-  { fits, peakBytes, budgetBytes, parts, functions, kernels }: Certificate,
-  threads: number,
-): string[] {
-  const verdict = fits ? 'fits' : `does not fit, by ${mebibytes(peakBytes - budgetBytes)} MiB`
-  const rows: [string, number][] = [
-    ['weights as stored', parts.weights],
-    ['trained values, gradients, moments', parts.state],
-    ['intermediate values', parts.arena],
-    ['inputs', parts.inputs],
-    [`scratch of ${threads} ${threads === 1 ? 'thread' : 'threads'}`, parts.scratch],
-    ['run-time', parts.runtime],
-  ]
-  const launches = functions.reduce((sum, fn) => sum + fn.launches, 0)
-  return [
-    `${verdict}: peak ${mebibytes(peakBytes)} MiB`,
-    ...rows.map(([label, bytes]) => `  ${label.padEnd(36)}${mebibytes(bytes).padStart(12)} MiB`),
-    `${kernels} kernels, ${launches} launches`,
-    ...functions.map((fn) => {
-      const gap = fn.lowerBound === 0 ? 0 : (fn.arenaBytes / fn.lowerBound - 1) * 100
-      return `  ${fn.name.padEnd(12)}${String(fn.launches).padStart(6)} launches   arena ${mebibytes(fn.arenaBytes)} MiB, ${gap.toFixed(2)} % above the lower bound`
-    }),
-    ...(fits ? [] : ['a shorter batch.length, fewer sequences, a lower rank or another device would make it fit']),
-  ]
+/** The recipe's model, read again as a graph for another batch. */
+function retraced({ recipe }: LoadedRecipe, dir: string): FittingOptions['retrace'] {
+  const { model, data, adapt } = recipe
+  const weights = adapt.kind === 'full' ? 'trained' : 'frozen'
+  return (size) => readModel(model.definition, dir, { ...size, packed: data.pack }, weights).traced
+}
+
+/** This machine both ways, then those that come as data. */
+async function allDevices(): Promise<DeviceProfile[]> {
+  const here = [await deviceByName('host'), await deviceByName('wasm')]
+  return [...here, ...shippedDevices.filter(({ name }) => here.every((one) => one.name !== name))]
+}
+
+/** Says what is being compiled once that takes a while. */
+function compilingProgress(output: Output): NonNullable<FittingOptions['onProgress']> {
+  const began = performance.now()
+  return (what, done) => {
+    if (performance.now() - began < 2000) return
+    output.event('progress', { title: what, done })
+    if (!output.isJson && process.stderr.isTTY) process.stderr.write(`compiling: ${what} (${done} before)\n`)
+  }
 }

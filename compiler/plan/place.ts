@@ -2,6 +2,7 @@
 // are equal merged into one. What comes out is the program; nothing is decided after this.
 
 import { InternalError } from '../diagnostic.ts'
+import type { Place as SourcePlace } from '../diagnostic.ts'
 import { dtypeBytes } from '../graph/axis.ts'
 import type { DType } from '../graph/axis.ts'
 import type { Graph, Node, Provenance, StoredLayout } from '../graph/node.ts'
@@ -10,24 +11,30 @@ import { printKernel } from '../kernel/print.ts'
 import type { LoweredRegion } from '../schedule/lowering.ts'
 import type { ScheduledFunction } from '../schedule/schedule.ts'
 import type { ValueRef } from '../schedule/scope.ts'
+import { computedAgain } from './again.ts'
 import { align, placeInArena } from './arena.ts'
 import type { Lifetime } from './arena.ts'
 import { Origins } from './origin.ts'
 import type { KernelOrigin } from './origin.ts'
 import type { Launch, Place, Program, ProgramFunction, ProgramOutput, ProgramValue } from './program.ts'
 
+export interface ArenaBuffer extends Lifetime {
+  readonly label: string
+  readonly offset: number
+  /** The layer it belongs to. */
+  readonly layer: number | undefined
+  /** The researcher's line, where it is known. */
+  readonly place: SourcePlace | undefined
+  /** Whether it is a value that the function has computed before. */
+  readonly isAgain: boolean
+}
+
 /** What one function keeps in the arena, for the certificate. */
 export interface ArenaUse {
   readonly fn: string
   readonly peak: number
   readonly lowerBound: number
-  readonly buffers: readonly {
-    readonly label: string
-    readonly bytes: number
-    readonly first: number
-    readonly last: number
-    readonly offset: number
-  }[]
+  readonly buffers: readonly ArenaBuffer[]
 }
 
 export interface PlannedProgram {
@@ -160,6 +167,7 @@ class FunctionPlaces {
       return { bytes, ...(lives.get(node) as { first: number; last: number }) }
     })
     const arena = placeInArena(lifetimes)
+    const again = computedAgain(fn.fn)
     nodes.forEach((node, index) => this.#places.set(node, { space: 'arena', offset: arena.offsets[index] as number }))
     this.use = {
       fn: fn.fn.name,
@@ -169,6 +177,9 @@ class FunctionPlaces {
         label: provenance.name(node) ?? node.op,
         ...(lifetimes[index] as Lifetime),
         offset: arena.offsets[index] as number,
+        layer: node.layer,
+        place: provenance.place(node),
+        isAgain: again.has(node),
       })),
     }
   }

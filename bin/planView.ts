@@ -1,0 +1,89 @@
+// How a plan shows as text: the certificate, what is largest, devices beside each other, what would make it fit. Knows
+// what a plan holds, not how it was made.
+
+import type { Certificate } from '../train/certificate.ts'
+import type { DeviceFit, FittingChange } from '../train/fitting.ts'
+import type { SingleNeed } from '../train/planDetails.ts'
+import { tableLines } from './explainView.ts'
+import { mebibytes } from './output.ts'
+
+export interface CertificateRow {
+  readonly label: string
+  readonly bytes: number
+}
+
+/** The parts of the peak, as people call them. */
+export function certificateRows({ parts }: Certificate, threads: number): CertificateRow[] {
+  return [
+    { label: 'weights as stored', bytes: parts.weights },
+    { label: 'trained values, gradients, moments', bytes: parts.state },
+    { label: 'intermediate values', bytes: parts.arena },
+    { label: 'inputs', bytes: parts.inputs },
+    { label: `scratch of ${threads} ${threads === 1 ? 'thread' : 'threads'}`, bytes: parts.scratch },
+    { label: 'run-time', bytes: parts.runtime },
+  ]
+}
+
+export function verdictOf({ fits, peakBytes, budgetBytes }: Certificate): string {
+  const verdict = fits ? 'fits' : `does not fit, by ${mebibytes(peakBytes - budgetBytes)} MiB`
+  return `${verdict}: peak ${mebibytes(peakBytes)} MiB`
+}
+
+export function certificateLines(certificate: Certificate, threads: number): string[] {
+  const { functions, kernels } = certificate
+  const launches = functions.reduce((sum, fn) => sum + fn.launches, 0)
+  return [
+    verdictOf(certificate),
+    ...certificateRows(certificate, threads).map(
+      ({ label, bytes }) => `  ${label.padEnd(36)}${mebibytes(bytes).padStart(12)} MiB`,
+    ),
+    `${kernels} kernels, ${launches} launches`,
+    ...functions.map((fn) => {
+      const gap = fn.lowerBound === 0 ? 0 : (fn.arenaBytes / fn.lowerBound - 1) * 100
+      return `  ${fn.name.padEnd(12)}${String(fn.launches).padStart(6)} launches   arena ${mebibytes(fn.arenaBytes)} MiB, ${gap.toFixed(2)} % above the lower bound`
+    }),
+  ]
+}
+
+const partNames = {
+  weights: 'a weight as stored',
+  state: 'trained, or kept for training',
+  arena: 'an intermediate value',
+  inputs: 'an input',
+}
+
+export function needText({ name, bytes, part }: SingleNeed): string {
+  return `the largest single need is ${name}, ${mebibytes(bytes)} MiB: ${partNames[part]}`
+}
+
+export function changeText({ key, value, from, isLargest }: FittingChange): string {
+  if (key === 'device') return `device '${value}'`
+  if (key === 'checkpoints') return `checkpoints: '${value}'`
+  return `${key}: ${value}${isLargest ? ', the most that fits' : ''} (now ${from})`
+}
+
+export function changeLines(changes: readonly FittingChange[]): string[] {
+  if (changes.length === 0) return ['no change of one thing alone makes it fit']
+  return [
+    'what would make it fit, each compiled:',
+    ...changes.map(
+      (change) =>
+        `  ${changeText(change).padEnd(52)}peak ${mebibytes(change.peakBytes)} of ${mebibytes(change.budgetBytes)} MiB`,
+    ),
+  ]
+}
+
+export const checkpointsText = { none: 'every value is kept', every: 'layers are computed again' } as const
+
+export function deviceLines(fits: readonly DeviceFit[]): string[] {
+  const rows = fits.map(({ device, certificate, checkpoints }) => [
+    device.name,
+    certificate.fits ? 'fits' : 'does not fit',
+    mebibytes(certificate.peakBytes),
+    mebibytes(certificate.budgetBytes),
+    String(device.cores),
+    checkpointsText[checkpoints],
+  ])
+  const head = ['device', '', 'peak MiB', 'budget MiB', 'threads', 'backward pass']
+  return tableLines([head, ...rows], new Set([0, 1, 5]))
+}

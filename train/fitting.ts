@@ -1,0 +1,172 @@
+// A recipe on several devices, and what would make one fit that does not: the nearest changes, each compiled, so that the
+// peak it is told with is the peak it has. Runs no program.
+
+import type { TracedModel, Recipe } from '../dsl/index.ts'
+import { scheduleProfile } from '../devices/index.ts'
+import type { DeviceProfile } from '../devices/index.ts'
+import { certify } from './certificate.ts'
+import type { Certificate } from './certificate.ts'
+import { compileRecipe, keepFunctions } from './compileRecipe.ts'
+import type { CompiledRecipe, CompileSettings } from './compileRecipe.ts'
+
+/** A recipe that fits, and what of it is another. */
+export interface FittingChange {
+  readonly key: 'checkpoints' | 'batch.length' | 'batch.sequences' | 'rank' | 'device'
+  readonly value: string | number
+  readonly from: string | number
+  readonly peakBytes: number
+  readonly budgetBytes: number
+  /** One more would not fit: it was compiled as well. */
+  readonly isLargest?: boolean
+}
+
+export interface DeviceFit {
+  readonly device: DeviceProfile
+  readonly certificate: Certificate
+  readonly checkpoints: CompiledRecipe['checkpoints']
+}
+
+/** How a recipe's model is traced again for a batch of another size. */
+export type Retrace = (size: { readonly sequences: number; readonly length: number }) => TracedModel
+
+export interface FittingOptions {
+  readonly recipe: Recipe
+  readonly traced: TracedModel
+  readonly retrace: Retrace
+  readonly functions: readonly string[]
+  readonly settings: CompileSettings
+  /** `done` compilations; how many there will be is not known before. */
+  readonly onProgress?: (what: string, done: number) => void
+}
+
+/** Compilations for one number of the recipe. */
+const MOST_TRIES = 4
+
+/**
+ * The recipe on each device, with the device's own threads and budget. Devices that the schedule cannot tell apart share a
+ * compilation.
+ */
+export function fitDevices(devices: readonly DeviceProfile[], options: FittingOptions): DeviceFit[] {
+  const compiled = new Map<string, CompiledRecipe>()
+  return devices.map((device) => {
+    const settings = { ...options.settings, device, threads: device.cores, memoryBudget: device.memoryBudget }
+    const compileWith = (checkpoints: Recipe['checkpoints']): DeviceFit => {
+      const key = JSON.stringify([{ ...scheduleProfile(device), name: '' }, checkpoints])
+      const known = compiled.get(key)
+      if (!known) options.onProgress?.(device.name, compiled.size)
+      const program = known ?? compileOne({ ...options.recipe, checkpoints }, options.traced, options, settings)
+      compiled.set(key, program)
+      return { device, certificate: certify(program, settings), checkpoints: program.checkpoints }
+    }
+    const wanted = options.recipe.checkpoints
+    if (wanted !== 'auto') return compileWith(wanted)
+    const kept = compileWith('none')
+    return kept.certificate.fits ? kept : compileWith('every layer')
+  })
+}
+
+/** Changes of one thing each that make it fit, the least first. `devices`: those to look at. */
+export function changesThatFit(
+  current: CompiledRecipe,
+  devices: readonly DeviceProfile[],
+  options: FittingOptions,
+): FittingChange[] {
+  const { recipe, traced, retrace, settings } = options
+  const { batch, adapt } = recipe
+  const budgetBytes = settings.memoryBudget
+  let compilations = 0
+  const peakOf = (what: string, changed: Recipe, of: TracedModel): number => {
+    options.onProgress?.(what, compilations++)
+    return compileOne(changed, of, options, settings).certificate.peakBytes
+  }
+  const changes: FittingChange[] = []
+  // Whatever else is changed, layers are computed again if that is the recipe's to decide: it is now the last resort.
+  const checkpoints = recipe.checkpoints === 'auto' ? 'every layer' : recipe.checkpoints
+  const base = { ...recipe, checkpoints }
+  if (recipe.checkpoints === 'none') {
+    const peakBytes = peakOf('checkpoints', { ...recipe, checkpoints: 'every layer' }, traced)
+    if (peakBytes <= budgetBytes)
+      changes.push({ key: 'checkpoints', from: 'none', value: 'every layer', peakBytes, budgetBytes })
+  }
+  const known = current.certificate.peakBytes
+  const number = (key: FittingChange['key'], from: number, peak: (value: number) => number, step: number): void => {
+    const found = largestThatFits(from, known, budgetBytes, step, peak)
+    if (found) changes.push({ key, from, budgetBytes, ...found })
+  }
+  const { sequences, length } = batch
+  number(
+    'batch.length',
+    length,
+    (value) => peakOf('batch.length', { ...base, batch: { ...batch, length: value } }, retrace({ sequences, length: value })),
+    length > 64 ? 8 : 1,
+  ) // prettier-ignore
+  number(
+    'batch.sequences',
+    sequences,
+    (value) => peakOf('batch.sequences', { ...base, batch: { ...batch, sequences: value } }, retrace({ sequences: value, length })),
+    1,
+  ) // prettier-ignore
+  if (adapt.kind === 'lora') {
+    number('rank', adapt.rank, (value) => peakOf('rank', { ...base, adapt: { ...adapt, rank: value } }, traced), 1)
+  }
+  // The smallest that is large enough by this device's figures; the compilation says whether it is.
+  const { runtime, scratch } = current.certificate.parts
+  const larger = devices
+    .filter(
+      ({ name, memoryBudget, runtimeBytes }) =>
+        name !== settings.device.name && known - runtime - scratch + runtimeBytes <= memoryBudget,
+    ) // prettier-ignore
+    .sort((a, b) => a.memoryBudget - b.memoryBudget)
+  for (const device of larger.slice(0, 2)) {
+    const [fit] = fitDevices([device], options)
+    if (!fit?.certificate.fits) continue
+    const { peakBytes } = fit.certificate
+    changes.push({ key: 'device', from: settings.device.name, value: device.name, peakBytes, budgetBytes: device.memoryBudget }) // prettier-ignore
+    break
+  }
+  return changes
+}
+
+/**
+ * The largest value below `from` whose peak is within a budget, by multiples of `step`: a peak grows almost in proportion,
+ * so that the line through the nearest two that are known says where to look next.
+ */
+export function largestThatFits(
+  from: number,
+  peakFrom: number,
+  budget: number,
+  step: number,
+  peakOf: (value: number) => number,
+): { readonly value: number; readonly peakBytes: number; readonly isLargest: boolean } | undefined {
+  const down = (value: number): number => Math.max(1, Math.floor(value / step) * step)
+  if (from <= 1) return undefined
+  let above = { value: from, peak: peakFrom }
+  // The least that may be asked for tells both whether anything helps and how fast the peak grows.
+  const least = down(Math.max(step, Math.floor(from / 16)))
+  let below = { value: least, peak: peakOf(least) }
+  if (below.peak > budget) return undefined
+  for (let tries = 1; tries < MOST_TRIES && down(above.value - 1) > below.value; tries++) {
+    const slope = (above.peak - below.peak) / (above.value - below.value)
+    const line = slope <= 0 ? above.value - 1 : below.value + (budget - below.peak) / slope
+    // Once a value fits, the next one is tried; once one does not, something below it.
+    const wanted = down(Math.min(above.value - 1, Math.max(line, below.value + step)))
+    const tried = { value: wanted, peak: peakOf(wanted) }
+    if (tried.peak <= budget) below = tried
+    else above = tried
+  }
+  return { value: below.value, peakBytes: below.peak, isLargest: down(above.value - 1) <= below.value }
+}
+
+function compileOne(
+  recipe: Recipe,
+  traced: TracedModel,
+  { functions }: Pick<FittingOptions, 'functions'>,
+  settings: CompileSettings,
+): CompiledRecipe {
+  // What a run never calls need not be compiled to know what a run holds.
+  const graph = { ...traced.graph, functions: traced.graph.functions.filter(({ name }) => !unused.has(name)) }
+  return keepFunctions(compileRecipe(recipe, { ...traced, graph }, settings), functions, settings)
+}
+
+/** Of a traced model: what training calls neither before nor after its passes. */
+const unused: ReadonlySet<string> = new Set(['score', 'predict'])
