@@ -14,7 +14,7 @@ const WIDTH = 1120
 const LEFT = 76
 const RIGHT = 12
 const AXIS = 34
-const TOP = 16
+const TOP = 24
 
 export const kindNames: Readonly<Record<BufferKind, string>> = {
   kept: 'kept for the backward pass',
@@ -61,12 +61,22 @@ function axes(x: Scale, y: Scale, floor: number, backward: number | undefined): 
   return h('g', {}, ...bytes, ...launches, title, backward === undefined ? null : turn(x, floor, backward))
 }
 
-/** Ticks of one axis have one unit. */
-function tickText(tick: number, y: Scale): string {
+function unitOf(most: number): readonly [bytes: number, name: string] {
+  return most >= 1 << 20 ? [1 << 20, 'MiB'] : most >= 1024 ? [1024, 'KiB'] : [1, 'B']
+}
+
+/** Round numbers of the unit that suits the whole axis. */
+function byteTicks(y: Scale): number[] {
   const most = y.domain()[1] ?? 0
-  if (tick === 0) return '0'
-  const [unit, name] = most >= 1 << 20 ? [1 << 20, 'MiB'] : most >= 1024 ? [1024, 'KiB'] : [1, 'B']
-  return `${Number((tick / unit).toPrecision(3))} ${name}`
+  const [unit] = unitOf(most)
+  return scaleLinear([0, most / unit], [0, 1])
+    .ticks(5)
+    .map((tick) => tick * unit)
+}
+
+function tickText(tick: number, y: Scale): string {
+  const [unit, name] = unitOf(y.domain()[1] ?? 0)
+  return tick === 0 ? '0' : `${Number((tick / unit).toPrecision(3))} ${name}`
 }
 
 function turn(x: Scale, floor: number, backward: number): VNode {
@@ -74,12 +84,11 @@ function turn(x: Scale, floor: number, backward: number): VNode {
   return h(
     'g',
     {},
-    h('line', { class: 'turn', x1: at, x2: at, y1: TOP - 6, y2: floor }),
-    h('text', { class: 'tick', x: at + 5, y: TOP + 2 }, 'backward →'),
+    h('line', { class: 'turn', x1: at, x2: at, y1: 4, y2: floor }),
+    h('text', { class: 'tick', x: at + 5, y: 14 }, 'backward pass →'),
   )
 }
 
-/** Byte scale whose ticks fall on binary units. */
 function byteScale(most: number, floor: number): Scale {
   return scaleLinear([0, Math.max(1, most)], [floor, TOP])
 }
@@ -143,7 +152,7 @@ export function liveCurve(fn: FunctionDetails, room: number): VNode {
   const areas = layers.map((layer) => h('path', { class: layer.key, d: shape(layer) ?? '' }, h('title', {}, kindNames[layer.key]))) // prettier-ignore
   const line = { x1: LEFT, x2: WIDTH - RIGHT, y1: y(room), y2: y(room) }
   const words = `${bytesText(Math.max(0, room))} are left for the arena by the budget`
-  const caption = isNear ? { y: y(room) - 5 } : { y: TOP + 2 }
+  const caption = isNear ? { y: y(room) - 5 } : { y: 14 }
   return svg(
     height,
     `live bytes of ${fn.name} by kind`,
@@ -176,7 +185,7 @@ export function readLane(fn: FunctionDetails, reads: readonly PlannedRead[]): VN
       const free = lanes.findIndex((end) => end <= from)
       const lane = free < 0 ? lanes.length : free
       lanes[lane] = until
-      const y = TOP + lane * 14
+      const y = 4 + lane * 14
       return h(
         'g',
         {},
@@ -188,7 +197,7 @@ export function readLane(fn: FunctionDetails, reads: readonly PlannedRead[]): VN
         h('line', { class: 'moment', x1: x(moment), x2: x(moment), y1: y - 1, y2: y + 11 }),
       )
     })
-  return svg(TOP + lanes.length * 14 + 8, `reads of ${fn.name} from storage`, ...bars)
+  return svg(4 + lanes.length * 14 + 6, `reads of ${fn.name} from storage`, ...bars)
 }
 
 /** Parts of a whole, side by side, each as wide as its share. */

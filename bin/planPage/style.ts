@@ -13,7 +13,7 @@ main{max-width:1200px;margin:0 auto;padding:28px 20px 60px}
 h1{font-size:22px;margin:0 0 2px;line-height:1.3;overflow-wrap:anywhere}
 h2{font-size:17px;margin:40px 0 6px}
 h3{font-size:14px;margin:22px 0 2px;color:var(--soft);font-weight:600}
-p{margin:4px 0 10px;color:var(--soft);max-width:75ch}
+p{margin:4px 0 10px;color:var(--soft);max-width:100ch}
 .verdict{display:flex;flex-wrap:wrap;gap:4px 18px;align-items:baseline;margin:14px 0 10px}
 .verdict b{font-size:26px;font-weight:650}
 .fits b{color:var(--good)}.over b{color:var(--bad)}

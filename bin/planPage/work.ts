@@ -34,7 +34,7 @@ export function workSection(functions: readonly FunctionReport[]): VNode[] {
     shareBar(rows.map(([label, work]) => ({ label, value: of(work) })), of(total)),
   ] // prettier-ignore
   const heaviest = kernels.toSorted((a, b) => b.executed - a.executed || b.moved - a.moved).slice(0, SHOWN_KERNELS)
-  const head = ['kernel', 'launches', 'multiply-adds', 'share', 'MB moved', 'passes', 'computes']
+  const head = ['kernel', 'launches', 'multiply-adds', 'share', 'moved', 'passes', 'computes']
   return [
     h('h2', {}, 'Where the work is'),
     h('p', {}, 'Counted from the loops at full length; bytes by the model of one private cache. A call of each function; nothing was run.'), // prettier-ignore
@@ -68,7 +68,7 @@ export function workSection(functions: readonly FunctionReport[]): VNode[] {
             h('td', { class: 'n' }, String(launches)),
             h('td', { class: 'n' }, scaled(executed)),
             h('td', { class: 'n' }, `${((100 * executed) / Math.max(1, total.executed)).toFixed(1)} %`),
-            h('td', { class: 'n' }, (moved / 1e6).toFixed(1)),
+            h('td', { class: 'n' }, bytesText(moved)),
             h('td', { class: 'n' }, kernel.passes.toFixed(2)),
             h('td', { class: 'what' }, subjectOf(kernel, 60)),
           ),
