@@ -1,11 +1,12 @@
 // How a plan shows as text: the certificate, what is largest, devices beside each other, what would make it fit. Knows
 // what a plan holds, not how it was made.
 
+import { formatPlace } from '../compiler/diagnostic.ts'
 import type { Certificate } from '../train/certificate.ts'
 import type { DeviceFit, FittingChange } from '../train/fitting.ts'
 import type { SingleNeed } from '../train/planDetails.ts'
 import { tableLines } from './explainView.ts'
-import { mebibytes } from './output.ts'
+import { mebibytes, shownPlace } from './output.ts'
 
 export interface CertificateRow {
   readonly label: string
@@ -52,8 +53,10 @@ const partNames = {
   inputs: 'an input',
 }
 
-export function needText({ name, bytes, part }: SingleNeed): string {
-  return `the largest single need is ${name}, ${mebibytes(bytes)} MiB: ${partNames[part]}`
+export function needText({ name, bytes, part, place }: SingleNeed): string {
+  const shown = shownPlace(place)
+  const where = shown ? ` (${formatPlace(shown)})` : ''
+  return `the largest single need is ${name}, ${mebibytes(bytes)} MiB: ${partNames[part]}${where}`
 }
 
 export function changeText({ key, value, from, isLargest }: FittingChange): string {
@@ -66,9 +69,12 @@ export function changeLines(changes: readonly FittingChange[]): string[] {
   if (changes.length === 0) return ['no change of one thing alone makes it fit']
   return [
     'what would make it fit, each compiled:',
-    ...changes.map(
-      (change) =>
-        `  ${changeText(change).padEnd(52)}peak ${mebibytes(change.peakBytes)} of ${mebibytes(change.budgetBytes)} MiB`,
+    ...tableLines(
+      changes.map((change) => [
+        `  ${changeText(change)}`,
+        `peak ${mebibytes(change.peakBytes)} of ${mebibytes(change.budgetBytes)} MiB`,
+      ]),
+      new Set([0, 1]),
     ),
   ]
 }

@@ -88,33 +88,41 @@ export function changesThatFit(
     if (peakBytes <= budgetBytes)
       changes.push({ key: 'checkpoints', from: 'none', value: 'every layer', peakBytes, budgetBytes })
   }
-  const known = current.certificate.peakBytes
-  const number = (key: FittingChange['key'], from: number, peak: (value: number) => number, step: number): void => {
-    const found = largestThatFits(from, known, budgetBytes, step, peak)
-    if (found) changes.push({ key, from, budgetBytes, ...found })
+  const { peakBytes: known, parts } = current.certificate
+  // What no batch changes.
+  const fixed = parts.weights + parts.state + parts.runtime
+  const number = (key: FittingChange['key'], search: Omit<NumberSearch, 'peakFrom' | 'budget'>): void => {
+    const found = largestThatFits({ peakFrom: known, budget: budgetBytes, ...search })
+    if (found) changes.push({ key, from: search.from, budgetBytes, ...found })
   }
   const { sequences, length } = batch
-  number(
-    'batch.length',
-    length,
-    (value) => peakOf('batch.length', { ...base, batch: { ...batch, length: value } }, retrace({ sequences, length: value })),
-    length > 64 ? 8 : 1,
-  ) // prettier-ignore
-  number(
-    'batch.sequences',
-    sequences,
-    (value) => peakOf('batch.sequences', { ...base, batch: { ...batch, sequences: value } }, retrace({ sequences: value, length })),
-    1,
-  ) // prettier-ignore
+  const withBatch = (key: 'batch.length' | 'batch.sequences', size: { sequences: number; length: number }): number =>
+    peakOf(key, { ...base, batch: { ...batch, ...size } }, retrace(size))
+  number('batch.length', {
+    from: length,
+    step: length > 64 ? 8 : 1,
+    floor: fixed,
+    peakOf: (value) => withBatch('batch.length', { sequences, length: value }),
+  })
+  number('batch.sequences', {
+    from: sequences,
+    step: 1,
+    floor: fixed,
+    peakOf: (value) => withBatch('batch.sequences', { sequences: value, length }),
+  })
   if (adapt.kind === 'lora') {
-    number('rank', adapt.rank, (value) => peakOf('rank', { ...base, adapt: { ...adapt, rank: value } }, traced), 1)
+    number('rank', {
+      from: adapt.rank,
+      step: 1,
+      floor: undefined,
+      peakOf: (value) => peakOf('rank', { ...base, adapt: { ...adapt, rank: value } }, traced),
+    })
   }
   // The smallest that is large enough by this device's figures; the compilation says whether it is.
-  const { runtime, scratch } = current.certificate.parts
   const larger = devices
     .filter(
       ({ name, memoryBudget, runtimeBytes }) =>
-        name !== settings.device.name && known - runtime - scratch + runtimeBytes <= memoryBudget,
+        name !== settings.device.name && known - parts.runtime - parts.scratch + runtimeBytes <= memoryBudget,
     ) // prettier-ignore
     .sort((a, b) => a.memoryBudget - b.memoryBudget)
   for (const device of larger.slice(0, 2)) {
@@ -127,25 +135,37 @@ export function changesThatFit(
   return changes
 }
 
+export interface NumberSearch {
+  /** What does not fit, with its peak. */
+  readonly from: number
+  readonly peakFrom: number
+  readonly budget: number
+  /** Values are multiples of it; the least is 1. */
+  readonly step: number
+  /** A peak that no value goes below, where one is known. */
+  readonly floor: number | undefined
+  readonly peakOf: (value: number) => number
+}
+
 /**
- * The largest value below `from` whose peak is within a budget, by multiples of `step`: a peak grows almost in proportion,
- * so that the line through the nearest two that are known says where to look next.
+ * The largest value below `from` whose peak is within a budget: a peak grows almost in proportion, so that the line
+ * through the nearest two that are known says where to look next. Undefined when none was found.
  */
-export function largestThatFits(
-  from: number,
-  peakFrom: number,
-  budget: number,
-  step: number,
-  peakOf: (value: number) => number,
-): { readonly value: number; readonly peakBytes: number; readonly isLargest: boolean } | undefined {
+export function largestThatFits({
+  from,
+  peakFrom,
+  budget,
+  step,
+  floor,
+  peakOf,
+}: NumberSearch): { readonly value: number; readonly peakBytes: number; readonly isLargest: boolean } | undefined {
   const down = (value: number): number => Math.max(1, Math.floor(value / step) * step)
-  if (from <= 1) return undefined
+  if (from <= 1 || (floor !== undefined && floor > budget)) return undefined
   let above = { value: from, peak: peakFrom }
-  // The least that may be asked for tells both whether anything helps and how fast the peak grows.
-  const least = down(Math.max(step, Math.floor(from / 16)))
-  let below = { value: least, peak: peakOf(least) }
+  // Nothing is known to fit yet: the line begins at what a value of nothing would need, or at the least value's peak.
+  let below = floor === undefined ? { value: 1, peak: peakOf(1) } : { value: 0, peak: floor }
   if (below.peak > budget) return undefined
-  for (let tries = 1; tries < MOST_TRIES && down(above.value - 1) > below.value; tries++) {
+  for (let tries = 1; tries <= MOST_TRIES && down(above.value - 1) > below.value; tries++) {
     const slope = (above.peak - below.peak) / (above.value - below.value)
     const line = slope <= 0 ? above.value - 1 : below.value + (budget - below.peak) / slope
     // Once a value fits, the next one is tried; once one does not, something below it.
@@ -154,6 +174,7 @@ export function largestThatFits(
     if (tried.peak <= budget) below = tried
     else above = tried
   }
+  if (below.value === 0) return undefined
   return { value: below.value, peakBytes: below.peak, isLargest: down(above.value - 1) <= below.value }
 }
 

@@ -1,6 +1,7 @@
 // What a plan holds beside its certificate: buffers by what they are for, what each layer keeps and computes again, the
 // largest single need. Arithmetic on a compiled recipe; runs nothing and prints nothing.
 
+import type { Place } from '../compiler/diagnostic.ts'
 import type { ArenaBuffer, ArenaUse } from '../compiler/plan/place.ts'
 import type { CompiledRecipe } from './compileRecipe.ts'
 
@@ -36,6 +37,8 @@ export interface SingleNeed {
   readonly name: string
   readonly bytes: number
   readonly part: 'weights' | 'state' | 'arena' | 'inputs'
+  /** The researcher's line, where it is known. */
+  readonly place?: Place | undefined
 }
 
 /** A stretch of a tensor that is read from storage while a function runs, by launches. */
@@ -100,9 +103,9 @@ export function largestNeed({ program, arenas }: Pick<CompiledRecipe, 'program' 
     return { name, bytes, part }
   })
   const buffers = arenas.flatMap((arena) =>
-    arena.buffers.map(({ label, bytes, layer }): SingleNeed => {
+    arena.buffers.map(({ label, bytes, layer, place }): SingleNeed => {
       const where = layer === undefined ? '' : ` of layer ${layer}`
-      return { name: `${label}${where} in ${arena.fn}`, bytes, part: 'arena' }
+      return { name: `${label}${where} in ${arena.fn}`, bytes, part: 'arena', place }
     }),
   )
   return [...values, ...buffers].reduce<SingleNeed | undefined>(

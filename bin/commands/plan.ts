@@ -12,7 +12,8 @@ import { deviceByName } from '../../train/hostDevice.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
 import type { LoadedRecipe } from '../../train/loadRecipe.ts'
 import { functionDetails, largestNeed, layerDetails } from '../../train/planDetails.ts'
-import { prepareData, prepareModel, readModel } from '../../train/prepare.ts'
+import { prepareData, prepareModel } from '../../train/prepare.ts'
+import type { PreparedModel } from '../../train/prepare.ts'
 import { trainingFunctions } from '../../train/run.ts'
 import { downloadProgress } from '../download.ts'
 import { exitCodes, mebibytes, outputOf, shownPath } from '../output.ts'
@@ -56,7 +57,7 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
   const fitting: FittingOptions = {
     recipe,
     traced: model.traced,
-    retrace: retraced(loaded, model.checkpoint.dir),
+    retrace: retraced(loaded, model),
     functions,
     settings,
     onProgress: compilingProgress(output),
@@ -85,7 +86,7 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
     milliseconds,
   }) // prettier-ignore
   if (options.html !== undefined) {
-    fitting.onProgress?.('what the kernels do', 0)
+    fitting.onProgress?.('the page', 0)
     const kernels = explainProgram(compiled, device.privateCache)
     makeDirectory(path.dirname(path.resolve(options.html)))
     const page = planPage({ subject, device, threads, certificate, checkpoints, functions: details, layers, need, changes, devices, kernels }) // prettier-ignore
@@ -95,11 +96,16 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
   return certificate.fits ? exitCodes.ok : exitCodes.mistake
 }
 
-/** The recipe's model, read again as a graph for another batch. */
-function retraced({ recipe }: LoadedRecipe, dir: string): FittingOptions['retrace'] {
+/** The recipe's model as a graph for another batch. Nothing is named: only sizes are asked of it. */
+function retraced({ recipe }: LoadedRecipe, { checkpoint, binding }: PreparedModel): FittingOptions['retrace'] {
   const { model, data, adapt } = recipe
-  const weights = adapt.kind === 'full' ? 'trained' : 'frozen'
-  return (size) => readModel(model.definition, dir, { ...size, packed: data.pack }, weights).traced
+  const config = model.definition.readConfig(checkpoint.config, path.join(checkpoint.dir, 'config.json'))
+  return (size) =>
+    model.definition.trace(config, {
+      ...size,
+      packed: data.pack,
+      storedDType: (name) => (adapt.kind === 'full' ? 'f32' : binding.storedDType(name)),
+    })
 }
 
 /** This machine both ways, then those that come as data. */
@@ -108,12 +114,13 @@ async function allDevices(): Promise<DeviceProfile[]> {
   return [...here, ...shippedDevices.filter(({ name }) => here.every((one) => one.name !== name))]
 }
 
-/** Says what is being compiled once that takes a while. */
+/** Says what is being compiled, beside the plan, when that takes more than two seconds. */
 function compilingProgress(output: Output): NonNullable<FittingOptions['onProgress']> {
-  const began = performance.now()
+  let said = performance.now()
   return (what, done) => {
-    if (performance.now() - began < 2000) return
+    if (performance.now() - said < 2000) return
+    said = performance.now()
     output.event('progress', { title: what, done })
-    if (!output.isJson && process.stderr.isTTY) process.stderr.write(`compiling: ${what} (${done} before)\n`)
+    if (!output.isJson) process.stderr.write(`compiling for ${what}, ${done} programs before it\n`)
   }
 }

@@ -43,16 +43,14 @@ function svg(height: number, label: string, ...children: (VNode | null)[]): VNod
 
 /** Byte and launch axes around a drawing whose floor lies at `floor`. */
 function axes(x: Scale, y: Scale, floor: number, backward: number | undefined): VNode {
-  const bytes = y
-    .ticks(5)
-    .map((tick) =>
-      h(
-        'g',
-        {},
-        h('line', { class: 'grid', x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick) }),
-        h('text', { class: 'tick', x: LEFT - 8, y: y(tick) + 4, 'text-anchor': 'end' }, tickText(tick, y)),
-      ),
-    )
+  const bytes = byteTicks(y).map((tick) =>
+    h(
+      'g',
+      {},
+      h('line', { class: 'grid', x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick) }),
+      h('text', { class: 'tick', x: LEFT - 8, y: y(tick) + 4, 'text-anchor': 'end' }, tickText(tick, y)),
+    ),
+  )
   const launches = x
     .ticks(10)
     .filter(Number.isInteger)

@@ -3,10 +3,10 @@
 export const style = `
 :root{color-scheme:light dark;--ink:#17202a;--soft:#5b6673;--line:#dfe4ea;--paper:#ffffff;--card:#f6f8fa;
 --kept:#2a78d6;--forward:#1b9e8a;--again:#e0930f;--backward:#8a63d2;--good:#1a7f4b;--bad:#c0362c;--warn:#c0362c;
---p0:#2a78d6;--p1:#8a63d2;--p2:#1b9e8a;--p3:#e0930f;--p4:#d0568b;--p5:#8792a0}
+--p0:#64748b;--p1:#b5679a;--p2:#2a78d6;--p3:#8d9a2c;--p4:#d97757;--p5:#aab4bf}
 @media (prefers-color-scheme:dark){:root{--ink:#e6eaef;--soft:#9aa6b2;--line:#2c343d;--paper:#12161b;--card:#1a2027;
 --kept:#4f93e6;--forward:#2fae99;--again:#d99a2b;--backward:#9d7fe0;--good:#4cc38a;--bad:#ff7b72;--warn:#ff7b72;
---p0:#4f93e6;--p1:#9d7fe0;--p2:#2fae99;--p3:#d99a2b;--p4:#d9729f;--p5:#7c8896}}
+--p0:#8494a8;--p1:#c77fae;--p2:#4f93e6;--p3:#a3b13e;--p4:#e08a6d;--p5:#5d6874}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 main{max-width:1200px;margin:0 auto;padding:28px 20px 60px}
@@ -54,7 +54,7 @@ svg .kept{fill:var(--kept)}svg .forward{fill:var(--forward)}svg .again{fill:var(
 .good{color:var(--good)}.bad{color:var(--bad)}
 details{margin:14px 0}summary{cursor:pointer;color:var(--soft)}
 footer{margin-top:44px;font-size:12.5px;color:var(--soft)}
-@media (max-width:700px){main{padding:18px 14px 40px}.two{grid-template-columns:1fr}.verdict b{font-size:22px}}
+@media (max-width:700px){main{padding:18px 14px 40px}.two{grid-template-columns:1fr}.verdict b{font-size:22px}td.bar{display:none}th:empty{display:none}}
 @media print{body{font-size:11px}main{max-width:none;padding:0}svg{min-width:0}.chart,.scroll{overflow:visible}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}h2{break-after:avoid}.chart,tr{break-inside:avoid}}
 `

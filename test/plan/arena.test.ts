@@ -31,12 +31,14 @@ function check(lifetimes: readonly Lifetime[], { offsets, peak, lowerBound }: Ar
   const live = new Float64Array(lifetimes.length)
   for (let a = 0; a < lifetimes.length; a++) {
     const [begins, ends, from, to] = [first[a] as number, last[a] as number, start[a] as number, end[a] as number]
+    let sum = 0
     for (let b = 0; b < lifetimes.length; b++) {
       const isThere = (first[b] as number) <= begins && begins <= (last[b] as number)
-      if (isThere) live[a] += (end[b] as number) - (start[b] as number)
+      if (isThere) sum += (end[b] as number) - (start[b] as number)
       if (b >= a || (first[b] as number) > ends || begins > (last[b] as number)) continue
       if ((start[b] as number) < to && from < (end[b] as number)) overlapping = `${a} and ${b}`
     }
+    live[a] = sum
   }
   assert.equal(overlapping, '')
   // Most is alive when something has just begun.
