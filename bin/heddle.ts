@@ -137,6 +137,8 @@ export async function main(operands: readonly string[]): Promise<number> {
     .description('compile up to the memory plan: does it fit, and what takes how much')
     .argument('<recipe>', 'a TypeScript file that exports a recipe')
     .addOption(device())
+    .option('--all', 'every device profile beside the others')
+    .option('--html <file>', 'write the plan as a page: memory over launches, what each buffer is, where the work is')
     .addOption(threads())
     .addOption(memory())
     .addOption(json())

@@ -1,18 +1,32 @@
-// `heddle plan`: the certificate of a recipe on a device.
+// `heddle plan`: the certificate of a recipe on a device, or on all of them; what would make it fit; the plan as a page.
 
+import path from 'node:path'
+import { explainProgram } from '../../compiler/plan/explain.ts'
+import { shippedDevices } from '../../devices/index.ts'
+import type { DeviceProfile } from '../../devices/index.ts'
+import { makeDirectory, writeFiles } from '../../formats/files.ts'
 import { compileRecipe } from '../../train/compileRecipe.ts'
-import type { Certificate } from '../../train/certificate.ts'
-import { deviceFor } from '../../train/hostDevice.ts'
+import { changesThatFit, fitDevices } from '../../train/fitting.ts'
+import type { DeviceFit, FittingChange, FittingOptions } from '../../train/fitting.ts'
+import { deviceByName, deviceFor } from '../../train/hostDevice.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
+import type { LoadedRecipe } from '../../train/loadRecipe.ts'
+import { functionDetails, largestNeed, layerDetails, plannedReads } from '../../train/planDetails.ts'
 import { prepareData, prepareModel } from '../../train/prepare.ts'
+import type { PreparedModel } from '../../train/prepare.ts'
 import { trainingFunctions } from '../../train/run.ts'
 import { downloadProgress } from '../download.ts'
-import { exitCodes, mebibytes, outputOf } from '../output.ts'
+import { exitCodes, mebibytes, outputOf, shownPath } from '../output.ts'
+import type { Output } from '../output.ts'
+import { planPage } from '../planPage/page.ts'
+import { certificateLines, changeLines, checkpointsText, deviceLines, needText } from '../planView.ts'
 
 export interface PlanOptions {
   readonly device?: string
   readonly threads?: number
   readonly memory?: number
+  readonly all?: boolean
+  readonly html?: string
   readonly json?: boolean
 }
 
@@ -29,52 +43,83 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
   const compiled = compileRecipe(recipe, model.traced, settings)
   const { certificate, checkpoints, reports } = compiled
   const milliseconds = reports.reduce((sum, report) => sum + report.milliseconds, 0)
-  output.event('plan', { certificate, checkpoints, threads, steps, source: device.source, milliseconds })
   const { sequences, length } = recipe.batch
   const adapt = recipe.adapt.kind === 'lora' ? `lora r${recipe.adapt.rank}` : 'full fine-tuning'
-  output.say(
-    `${recipe.model.source} · ${adapt} · ${sequences}×${length} · ${device.title} (budget ${mebibytes(memoryBudget)} MiB)`,
-  )
+  const subject = `${recipe.model.source} · ${adapt} · ${sequences}×${length}`
+  output.say(`${subject} · ${device.title} (budget ${mebibytes(memoryBudget)} MiB)`)
   for (const line of certificateLines(certificate, threads)) output.say(line)
-  output.say(
-    `${checkpoints === 'none' ? 'every value is kept' : 'layers are computed again'} for the backward pass; compiled in ${(milliseconds / 1000).toFixed(1)} s`,
-  )
+  const decision = `${checkpointsText[checkpoints]} for the backward pass`
+  output.say(`${decision}; compiled in ${(milliseconds / 1000).toFixed(1)} s`)
+  const need = largestNeed(compiled)
+  if (need && !certificate.fits) output.say(needText(need))
   output.say(`device: ${device.source}`)
+
+  const fitting: FittingOptions = {
+    recipe,
+    traced: model.traced,
+    retrace: retraced(loaded, model),
+    settings,
+    onProgress: compilingProgress(output),
+  }
+  const devices: readonly DeviceFit[] = options.all ? fitDevices(await allDevices(), fitting) : []
+  if (options.all) for (const line of deviceLines(devices)) output.say(line)
+  const changes: readonly FittingChange[] = certificate.fits ? [] : changesThatFit(compiled, shippedDevices, fitting)
+  if (!certificate.fits) for (const line of changeLines(changes)) output.say(line)
+
+  const details = functionDetails(compiled)
+  const layers = layerDetails(details)
+  output.event('plan', {
+    subject: { model: recipe.model.source, adapt, sequences, length },
+    certificate,
+    checkpoints,
+    layers: layers.map(({ layer, kept, again }) => ({ layer, keptBytes: kept, againBytes: again })),
+    threads,
+    steps,
+    largestNeed: need ?? null,
+    ...(certificate.fits ? {} : { changes }),
+    ...(options.all
+      ? { devices: devices.map((fit) => ({ threads: fit.device.cores, checkpoints: fit.checkpoints, certificate: fit.certificate })) }
+      : {}),
+    title: device.title,
+    source: device.source,
+    milliseconds,
+  }) // prettier-ignore
+  if (options.html !== undefined) {
+    fitting.onProgress?.('the page', 0)
+    const kernels = explainProgram(compiled, device.privateCache)
+    makeDirectory(path.dirname(path.resolve(options.html)))
+    const page = planPage({ subject, device, threads, certificate, checkpoints, functions: details, layers, need, changes, devices, kernels, reads: plannedReads(compiled) }) // prettier-ignore
+    writeFiles([{ path: path.resolve(options.html), chunks: [Buffer.from(page)] }])
+    output.say(`the plan as a page: ${shownPath(path.resolve(options.html))}`)
+  }
   return certificate.fits ? exitCodes.ok : exitCodes.mistake
 }
 
-function certificateLines(
-  { fits, peakBytes, budgetBytes, parts, functions, kernels, storage }: Certificate,
-  threads: number,
-): string[] {
-  const verdict = fits ? 'fits' : `does not fit, by ${mebibytes(peakBytes - budgetBytes)} MiB`
-  const rows: [string, number][] = [
-    [storage ? 'weights in memory, as stored' : 'weights as stored', parts.weights],
-    ['trained values, gradients, moments', parts.state],
-    [storage ? 'intermediate values and weights as read' : 'intermediate values', parts.arena],
-    ['inputs', parts.inputs],
-    [`scratch of ${threads} ${threads === 1 ? 'thread' : 'threads'}`, parts.scratch],
-    ['run-time', parts.runtime],
-  ]
-  const launches = functions.reduce((sum, fn) => sum + fn.launches, 0)
-  return [
-    `${verdict}: peak ${mebibytes(peakBytes)} MiB`,
-    ...rows.map(([label, bytes]) => `  ${label.padEnd(36)}${mebibytes(bytes).padStart(12)} MiB`),
-    ...(storage ? storageLines(storage) : []),
-    `${kernels} kernels, ${launches} launches`,
-    ...functions.map((fn) => {
-      const gap = fn.lowerBound === 0 ? 0 : (fn.arenaBytes / fn.lowerBound - 1) * 100
-      return `  ${fn.name.padEnd(12)}${String(fn.launches).padStart(6)} launches   arena ${mebibytes(fn.arenaBytes)} MiB, ${gap.toFixed(2)} % above the lower bound`
-    }),
-    ...(fits ? [] : ['a shorter batch.length, fewer sequences, a lower rank or another device would make it fit']),
-  ]
+/** The recipe's model as a graph for another batch. Nothing is named: only sizes are asked of it. */
+function retraced({ recipe }: LoadedRecipe, { checkpoint, binding }: PreparedModel): FittingOptions['retrace'] {
+  const { model, data, adapt } = recipe
+  const config = model.definition.readConfig(checkpoint.config, path.join(checkpoint.dir, 'config.json'))
+  return (size) =>
+    model.definition.trace(config, {
+      ...size,
+      packed: data.pack,
+      storedDType: (name) => (adapt.kind === 'full' ? 'f32' : binding.storedDType(name)),
+    })
 }
 
-function storageLines(storage: NonNullable<Certificate['storage']>): string[] {
-  const { tensorBytes, windowBytes, reads, readBytes, computeSeconds, stallSeconds } = storage
-  const seconds = computeSeconds + stallSeconds
-  return [
-    `${mebibytes(tensorBytes)} MiB of weights stay in their files: ${reads} reads of ${mebibytes(readBytes)} MiB a micro-batch, at most ${mebibytes(windowBytes)} MiB in memory at once`,
-    `predicted: ${seconds.toFixed(1)} s a micro-batch, ${computeSeconds.toFixed(1)} computing and ${stallSeconds.toFixed(1)} waiting for storage`,
-  ]
+/** This machine both ways, then those that come as data. */
+async function allDevices(): Promise<DeviceProfile[]> {
+  const here = [await deviceByName('host'), await deviceByName('wasm')]
+  return [...here, ...shippedDevices.filter(({ name }) => here.every((one) => one.name !== name))]
+}
+
+/** Says what is being compiled, beside the plan, when that takes more than two seconds. */
+function compilingProgress(output: Output): NonNullable<FittingOptions['onProgress']> {
+  let said = performance.now()
+  return (what, done) => {
+    if (performance.now() - said < 2000) return
+    said = performance.now()
+    output.event('progress', { title: what, done })
+    if (!output.isJson) process.stderr.write(`compiling for ${what}, ${done} programs before it\n`)
+  }
 }

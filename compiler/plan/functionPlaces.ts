@@ -2,12 +2,14 @@
 // launches and their parts, then offsets in the arena.
 
 import { InternalError } from '../diagnostic.ts'
+import type { Place as SourcePlace } from '../diagnostic.ts'
 import { dtypeBytes } from '../graph/axis.ts'
 import type { Node, Provenance } from '../graph/node.ts'
 import { bufferElements } from '../kernel/ir.ts'
 import type { Buffer } from '../kernel/ir.ts'
 import type { LoweredRegion } from '../schedule/lowering.ts'
 import type { ScheduledFunction } from '../schedule/schedule.ts'
+import { computedAgain } from './again.ts'
 import { align } from './arena.ts'
 import type { Arena, Lifetime, Placing } from './arena.ts'
 import type { StreamedArgument } from './parts.ts'
@@ -15,19 +17,24 @@ import type { Part, Place, Read } from './program.ts'
 import { rangeKey } from './storage.ts'
 import type { CutLaunch, FrozenLaunch, FunctionReads, PlannedRead, StoragePlanner } from './storage.ts'
 
+export interface ArenaBuffer extends Lifetime {
+  readonly label: string
+  readonly offset: number
+  /** The layer it belongs to. */
+  readonly layer: number | undefined
+  /** The researcher's line, where it is known. */
+  readonly place: SourcePlace | undefined
+  /** Whether it is a value that the function has computed before. */
+  readonly isAgain: boolean
+}
+
 /** What one function keeps in the arena, for the certificate. */
 export interface ArenaUse {
   readonly fn: string
   readonly peak: number
   readonly lowerBound: number
   /** Lives are in moments: each launch is one, or each of its parts. */
-  readonly buffers: readonly {
-    readonly label: string
-    readonly bytes: number
-    readonly first: number
-    readonly last: number
-    readonly offset: number
-  }[]
+  readonly buffers: readonly ArenaBuffer[]
   /** The launch that each moment belongs to. */
   readonly launchOf: readonly number[]
   readonly storage?: StorageUse
@@ -100,12 +107,22 @@ export class FunctionPlaces {
       const [index = 0, from = 0, bytes = 0] = key.split(' ').map(Number)
       return { index, from, bytes, offset, after: start }
     })
+    const again = computedAgain(fn.fn)
+    const describe = (value: Node | Buffer): Pick<ArenaBuffer, 'label' | 'layer' | 'place' | 'isAgain'> =>
+      'op' in value
+        ? {
+            label: provenance.name(value) ?? value.op,
+            layer: value.layer,
+            place: provenance.place(value),
+            isAgain: again.has(value),
+          }
+        : { label: 'sums between phases', layer: undefined, place: undefined, isAgain: false }
     this.use = {
       fn: fn.fn.name,
       peak: arena.peak,
       lowerBound: arena.lowerBound,
       buffers: values.map((value, index) => ({
-        label: 'op' in value ? (provenance.name(value) ?? value.op) : value.name,
+        ...describe(value),
         ...(lifetimes[index] as Lifetime),
         offset: arena.offsets[index] as number,
       })),

@@ -21,7 +21,7 @@ import type { Launch, Place, Program, ProgramFunction, ProgramOutput, ProgramVal
 import { StoragePlanner } from './storage.ts'
 import type { ProgramNeeds, StorageOptions } from './storage.ts'
 
-export type { ArenaUse, StorageUse } from './functionPlaces.ts'
+export type { ArenaBuffer, ArenaUse, StorageUse } from './functionPlaces.ts'
 export type { ProgramNeeds, StorageOptions } from './storage.ts'
 
 export interface PlannedProgram {

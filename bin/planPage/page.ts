@@ -1,0 +1,225 @@
+// A plan as one page that needs nothing else: no script, no network, every word escaped by the renderer.
+
+import { h } from './element.ts'
+import type { VNode } from './element.ts'
+import { renderToString } from 'preact-render-to-string'
+import type { FunctionReport } from '../../compiler/plan/explain.ts'
+import type { DeviceProfile } from '../../devices/index.ts'
+import type { Certificate } from '../../train/certificate.ts'
+import type { DeviceFit, FittingChange } from '../../train/fitting.ts'
+import { bufferKinds } from '../../train/planDetails.ts'
+import type { FunctionDetails, LayerDetails, PlannedRead, SingleNeed } from '../../train/planDetails.ts'
+import { mebibytes } from '../output.ts'
+import { certificateRows, changeText, checkpointsText, needText } from '../planView.ts'
+import { bytesText, kindNames, liveCurve, memoryMap, readLane, shareBar } from './charts.ts'
+import { style } from './style.ts'
+import { workSection } from './work.ts'
+
+export interface PlanPage {
+  /** Model, adaptation and batch in a line. */
+  readonly subject: string
+  readonly device: DeviceProfile
+  readonly threads: number
+  readonly certificate: Certificate
+  readonly checkpoints: DeviceFit['checkpoints']
+  readonly functions: readonly FunctionDetails[]
+  readonly layers: readonly LayerDetails[]
+  readonly need: SingleNeed | undefined
+  readonly changes: readonly FittingChange[]
+  /** Empty unless devices were compared. */
+  readonly devices: readonly DeviceFit[]
+  readonly kernels: readonly FunctionReport[]
+  /** By the name of a function; nothing is shown where there are none. */
+  readonly reads?: Readonly<Record<string, readonly PlannedRead[]>>
+}
+
+export function planPage(page: PlanPage): string {
+  const title = `Plan: ${page.subject}`
+  const body = h(
+    'main',
+    {},
+    ...head(page),
+    ...changes(page),
+    ...memory(page),
+    ...layers(page),
+    ...devices(page),
+    ...workSection(page.kernels),
+    h('footer', {}, `device: ${page.device.source}`),
+  )
+  const html = h(
+    'html',
+    { lang: 'en' },
+    h(
+      'head',
+      {},
+      h('meta', { charset: 'utf-8' }),
+      h('meta', { name: 'viewport', content: 'width=device-width, initial-scale=1' }),
+      h('meta', { 'http-equiv': 'Content-Security-Policy', content: "default-src 'none'; style-src 'unsafe-inline'" }),
+      h('title', {}, title),
+      h('style', { dangerouslySetInnerHTML: { __html: style } }),
+    ),
+    h('body', {}, body),
+  )
+  return `<!doctype html>\n${renderToString(html)}\n`
+}
+
+function head({ subject, device, certificate, threads, checkpoints, need }: PlanPage): VNode[] {
+  const { fits, peakBytes, budgetBytes } = certificate
+  const rows = certificateRows(certificate, threads)
+  const whole = Math.max(peakBytes, budgetBytes)
+  const at = (100 * budgetBytes) / whole
+  const free = budgetBytes - peakBytes
+  return [
+    h('h1', {}, subject),
+    h('p', {}, `on ${device.title} · ${threads} threads · ${checkpointsText[checkpoints]} for the backward pass`),
+    h(
+      'div',
+      { class: `verdict ${fits ? 'fits' : 'over'}` },
+      h('b', {}, fits ? 'Fits' : 'Does not fit'),
+      h('span', {}, `peak ${mebibytes(peakBytes)} MiB of ${mebibytes(budgetBytes)} MiB`),
+      h('span', {}, fits ? `${mebibytes(free)} MiB free` : `${mebibytes(-free)} MiB too much`),
+    ),
+    h(
+      'div',
+      { class: 'budgetline' },
+      shareBar(rows.map(({ label, bytes }) => ({ label, value: bytes })), whole),
+      fits ? h('span', {}) : h('i', { style: `left:${at.toFixed(2)}%`, title: 'budget' }),
+    ),
+    h(
+      'ul',
+      { class: 'key' },
+      ...rows.map(({ label, bytes }, place) =>
+        h('li', {}, h('i', { class: `part${place}` }), `${label} `, h('b', {}, bytesText(bytes))),
+      ),
+    ),
+    ...(need ? [h('p', {}, sentence(needText(need)))] : []),
+  ] // prettier-ignore
+}
+
+function sentence(text: string): string {
+  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}.`
+}
+
+function changes({ certificate, changes }: PlanPage): VNode[] {
+  if (certificate.fits) return []
+  const rows = changes.map((change) => [
+    changeText(change),
+    `${mebibytes(change.peakBytes)} MiB`,
+    `${mebibytes(change.budgetBytes)} MiB`,
+  ])
+  return [
+    h('h2', {}, 'What would make it fit'),
+    changes.length === 0
+      ? h('p', {}, 'No change of one thing alone makes it fit.')
+      : table(['change', 'peak', 'budget'], rows, new Set([1, 2])),
+  ]
+}
+
+function memory({ functions, certificate, reads = {} }: PlanPage): VNode[] {
+  const { arena } = certificate.parts
+  const room = certificate.budgetBytes - (certificate.peakBytes - arena)
+  const sorted = functions.filter(({ buffers }) => buffers.length > 0).toSorted((a, b) => b.peak - a.peak)
+  const drawings = (fn: FunctionDetails): VNode[] => [
+    h('h3', {}, 'every buffer at its offset, for as long as it lives; the dashed line is the lower bound'),
+    memoryMap(fn),
+    ...readsOf(fn, reads[fn.name] ?? []),
+    h('h3', {}, 'live bytes'),
+    liveCurve(fn, room),
+  ]
+  return [
+    h('h2', {}, 'Memory over time'),
+    h(
+      'ul',
+      { class: 'key' },
+      ...bufferKinds.map((kind) => h('li', {}, h('i', { class: kind }), kindNames[kind])),
+    ),
+    ...sorted.flatMap((fn, place) => {
+      const gap = fn.lowerBound === 0 ? 0 : (fn.peak / fn.lowerBound - 1) * 100
+      const line = `${fn.launches.length} launches, ${fn.buffers.length} buffers in ${bytesText(fn.peak)}, ${gap.toFixed(2)} % above the lower bound`
+      return place === 0
+        ? [h('p', {}, h('code', {}, fn.name), ` · ${line}`), ...drawings(fn)]
+        : [h('details', {}, h('summary', {}, h('code', {}, fn.name), ` · ${line}`), ...drawings(fn))]
+    }),
+  ] // prettier-ignore
+}
+
+function readsOf(fn: FunctionDetails, reads: readonly PlannedRead[]): VNode[] {
+  if (reads.length === 0) return []
+  const bytes = reads.reduce((sum, read) => sum + read.bytes, 0)
+  return [h('h3', {}, `${reads.length} reads from storage, ${bytesText(bytes)}`), readLane(fn, reads)]
+}
+
+const layerText = {
+  none: 'Every layer keeps what its backward pass reads.',
+  every: 'Every layer keeps its input and computes the rest again when its backward pass comes.',
+  chosen: 'Each layer keeps what was chosen for the budget and computes the rest again when its backward pass comes.',
+} as const
+
+function layers({ layers, checkpoints }: PlanPage): VNode[] {
+  if (layers.length === 0) return []
+  const most = layers.reduce((largest, { kept, again }) => Math.max(largest, kept, again), 1)
+  const bar = (kind: 'kept' | 'again', bytes: number): VNode =>
+    h(
+      'td',
+      { class: 'bar' },
+      h('div', { style: `width:${((100 * bytes) / most).toFixed(2)}%;background:var(--${kind})` }),
+    )
+  return [
+    h('h2', {}, 'Checkpoints'),
+    h('p', {}, layerText[checkpoints]),
+    h(
+      'div',
+      { class: 'scroll' },
+      h(
+        'table',
+        {},
+        h('tr', {}, ...['layer', 'decision'].map((text) => h('th', {}, text)), h('th', { class: 'n' }, 'kept'), h('th', {}), h('th', { class: 'n' }, 'computed again'), h('th', {})),
+        ...layers.map(({ layer, kept, again }) =>
+          h(
+            'tr',
+            {},
+            h('td', {}, String(layer)),
+            h('td', {}, again > 0 ? 'recomputed' : 'kept'),
+            h('td', { class: 'n' }, bytesText(kept)),
+            bar('kept', kept),
+            h('td', { class: 'n' }, bytesText(again)),
+            bar('again', again),
+          ),
+        ),
+      ),
+    ),
+  ] // prettier-ignore
+}
+
+function devices({ devices }: PlanPage): VNode[] {
+  if (devices.length === 0) return []
+  const rows = devices.map(({ device, certificate, checkpoints }) => [
+    `${device.name}: ${device.title}`,
+    h('span', { class: certificate.fits ? 'good' : 'bad' }, certificate.fits ? 'fits' : 'does not fit'),
+    `${mebibytes(certificate.peakBytes)} MiB`,
+    `${mebibytes(certificate.budgetBytes)} MiB`,
+    checkpointsText[checkpoints],
+  ])
+  return [
+    h('h2', {}, 'Devices'),
+    table(['device', '', 'peak', 'budget', 'backward pass'], rows, new Set([2, 3])),
+  ] // prettier-ignore
+}
+
+export function table(
+  head: readonly string[],
+  rows: readonly (readonly (VNode | string)[])[],
+  numbers: ReadonlySet<number>,
+): VNode {
+  const kind = (column: number): { class: string } => ({ class: numbers.has(column) ? 'n' : 'what' })
+  return h(
+    'div',
+    { class: 'scroll' },
+    h(
+      'table',
+      {},
+      h('tr', {}, ...head.map((text, column) => h('th', kind(column), text))),
+      ...rows.map((row) => h('tr', {}, ...row.map((cell, column) => h('td', kind(column), cell)))),
+    ),
+  )
+}

@@ -1,0 +1,111 @@
+// How a plan shows as text: the certificate, what is largest, devices beside each other, what would make it fit. Knows
+// what a plan holds, not how it was made.
+
+import { formatPlace } from '../compiler/diagnostic.ts'
+import type { Certificate } from '../train/certificate.ts'
+import type { DeviceFit, FittingChange } from '../train/fitting.ts'
+import type { SingleNeed } from '../train/planDetails.ts'
+import { tableLines } from './explainView.ts'
+import { mebibytes, shownPlace } from './output.ts'
+
+export interface CertificateRow {
+  readonly label: string
+  readonly bytes: number
+}
+
+/** The parts of the peak, as people call them. */
+export function certificateRows({ parts, storage }: Certificate, threads: number): CertificateRow[] {
+  return [
+    { label: storage ? 'weights in memory, as stored' : 'weights as stored', bytes: parts.weights },
+    { label: 'trained values, gradients, moments', bytes: parts.state },
+    { label: storage ? 'intermediate values, weights as read' : 'intermediate values', bytes: parts.arena },
+    { label: 'inputs', bytes: parts.inputs },
+    { label: `scratch of ${threads} ${threads === 1 ? 'thread' : 'threads'}`, bytes: parts.scratch },
+    { label: 'run-time', bytes: parts.runtime },
+  ]
+}
+
+export function verdictOf({ fits, peakBytes, budgetBytes }: Certificate): string {
+  const verdict = fits ? 'fits' : `does not fit, by ${mebibytes(peakBytes - budgetBytes)} MiB`
+  return `${verdict}: peak ${mebibytes(peakBytes)} MiB`
+}
+
+export function certificateLines(certificate: Certificate, threads: number): string[] {
+  const { functions, kernels } = certificate
+  const launches = functions.reduce((sum, fn) => sum + fn.launches, 0)
+  return [
+    verdictOf(certificate),
+    ...certificateRows(certificate, threads).map(
+      ({ label, bytes }) => `  ${label.padEnd(36)}${mebibytes(bytes).padStart(12)} MiB`,
+    ),
+    ...storageLines(certificate),
+    `${kernels} kernels, ${launches} launches`,
+    ...functions.map((fn) => {
+      const gap = fn.lowerBound === 0 ? 0 : (fn.arenaBytes / fn.lowerBound - 1) * 100
+      return `  ${fn.name.padEnd(12)}${String(fn.launches).padStart(6)} launches   arena ${mebibytes(fn.arenaBytes)} MiB, ${gap.toFixed(2)} % above the lower bound`
+    }),
+  ]
+}
+
+/** What is read while a step runs. */
+export function storageLines({ storage }: Certificate): string[] {
+  if (!storage) return []
+  const { tensorBytes, windowBytes, reads, readBytes, computeSeconds, stallSeconds } = storage
+  const seconds = (computeSeconds + stallSeconds).toFixed(1)
+  return [
+    `${mebibytes(tensorBytes)} MiB of weights stay in their files, at most ${mebibytes(windowBytes)} MiB of them in memory at once`,
+    `a micro-batch makes ${reads} reads of ${mebibytes(readBytes)} MiB; predicted ${seconds} s: ${computeSeconds.toFixed(1)} computing, ${stallSeconds.toFixed(1)} waiting for storage`,
+  ]
+}
+
+const partNames = {
+  weights: 'a weight as stored',
+  state: 'trained, or kept for training',
+  arena: 'an intermediate value',
+  inputs: 'an input',
+}
+
+export function needText({ name, bytes, part, place }: SingleNeed): string {
+  const shown = shownPlace(place)
+  const where = shown ? ` (${formatPlace(shown)})` : ''
+  return `the largest single need is ${name}, ${mebibytes(bytes)} MiB: ${partNames[part]}${where}`
+}
+
+export function changeText({ key, value, from, isLargest }: FittingChange): string {
+  if (key === 'device') return `device '${value}'`
+  if (key === 'checkpoints') return `checkpoints: '${value}'`
+  return `${key}: ${value}${isLargest ? ', the most that fits' : ''} (now ${from})`
+}
+
+export function changeLines(changes: readonly FittingChange[]): string[] {
+  if (changes.length === 0) return ['no change of one thing alone makes it fit']
+  return [
+    'what would make it fit, each compiled:',
+    ...tableLines(
+      changes.map((change) => [
+        `  ${changeText(change)}`,
+        `peak ${mebibytes(change.peakBytes)} of ${mebibytes(change.budgetBytes)} MiB`,
+      ]),
+      new Set([0, 1]),
+    ),
+  ]
+}
+
+export const checkpointsText = {
+  none: 'every value is kept',
+  every: 'layers are computed again',
+  chosen: 'some values are computed again',
+} as const
+
+export function deviceLines(fits: readonly DeviceFit[]): string[] {
+  const rows = fits.map(({ device, certificate, checkpoints }) => [
+    device.name,
+    certificate.fits ? 'fits' : 'does not fit',
+    mebibytes(certificate.peakBytes),
+    mebibytes(certificate.budgetBytes),
+    String(device.cores),
+    checkpointsText[checkpoints],
+  ])
+  const head = ['device', '', 'peak MiB', 'budget MiB', 'threads', 'backward pass']
+  return tableLines([head, ...rows], new Set([0, 1, 5]))
+}

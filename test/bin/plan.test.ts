@@ -1,0 +1,206 @@
+// `heddle plan` beyond its certificate: what would make a recipe fit, devices beside each other, the page. Text is a golden
+// on a device whose figures are written here.
+
+import assert from 'node:assert/strict'
+import fs from 'node:fs'
+import path from 'node:path'
+import { liveRows, readLane } from '../../bin/planPage/charts.ts'
+import { planPage } from '../../bin/planPage/page.ts'
+import type { PlanPage } from '../../bin/planPage/page.ts'
+import { certificateLines, changeLines, deviceLines, needText } from '../../bin/planView.ts'
+import { findDevice, shippedDevices } from '../../devices/index.ts'
+import type { Certificate } from '../../train/certificate.ts'
+import type { FittingChange } from '../../train/fitting.ts'
+import { functionDetails, layerDetails } from '../../train/planDetails.ts'
+import { explainProgram } from '../../compiler/plan/explain.ts'
+import { wideProfile } from '../memory/gpt2Sizes.ts'
+import { compileArchitecture, smallArchitectures } from '../support/architectures.ts'
+import { golden } from '../support/golden.ts'
+import { eventsOf, heddle, tinyProject, writeRecipe } from './support.ts'
+
+const MEBIBYTE = 1024 * 1024
+const phone = findDevice('phone-8gb', 'neon')
+
+const certificate: Certificate = {
+  device: 'phone-8gb',
+  fits: false,
+  budgetBytes: 2048 * MEBIBYTE,
+  peakBytes: 2500 * MEBIBYTE,
+  parts: { weights: 500 * MEBIBYTE, state: 12 * MEBIBYTE, arena: 1960 * MEBIBYTE, inputs: 1 * MEBIBYTE, scratch: 23 * MEBIBYTE, runtime: 4 * MEBIBYTE },
+  functions: [
+    { name: 'accumulate', launches: 438, arenaBytes: 1960 * MEBIBYTE, lowerBound: 1950 * MEBIBYTE },
+    { name: 'apply', launches: 150, arenaBytes: 192, lowerBound: 192 },
+  ],
+  kernels: 68,
+} // prettier-ignore
+
+const changes: readonly FittingChange[] = [
+  { key: 'checkpoints', from: 'none', value: 'every layer', peakBytes: 914 * MEBIBYTE, budgetBytes: 2048 * MEBIBYTE },
+  {
+    key: 'batch.length',
+    from: 1024,
+    value: 912,
+    peakBytes: 2039 * MEBIBYTE,
+    budgetBytes: 2048 * MEBIBYTE,
+    isLargest: true,
+  },
+  { key: 'rank', from: 64, value: 8, peakBytes: 2040 * MEBIBYTE, budgetBytes: 2048 * MEBIBYTE, isLargest: false },
+  { key: 'device', from: 'phone-8gb', value: 'phone-12gb', peakBytes: 2510 * MEBIBYTE, budgetBytes: 3072 * MEBIBYTE },
+]
+
+describe('a plan as text', () => {
+  it('says what takes how much, what is largest, and what would make it fit', () => {
+    const fit = { device: phone, certificate, checkpoints: 'none' as const }
+    const lines = [
+      ...certificateLines(certificate, 4),
+      needText({ name: 'wte.weight', bytes: 147 * MEBIBYTE, part: 'weights' }),
+      ...changeLines(changes),
+      ...changeLines([]),
+      ...deviceLines([fit, { ...fit, checkpoints: 'every', certificate: { ...certificate, fits: true } }]),
+    ]
+    for (const line of lines) assert.ok(line.length <= 100, line)
+    golden('bin/plan.txt', `${lines.join('\n')}\n`)
+  })
+})
+
+describe('heddle plan', function () {
+  this.timeout(120_000)
+
+  it('compiles what would make a recipe fit', async () => {
+    const dir = tinyProject()
+    writeRecipe(dir, 'wide.ts', { batch: '{ sequences: 200000, length: 24, steps: 3 }', checkpoints: "'none'" })
+    const { code, stdout } = await heddle(dir, 'plan', 'wide.ts', '--device', 'phone-8gb', '--json')
+    assert.equal(code, 1)
+    const event = eventsOf(stdout).find((one) => one.event === 'plan')
+    const found = event?.['changes'] as FittingChange[]
+    const fewer = found.find(({ key }) => key === 'batch.sequences')
+    assert.ok(fewer && Number(fewer.value) < 200_000 && fewer.peakBytes <= fewer.budgetBytes)
+    for (const change of found) assert.ok(change.peakBytes <= change.budgetBytes, change.key)
+    // What it says is what a plan of that recipe says.
+    writeRecipe(dir, 'fewer.ts', {
+      batch: `{ sequences: ${fewer.value}, length: 24, steps: 3 }`,
+      checkpoints: "'none'",
+    })
+    const again = await heddle(dir, 'plan', 'fewer.ts', '--device', 'phone-8gb', '--json')
+    assert.equal(again.code, 0)
+    assert.equal((eventsOf(again.stdout)[0]?.['certificate'] as Certificate).peakBytes, fewer.peakBytes)
+    const need = event?.['largestNeed'] as { part: string; bytes: number }
+    assert.ok(need.part === 'arena' && need.bytes > 0)
+  })
+
+  it('puts every device beside the others, as text, for machines and on the page', async () => {
+    const dir = tinyProject()
+    const { code, stdout } = await heddle(dir, 'plan', 'lora.ts', '--device', 'phone-8gb', '--all', '--html', 'out/plan.html') // prettier-ignore
+    assert.equal(code, 0)
+    const page = fs.readFileSync(path.join(dir, 'out/plan.html'), 'utf8')
+    for (const name of ['host', 'wasm', ...shippedDevices.map((device) => device.name)]) {
+      assert.match(stdout, new RegExp(`^${name} +fits +[\\d.,]+ +[\\d.,]+ +\\d+ {2}every value is kept$`, 'm'))
+      assert.ok(page.includes(`${name}: `), name)
+    }
+    assert.match(stdout, /^the plan as a page: out\/plan\.html$/m)
+    const json = await heddle(dir, 'plan', 'lora.ts', '--device', 'phone-8gb', '--all', '--json')
+    const [event] = eventsOf(json.stdout).filter((one) => one.event === 'plan')
+    const devices = event?.['devices'] as { certificate: Certificate }[]
+    assert.equal(devices.length, shippedDevices.length + 2)
+    assert.ok(devices.every((one) => one.certificate.peakBytes > 0))
+  })
+})
+
+/** A small model with layers computed again, compiled once. */
+let small: Pick<PlanPage, 'functions' | 'layers' | 'kernels'> | undefined
+
+function page(parts: Partial<PlanPage> = {}): { html: string; functions: PlanPage['functions'] } {
+  small ??= smallPlan()
+  const { functions } = small
+  const html = planPage({
+    subject: 'gpt2',
+    device: phone,
+    threads: 4,
+    certificate,
+    checkpoints: 'every',
+    need: undefined,
+    changes,
+    devices: [],
+    ...small,
+    ...parts,
+  })
+  return { html, functions }
+}
+
+function smallPlan(): NonNullable<typeof small> {
+  const [gpt2] = smallArchitectures
+  assert.ok(gpt2)
+  const how = { adapt: 'lora', checkpoints: 'every', sequences: 1, length: 37, profile: wideProfile } as const
+  const compiled = compileArchitecture(gpt2, how)
+  const functions = functionDetails(compiled)
+  return { functions, layers: layerDetails(functions), kernels: explainProgram(compiled, MEBIBYTE) }
+}
+
+/** Tags nest and end, attributes are quoted, and no `<` is left that begins no tag. */
+function assertWellFormed(html: string): void {
+  const open: string[] = []
+  const text = html.replace(/<style>[^]*?<\/style>/, '<style></style>')
+  for (const [, slash, name = '', attributes = '', closed] of text.matchAll(/<(\/?)([a-z][\da-z]*)((?:\s+[\w:-]+(?:="[^"<]*")?)*)\s*(\/?)>/gi)) {
+    assert.ok(!/&(?!(amp|lt|gt|quot|#\d+);)/.test(attributes), attributes)
+    if (closed === '/' || name === 'meta') continue
+    if (slash === '') open.push(name)
+    else assert.equal(open.pop(), name)
+  } // prettier-ignore
+  assert.deepEqual(open, [])
+  const rest = text.replace(/<!doctype html>|<\/?[a-z][\da-z]*(?:\s+[\w:-]+(?:="[^"<]*")?)*\s*\/?>/gi, '')
+  assert.ok(!rest.includes('<'), /.{0,40}<.{0,40}/.exec(rest)?.[0])
+}
+
+describe('the page of a plan', function () {
+  this.timeout(120_000)
+
+  it('is one well-formed file that asks for nothing', () => {
+    const { html } = page()
+    assertWellFormed(html)
+    assert.doesNotMatch(html, /https?:|<script|<link|<img|@import|url\(|src=/i)
+    assert.match(html, /Content-Security-Policy/)
+    assert.match(html, /prefers-color-scheme:dark/)
+  })
+
+  it('shows every buffer with what it is, and every layer', () => {
+    const { html, functions } = page()
+    const buffers = functions.flatMap((fn) => fn.buffers)
+    assert.equal(html.match(/class="buffer /g)?.length, buffers.length)
+    for (const kind of ['kept', 'forward', 'again', 'backward']) {
+      assert.ok(html.includes(`class="buffer ${kind}"`), kind)
+    }
+    assert.match(html, /launches \d+ to \d+: /)
+    assert.equal(html.match(/<td>recomputed<\/td>/g)?.length, 5)
+    // Kinds together are what is alive, and the most that is alive is the lower bound.
+    for (const fn of functions) {
+      const sums = liveRows(fn).map(({ kept, forward, again, backward }) => kept + forward + again + backward)
+      const most = Math.max(...sums)
+      assert.ok(most <= fn.lowerBound && most > fn.lowerBound - 64 * fn.buffers.length, fn.name)
+    }
+  })
+
+  it('shows names as they are, whatever they are', () => {
+    const hostile = '"><script>alert(1)</script><b title=\'&amp;'
+    const { functions } = page()
+    const [fn] = functions
+    assert.ok(fn)
+    const named = { ...fn, launches: fn.launches.map(() => hostile), buffers: fn.buffers.map((buffer) => ({ ...buffer, label: hostile, place: { file: `/x/${hostile}.ts`, line: 1 } })) } // prettier-ignore
+    const need = { name: hostile, bytes: 1, part: 'weights' } as const
+    const { html } = page({ subject: hostile, functions: [named], need, device: { ...phone, title: hostile, source: hostile }, reads: { [fn.name]: [{ tensor: hostile, bytes: 1, from: 0, until: 2, moment: 3 }] } }) // prettier-ignore
+    assertWellFormed(html)
+    assert.doesNotMatch(html, /<script/)
+    assert.ok(html.includes('&lt;script'))
+  })
+
+  it('has a lane of reads where there are some', () => {
+    const { functions } = page()
+    const [fn] = functions
+    assert.ok(fn)
+    const read = { tensor: 'wte.weight', bytes: 1 * MEBIBYTE, from: 0, until: 4, moment: 5 }
+    const { html } = page({ reads: { [fn.name]: [read, { ...read, from: 2, until: 6, moment: 7 }] } })
+    assert.equal(html.match(/class="read"/g)?.length, 2)
+    assert.match(html, /2 reads from storage, 2\.0 MiB/)
+    assert.doesNotMatch(page().html, /from storage/)
+    assert.ok(readLane(fn, []))
+  })
+})

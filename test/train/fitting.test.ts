@@ -1,0 +1,100 @@
+// What would make a recipe fit: the search for the largest number that does, on peaks made up here, and changes of a tiny
+// recipe, each of which must hold when it is compiled by itself.
+
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import { findDevice } from '../../devices/index.ts'
+import type { Checkpoints } from '../../dsl/index.ts'
+import { compileRecipe } from '../../train/compileRecipe.ts'
+import { changesThatFit, fitDevices, largestThatFits } from '../../train/fitting.ts'
+import type { FittingOptions } from '../../train/fitting.ts'
+import { bigram, bigramLora, bigramRecipe } from './lowRank.ts'
+
+const phone = findDevice('phone-8gb', 'neon')
+const functions = ['accumulate', 'measure', 'apply']
+
+describe('the largest number that fits', () => {
+  it('is found where a peak grows in proportion, and shown to be the largest', () => {
+    let tries = 0
+    const peakOf = (value: number): number => {
+      tries++
+      return 1000 + 7 * value
+    }
+    const found = largestThatFits({ from: 1024, peakFrom: peakOf(1024), budget: 5000, step: 8, floor: 1000, peakOf })
+    assert.deepEqual(found, { value: 568, peakBytes: 4976, isLargest: true })
+    assert.ok(tries <= 4, `${tries} tries`)
+  })
+
+  it('always fits, whatever the peak does, and is never said to be the largest when more would fit', () => {
+    const growing = fc.array(fc.nat(50), { minLength: 2, maxLength: 300 }).map((steps) => {
+      let sum = 100
+      return steps.map((step) => (sum += step))
+    })
+    fc.assert(
+      fc.property(growing, fc.nat(20_000), fc.constantFrom(1, 8), fc.boolean(), (peaks, budget, step, hasFloor) => {
+        const from = peaks.length
+        const peakOf = (value: number): number => peaks[value - 1] as number
+        fc.pre(peakOf(from) > budget)
+        const floor = hasFloor ? 100 : undefined
+        const found = largestThatFits({ from, peakFrom: peakOf(from), budget, step, floor, peakOf })
+        if (!found) return
+        assert.ok(found.value >= 1 && found.value < from)
+        assert.ok(found.peakBytes === peakOf(found.value) && found.peakBytes <= budget)
+        const next = Math.max(1, Math.floor((found.value + step) / step) * step)
+        if (found.isLargest && next < from) assert.ok(peakOf(next) > budget)
+      }),
+    )
+  })
+
+  it('does not exist where not even nothing fits, and then nothing is compiled', () => {
+    const peakOf = (): number => assert.fail('a peak was asked for')
+    const search = { peakFrom: 900, budget: 500, step: 1, peakOf }
+    assert.equal(largestThatFits({ ...search, from: 8, floor: 501 }), undefined)
+    assert.equal(largestThatFits({ ...search, from: 1, floor: 0 }), undefined)
+    assert.equal(largestThatFits({ ...search, from: 8, floor: undefined, peakOf: () => 501 }), undefined)
+  })
+})
+
+function fitting(memoryBudget: number, checkpoints: Checkpoints = 'none'): FittingOptions {
+  const size = { sequences: 30, length: 200 }
+  const recipe = bigramRecipe({ adapt: bigramLora({ rank: 5 }), batch: { ...size, steps: 4 }, checkpoints })
+  const settings = { device: { ...phone, runtimeBytes: 0 }, threads: 1, steps: 4, memoryBudget, functions }
+  const retrace: FittingOptions['retrace'] = (other) => bigram.trace({}, other)
+  return { recipe, traced: retrace(size), retrace, settings }
+}
+
+describe('changes that make a recipe fit', function () {
+  this.timeout(60_000)
+
+  it('fit when they are made, and grow with what they change', () => {
+    const whole = fitting(Infinity)
+    const { recipe, traced, settings } = whole
+    const current = compileRecipe(recipe, traced, settings)
+    const budget = Math.floor(current.certificate.peakBytes * 0.8)
+    const options = fitting(budget)
+    const larger = { ...phone, name: 'larger', memoryBudget: current.certificate.peakBytes + (8 << 20) }
+    const changes = changesThatFit(current, [larger, { ...larger, name: 'small', memoryBudget: 1 }], options)
+    const keys = changes.map(({ key }) => key)
+    for (const key of ['batch.length', 'batch.sequences', 'device'] as const) assert.ok(keys.includes(key), key)
+    for (const { key, value, peakBytes, budgetBytes } of changes) {
+      assert.ok(peakBytes <= budgetBytes, key)
+      if (key === 'device') assert.deepEqual([value, budgetBytes], ['larger', larger.memoryBudget])
+      if (key !== 'batch.length' && key !== 'batch.sequences') continue
+      const batch = { ...recipe.batch, [key.slice('batch.'.length)]: value }
+      const changed = compileRecipe({ ...recipe, batch }, options.retrace(batch), options.settings)
+      assert.equal(keepFunctions(changed, functions, options.settings).certificate.peakBytes, peakBytes)
+    }
+  })
+
+  it('compares devices, which share a compilation where the schedule cannot tell them apart', () => {
+    const told: string[] = []
+    const options = { ...fitting(0), onProgress: (what: string) => told.push(what) }
+    const twin = { ...phone, name: 'twin', memoryBudget: 1 }
+    const [first, second] = fitDevices([phone, twin], options)
+    assert.deepEqual(told, ['phone-8gb'])
+    assert.deepEqual([first?.certificate.fits, second?.certificate.fits], [true, false])
+    assert.equal(first?.certificate.peakBytes, second?.certificate.peakBytes)
+    const [auto] = fitDevices([twin], fitting(0, 'auto'))
+    assert.deepEqual([auto?.checkpoints, auto?.certificate.fits], ['every', false])
+  })
+})
