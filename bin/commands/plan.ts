@@ -1,5 +1,6 @@
 // `heddle plan`: the certificate of a recipe on a device.
 
+import type { CheckpointReport } from '../../compiler/pipeline.ts'
 import { compileRecipe, keepFunctions } from '../../train/compileRecipe.ts'
 import type { Certificate } from '../../train/certificate.ts'
 import { deviceByName } from '../../train/hostDevice.ts'
@@ -7,6 +8,7 @@ import { loadRecipe } from '../../train/loadRecipe.ts'
 import { prepareData, prepareModel } from '../../train/prepare.ts'
 import { trainingFunctions } from '../../train/run.ts'
 import { downloadProgress } from '../download.ts'
+import { checkpointLines } from './checkpointLines.ts'
 import { exitCodes, mebibytes, outputOf } from '../output.ts'
 
 export interface PlanOptions {
@@ -28,18 +30,33 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
   const compiled = keepFunctions(compileRecipe(recipe, model.traced, settings), trainingFunctions(recipe), settings)
   const { certificate, checkpoints, reports } = compiled
   const milliseconds = reports.reduce((sum, report) => sum + report.milliseconds, 0)
-  output.event('plan', { certificate, checkpoints, threads, steps, source: device.source, milliseconds })
+  output.event('plan', {
+    certificate,
+    checkpoints,
+    ...(compiled.checkpointing ? { checkpointing: shownReport(compiled.checkpointing) } : {}),
+    threads,
+    steps,
+    source: device.source,
+    milliseconds,
+  })
   const { sequences, length } = recipe.batch
   const adapt = recipe.adapt.kind === 'lora' ? `lora r${recipe.adapt.rank}` : 'full fine-tuning'
   output.say(
     `${recipe.model.source} · ${adapt} · ${sequences}×${length} · ${device.title} (budget ${mebibytes(device.memoryBudget)} MiB)`,
   )
   for (const line of certificateLines(certificate, threads)) output.say(line)
-  output.say(
-    `${checkpoints === 'none' ? 'every value is kept' : 'layers are computed again'} for the backward pass; compiled in ${(milliseconds / 1000).toFixed(1)} s`,
-  )
+  for (const line of checkpointLines(compiled, model.traced.provenance)) output.say(line)
+  output.say(`compiled in ${(milliseconds / 1000).toFixed(1)} s`)
   output.say(`device: ${device.source}`)
   return certificate.fits ? exitCodes.ok : exitCodes.mistake
+}
+
+/** The report without nodes of the graph. */
+function shownReport({ layers, ...report }: CheckpointReport): object {
+  return {
+    ...report,
+    layers: layers.map(({ layer, kept, keptBytes, multiplyAdds }) => ({ layer, whole: kept === undefined, keptBytes, multiplyAdds })), // prettier-ignore
+  }
 }
 
 function certificateLines(

@@ -39,7 +39,9 @@ export class RemainingSeconds {
 
   /** From layer `first` on, with so many bytes kept before. */
   from(first: number, kept: number): number {
-    return this.#after + (this.#suffixes[first]?.within(this.#capacity - kept) ?? 0)
+    const suffix = this.#suffixes[first]
+    // Further layers are decided as well then, and what they take is known.
+    return suffix ? this.#after + suffix.within(this.#capacity - kept) : 0
   }
 
   /** By layer and choice: whether a plan with it may take less than `known`. */
