@@ -33,7 +33,10 @@ export class RemainingSeconds {
     segments.sort((a, b) => b.saved * a.bytes - a.saved * b.bytes)
     this.#suffixes = [...layers.keys(), layers.length].map((first) => {
       const least = hulls.slice(first).flatMap((hull) => hull.slice(0, 1))
-      return new Suffix(least, segments.filter(({ layer }) => layer >= first))
+      return new Suffix(
+        least,
+        segments.filter(({ layer }) => layer >= first),
+      )
     })
   }
 

@@ -56,14 +56,12 @@ describe('choices for a chain of layers', () => {
 
   it('are the best of all with weights that may stay', () => {
     const withWeights = chains(4, 3).chain((chain) =>
-      fc
-        .array(fc.array(resident, { minLength: 3, maxLength: 3 }), { minLength: 4, maxLength: 4 })
-        .map((bytes) => ({
-          ...chain,
-          layers: chain.layers.map((choices, layer) =>
-            choices.map((one, place) => ({ ...one, resident: bytes[layer]?.[place] ?? 0 })),
-          ),
-        })),
+      fc.array(fc.array(resident, { minLength: 3, maxLength: 3 }), { minLength: 4, maxLength: 4 }).map((bytes) => ({
+        ...chain,
+        layers: chain.layers.map((choices, layer) =>
+          choices.map((one, place) => ({ ...one, resident: bytes[layer]?.[place] ?? 0 })),
+        ),
+      })),
     )
     fc.assert(fc.property(withWeights, assertBest), { numRuns: 300 })
   })

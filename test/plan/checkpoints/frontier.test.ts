@@ -24,11 +24,16 @@ function layers(sizes: readonly number[]): fc.Arbitrary<Layer> {
       ),
     )
     const steps = fc.array(
-      fc.record({ during: fc.integer({ min: 0, max: 8 }), before: fc.integer({ min: 0, max: 4 }), reads: subset(places) }),
+      fc.record({
+        during: fc.integer({ min: 0, max: 8 }),
+        before: fc.integer({ min: 0, max: 4 }),
+        reads: subset(places),
+      }),
       { minLength: 1, maxLength: 6 },
     )
-    return fc.record({ values, steps, seconds: fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 8, maxLength: 8 }) }).map(
-      ({ values: drawn, steps: backward, seconds }): Layer => {
+    return fc
+      .record({ values, steps, seconds: fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 8, maxLength: 8 }) })
+      .map(({ values: drawn, steps: backward, seconds }): Layer => {
         let kernel = -1
         const read = new Set(backward.flatMap(({ reads }) => reads))
         const made = drawn.map(({ joins, ...value }, place) => {
@@ -50,15 +55,17 @@ function layers(sizes: readonly number[]): fc.Arbitrary<Layer> {
             reads,
           })),
         }
-      },
-    )
+      })
   })
 }
 
 function everyConfiguration(layer: Layer): Configuration[] {
   const wanted = [...layer.values.keys()].filter((place) => layer.values[place]?.wanted)
   return Array.from({ length: 2 ** wanted.length }, (_, bits) =>
-    configuration(layer, wanted.filter((_value, place) => (bits >> place) & 1)),
+    configuration(
+      layer,
+      wanted.filter((_value, place) => (bits >> place) & 1),
+    ),
   )
 }
 
@@ -72,7 +79,10 @@ describe('ways to treat a layer', () => {
         const { configurations, relaxed } = frontier(layer)
         assert.equal(relaxed, configurations)
         for (const one of everyConfiguration(layer)) {
-          assert.ok(configurations.some((known) => isNoWorse(known, one)), `nothing is as good as ${JSON.stringify(one)}`)
+          assert.ok(
+            configurations.some((known) => isNoWorse(known, one)),
+            `nothing is as good as ${JSON.stringify(one)}`,
+          )
         }
         for (const one of configurations) {
           const { kept, need, seconds } = configuration(layer, one.keeps)
@@ -88,7 +98,10 @@ describe('ways to treat a layer', () => {
       fc.property(layers([64, 64, 64, 640_000]), (layer) => {
         const { relaxed } = frontier(layer)
         for (const one of everyConfiguration(layer)) {
-          assert.ok(relaxed.some((known) => isNoWorse(known, one)), `nothing is as good as ${JSON.stringify(one)}`)
+          assert.ok(
+            relaxed.some((known) => isNoWorse(known, one)),
+            `nothing is as good as ${JSON.stringify(one)}`,
+          )
         }
       }),
       { numRuns: 300 },
