@@ -211,6 +211,7 @@ function withinBudget(compiler: Compiler, { excess, rates }: WithinBudget): Comp
   const rounds: CheckpointReport['rounds'][number][] = []
   let room = least.program.arenaBytes - excess(least)
   let correction = 0
+  let before = -1
   let best: Compiled | undefined
   let smallest: Compiled | undefined
   while (rounds.length < MOST_ROUNDS) {
@@ -218,19 +219,21 @@ function withinBudget(compiler: Compiler, { excess, rates }: WithinBudget): Comp
     if (!plan) throw new InternalError('not even the smallest plan of checkpoints is one')
     const compiled = compiler.finish(checkpointsOf(plan), true)
     const real = compiled.arenas.find(({ fn }) => fn === accumulate)?.peak ?? 0
+    const isLeast = plan.budget !== room - correction
+    const isKnown = plan.peak === before
     rounds.push({ room, predicted: plan.peak + correction, real })
     const recomputed = planner.recomputedBy(accumulateOf(compiled))
-    const found = { ...compiled, checkpointing: { ...plan, recomputed, rounds, leastPeak } }
+    correction = real - plan.peak
+    // What was predicted wrong so far will be again, as far as it was the same choice.
+    const checkpointing = { ...plan, recomputed, rounds, leastPeak: leastPeak + correction }
+    const found = { ...compiled, checkpointing }
     const beyond = excess(compiled)
     if (beyond <= 0 && plan.seconds <= (best?.checkpointing?.seconds ?? Number.POSITIVE_INFINITY)) best = found
     if (smallest === undefined || compiled.program.arenaBytes < smallest.program.arenaBytes) smallest = found
     room = compiled.program.arenaBytes - beyond
-    const wasLeast = plan.budget === leastPeak && room - correction < leastPeak
-    // What was predicted wrong so far will be again, as far as it was the same choice.
-    correction = real - plan.peak
-    const unused = room - real
-    if (beyond <= 0 && (plan.seconds === 0 || unused <= CLOSE * room)) break
-    if (wasLeast && beyond > 0) break
+    if (beyond <= 0 && (plan.seconds === 0 || isKnown || room - real <= CLOSE * room)) break
+    if (isLeast && beyond > 0) break
+    before = plan.peak
   }
   return compiler.filled(best ?? smallest ?? compiler.plan(everything))
 }

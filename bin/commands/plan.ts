@@ -2,6 +2,7 @@
 
 import path from 'node:path'
 import { explainProgram } from '../../compiler/plan/explain.ts'
+import type { CheckpointReport } from '../../compiler/pipeline.ts'
 import { shippedDevices } from '../../devices/index.ts'
 import type { DeviceProfile } from '../../devices/index.ts'
 import { makeDirectory, writeFiles } from '../../formats/files.ts'
@@ -16,10 +17,11 @@ import { prepareData, prepareModel } from '../../train/prepare.ts'
 import type { PreparedModel } from '../../train/prepare.ts'
 import { trainingFunctions } from '../../train/run.ts'
 import { downloadProgress } from '../download.ts'
+import { checkpointLines } from './checkpointLines.ts'
 import { exitCodes, mebibytes, outputOf, shownPath } from '../output.ts'
 import type { Output } from '../output.ts'
 import { planPage } from '../planPage/page.ts'
-import { certificateLines, changeLines, checkpointsText, deviceLines, needText } from '../planView.ts'
+import { certificateLines, changeLines, deviceLines, needText } from '../planView.ts'
 
 export interface PlanOptions {
   readonly device?: string
@@ -48,8 +50,8 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
   const subject = `${recipe.model.source} · ${adapt} · ${sequences}×${length}`
   output.say(`${subject} · ${device.title} (budget ${mebibytes(memoryBudget)} MiB)`)
   for (const line of certificateLines(certificate, threads)) output.say(line)
-  const decision = `${checkpointsText[checkpoints]} for the backward pass`
-  output.say(`${decision}; compiled in ${(milliseconds / 1000).toFixed(1)} s`)
+  for (const line of checkpointLines(compiled, model.traced.provenance)) output.say(line)
+  output.say(`compiled in ${(milliseconds / 1000).toFixed(1)} s`)
   const need = largestNeed(compiled)
   if (need && !certificate.fits) output.say(needText(need))
   output.say(`device: ${device.source}`)
@@ -72,6 +74,7 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
     subject: { model: recipe.model.source, adapt, sequences, length },
     certificate,
     checkpoints,
+    ...(compiled.checkpointing ? { checkpointing: shownReport(compiled.checkpointing) } : {}),
     layers: layers.map(({ layer, kept, again }) => ({ layer, keptBytes: kept, againBytes: again })),
     threads,
     steps,
@@ -121,5 +124,13 @@ function compilingProgress(output: Output): NonNullable<FittingOptions['onProgre
     said = performance.now()
     output.event('progress', { title: what, done })
     if (!output.isJson) process.stderr.write(`compiling for ${what}, ${done} programs before it\n`)
+  }
+}
+
+/** The report without nodes of the graph. */
+function shownReport({ layers, ...report }: CheckpointReport): object {
+  return {
+    ...report,
+    layers: layers.map(({ layer, kept, keptBytes, multiplyAdds }) => ({ layer, whole: kept === undefined, keptBytes, multiplyAdds })), // prettier-ignore
   }
 }

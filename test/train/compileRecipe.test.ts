@@ -259,17 +259,20 @@ describe("a recipe's checkpoints", function () {
     assert.deepEqual([none.checkpoints, every.checkpoints], ['none', 'every'])
     const [most, least] = [none, every].map(({ certificate }) => certificate.peakBytes) as [number, number]
     assert.ok(least < most, `${least} bytes instead of ${most}`)
-    for (const [budget, checkpoints, peak, fits] of [
-      [most, 'none', most, true],
-      [most - 1, 'every', least, true],
-      [least - 1, 'every', least, false],
-    ] as const) {
-      const { certificate, ...chosen } = compileWith('auto', budget)
-      assert.deepEqual(
-        [chosen.checkpoints, certificate.peakBytes, certificate.fits, certificate.budgetBytes],
-        [checkpoints, peak, fits, budget],
-        `within ${budget} bytes`,
-      )
+    const enough = compileWith('auto', most)
+    assert.deepEqual([enough.checkpoints, enough.certificate.peakBytes], ['none', most])
+    let before = 0
+    for (const budget of [most - 1, Math.floor((most + least) / 2), least]) {
+      const { checkpoints, certificate, checkpointing } = compileWith('auto', budget)
+      assert.deepEqual([checkpoints, certificate.fits, certificate.budgetBytes], ['chosen', true, budget])
+      assert.ok(certificate.peakBytes <= budget, `${certificate.peakBytes} of ${budget} bytes`)
+      const { seconds = NaN, gap = NaN } = checkpointing ?? {}
+      assert.ok(seconds >= before, `${seconds} s after ${before} s`)
+      assert.ok(gap <= 0.02, `a gap of ${gap}`)
+      before = seconds
     }
+    const { certificate, checkpointing } = compileWith('auto', 1)
+    assert.deepEqual([certificate.fits, certificate.peakBytes <= least], [false, true])
+    assert.equal(checkpointing?.leastPeak, certificate.parts.arena)
   })
 })

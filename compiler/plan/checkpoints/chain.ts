@@ -106,11 +106,14 @@ class Search {
   readonly #chain: Chain
   /** All that can be resident in all. */
   readonly residents: readonly number[]
+  readonly #residentSums: readonly number[]
   readonly #commonUnit: number
 
   constructor(chain: Chain) {
     this.#chain = chain
-    this.residents = residentSums(chain)
+    const { totals, sums } = residentSums(chain)
+    this.residents = totals
+    this.#residentSums = sums
     this.#commonUnit = chain.layers.flat().reduce((unit, { kept }) => greatestCommonDivisor(unit, kept), 0) || 1
   }
 
@@ -136,7 +139,7 @@ class Search {
     const room = budget - resident
     const most = capacities(this.#chain, resident)
     if (!Number.isFinite(most[0])) return undefined
-    const residents = this.residents.filter((sum) => sum <= resident)
+    const residents = this.#residentSums.filter((sum) => sum <= resident)
     const bounds = boundsOf(this.#chain, room, most)
     const candidates = bounds.map((bound) => bound.canImprove(known))
     const all = [firstState()]
@@ -284,14 +287,16 @@ export function peakOf({ middle, layers }: Chain, picks: readonly number[]): num
   return Math.max(peak, kept + middle) + resident
 }
 
-/** What may be resident in all: every sum of one choice a layer. */
-function residentSums({ layers }: Chain): number[] {
-  let sums = new Set([0])
+/** What may be resident in all, one choice a layer, and of the first layers. */
+function residentSums({ layers }: Chain): { readonly totals: readonly number[]; readonly sums: readonly number[] } {
+  let totals = new Set([0])
+  const sums = new Set(totals)
   for (const choices of layers) {
     const amounts = new Set(choices.map(({ resident = 0 }) => resident))
-    sums = new Set([...sums].flatMap((sum) => [...amounts].map((amount) => sum + amount)))
+    totals = new Set([...totals].flatMap((sum) => [...amounts].map((amount) => sum + amount)))
+    for (const total of totals) sums.add(total)
   }
-  return [...sums].sort((a, b) => a - b)
+  return { totals: [...totals].sort((a, b) => a - b), sums: [...sums].sort((a, b) => a - b) }
 }
 
 function greatestCommonDivisor(a: number, b: number): number {

@@ -39,7 +39,8 @@ export function frontier(layer: Layer): Frontier {
     decide(next + 1, bytes, search.leastSeconds(single.slice(next + 1)))
   }
   decide(0, 0, search.leastSeconds(single))
-  return { configurations: search.found.all, relaxed: small.length === 0 ? search.found.all : search.relaxed.all }
+  const configurations = search.found.all
+  return { configurations, relaxed: small.length === 0 ? configurations : search.relaxed.all }
 }
 
 function sortedOut({ values }: Layer): { readonly single: readonly number[]; readonly small: readonly number[] } {

@@ -135,7 +135,8 @@ export class Simulation {
 
   #leastSeconds(): number {
     let seconds = 0
-    for (let kernel = 0; kernel < this.#ran.length; kernel++) if (this.runsAgain(kernel)) seconds += this.#secondsOf(kernel)
+    for (let kernel = 0; kernel < this.#ran.length; kernel++)
+      if (this.runsAgain(kernel)) seconds += this.#secondsOf(kernel)
     return seconds
   }
 
@@ -180,7 +181,7 @@ export class Simulation {
       const { reads, before, during } = this.#steps[step] as Step
       this.#count = 0
       for (const value of reads) this.#need(value)
-      for (let next = 0; next < this.#count; ) {
+      for (let next = 0; next < this.#count;) {
         const kernel = this.#kernelOf(found[next] as number)
         const start = next
         for (; next < this.#count && this.#kernelOf(found[next] as number) === kernel; next++) {
@@ -267,7 +268,10 @@ function bytesOf(values: readonly LayerValue[], place: number): number {
 }
 
 /** Backward steps with neighbours that read nothing of the layer made one; `places` says which one a step has become. */
-function withoutIdleSteps({ backward, outside }: Layer): { readonly steps: readonly Step[]; readonly places: readonly number[] } {
+function withoutIdleSteps({ backward, outside }: Layer): {
+  readonly steps: readonly Step[]
+  readonly places: readonly number[]
+} {
   const ends = new Set(outside.map(({ lastStep }) => lastStep))
   const steps: Step[] = []
   const places: number[] = []

@@ -122,7 +122,8 @@ export class CheckpointPlanner {
     const largestFirst = [...again].sort((a, b) => (shape.values[b]?.bytes ?? 0) - (shape.values[a]?.bytes ?? 0))
     return {
       layer,
-      kept: again.size === 0 ? undefined : new Set([...keeps].map((place) => places.get(nodes[place] as Node) as number)),
+      kept:
+        again.size === 0 ? undefined : new Set([...keeps].map((place) => places.get(nodes[place] as Node) as number)),
       again: largestFirst.map((place) => nodes[place] as Node),
       multiplyAdds,
       keptBytes: kept,

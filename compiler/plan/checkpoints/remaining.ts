@@ -33,13 +33,18 @@ export class RemainingSeconds {
     segments.sort((a, b) => b.saved * a.bytes - a.saved * b.bytes)
     this.#suffixes = [...layers.keys(), layers.length].map((first) => {
       const least = hulls.slice(first).flatMap((hull) => hull.slice(0, 1))
-      return new Suffix(least, segments.filter(({ layer }) => layer >= first))
+      return new Suffix(
+        least,
+        segments.filter(({ layer }) => layer >= first),
+      )
     })
   }
 
   /** From layer `first` on, with so many bytes kept before. */
   from(first: number, kept: number): number {
-    return this.#after + (this.#suffixes[first]?.within(this.#capacity - kept) ?? 0)
+    const suffix = this.#suffixes[first]
+    // Further layers are decided as well then, and what they take is known.
+    return suffix ? this.#after + suffix.within(this.#capacity - kept) : 0
   }
 
   /** By layer and choice: whether a plan with it may take less than `known`. */

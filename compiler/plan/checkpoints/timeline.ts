@@ -123,7 +123,10 @@ class Reader {
   }
 
   /** The kernels from a layer to the next one, in both directions. */
-  #spansOf(layers: readonly number[], values: ReadonlyMap<number, readonly Node[]>): { forward: Span; backward: Span }[] {
+  #spansOf(
+    layers: readonly number[],
+    values: ReadonlyMap<number, readonly Node[]>,
+  ): { forward: Span; backward: Span }[] {
     const spans: { forward: Span; backward: Span }[] = []
     let from = 0
     for (const layer of layers) {
@@ -132,7 +135,9 @@ class Reader {
       spans.push({ forward: { from, to }, backward: { from: 0, to: 0 } })
       from = to + 1
     }
-    let next = this.#regions.findIndex((_, launch) => !this.#isForward[launch] && this.#layerOf(launch) === layers.at(-1))
+    let next = this.#regions.findIndex(
+      (_, launch) => !this.#isForward[launch] && this.#layerOf(launch) === layers.at(-1),
+    )
     for (const [place, layer] of [...layers.entries()].reverse()) {
       const reads = (values.get(layer) ?? []).flatMap((node) => this.#backwardReaders(node))
       const to = Math.max(next, ...reads)

@@ -1,0 +1,76 @@
+// What `heddle plan` says of checkpoints: how many layers keep everything, what is computed again of the others, what that
+// costs beside the least that it could.
+
+import type { Provenance } from '../../compiler/graph/node.ts'
+import type { CheckpointReport } from '../../compiler/pipeline.ts'
+import type { CompiledRecipe } from '../../train/compileRecipe.ts'
+import { mebibytes } from '../output.ts'
+
+/** Groups of layers that are told apart; the rest is summed up. */
+const MOST_GROUPS = 3
+/** Names of values in a group. */
+const MOST_NAMES = 5
+
+const percent = (share: number): string => `${(100 * share).toFixed(share < 0.1 ? 2 : 1)} %`
+
+export function checkpointLines(
+  { checkpoints, checkpointing, arenas, certificate }: Pick<CompiledRecipe, 'checkpoints' | 'checkpointing' | 'arenas' | 'certificate'>, // prettier-ignore
+  provenance: Provenance,
+): string[] {
+  if (checkpoints === 'none') return ['every value is kept for the backward pass']
+  if (!checkpointing) return ['all layers are computed again for the backward pass']
+  const { recomputed, seconds, lowerBound, gap, rounds, leastPeak } = checkpointing
+  const again = groupsOf(checkpointing, provenance)
+  const count = again.reduce((sum, { layers }) => sum + layers, 0)
+  const total = checkpointing.layers.length
+  const told = again.slice(0, MOST_GROUPS).map(({ layers, names }) => `of ${layers} ${names}`)
+  if (again.length > MOST_GROUPS) told.push(`of ${again.slice(MOST_GROUPS).reduce((sum, { layers }) => sum + layers, 0)} other values`) // prettier-ignore
+  const least = seconds === 0 ? 0 : (recomputed * lowerBound) / seconds
+  const last = rounds.at(-1)
+  const lines = [
+    `keeps ${total - count} of ${total} layers whole${count === 0 ? '' : `; computes again ${told.join(', ')}`}`,
+    `recomputation: +${percent(recomputed)} multiply-adds (optimal ${gap === 0 ? '' : 'at least '}+${percent(least)}); intermediate values ${mebibytes(last?.real ?? 0)} MiB, predicted ${mebibytes(last?.predicted ?? 0)} MiB`,
+  ]
+  if (certificate.fits) return lines
+  const largest = largestAtPeak(arenas.find(({ fn }) => fn === 'accumulate')?.buffers ?? [])
+  return [
+    ...lines,
+    `no plan of checkpoints has intermediate values below about ${mebibytes(leastPeak)} MiB${largest ? `; the largest of them there is '${largest.label}' with ${mebibytes(largest.bytes)} MiB` : ''}`,
+  ]
+}
+
+interface Group {
+  readonly layers: number
+  /** What is computed again of each. */
+  readonly names: string
+}
+
+/** Layers by what is computed again of them; elementwise work alone does not count. */
+function groupsOf({ layers }: CheckpointReport, provenance: Provenance): Group[] {
+  const groups = new Map<string, number>()
+  for (const { again, multiplyAdds } of layers) {
+    if (multiplyAdds === 0) continue
+    const names = [...new Set(again.flatMap((node) => provenance.name(node) ?? []))]
+    const shown = names.slice(0, MOST_NAMES).join(', ')
+    const rest = names.length > MOST_NAMES ? ' and more' : ''
+    const key = names.length === 0 ? 'values without a name' : `${shown}${rest}`
+    groups.set(key, (groups.get(key) ?? 0) + 1)
+  }
+  return [...groups].map(([names, count]) => ({ layers: count, names })).sort((a, b) => b.layers - a.layers)
+}
+
+type Buffer = CompiledRecipe['arenas'][number]['buffers'][number]
+
+/** The largest buffer of those that live when most bytes do. */
+function largestAtPeak(buffers: readonly Buffer[]): Buffer | undefined {
+  const liveAt = (launch: number): readonly Buffer[] =>
+    buffers.filter(({ first, last }) => first <= launch && launch <= last)
+  const sum = (live: readonly Buffer[]): number => live.reduce((bytes, buffer) => bytes + buffer.bytes, 0)
+  let most: readonly Buffer[] = []
+  // Sums only grow where a buffer is born.
+  for (const launch of new Set(buffers.map(({ first }) => first))) {
+    const live = liveAt(launch)
+    if (sum(live) > sum(most)) most = live
+  }
+  return most.toSorted((a, b) => b.bytes - a.bytes)[0]
+}
