@@ -70,10 +70,9 @@ export function functionDetails({ program, arenas }: Pick<CompiledRecipe, 'progr
   })
 }
 
+/** Where the first gradient that has a name is made, or the first value that waited to be computed again. */
 function backwardOf({ buffers }: ArenaUse): number | undefined {
-  const isOfBackward = ({ label, isAgain, layer }: ArenaBuffer): boolean =>
-    label.startsWith('d ') || (isAgain && layer !== undefined)
-  const launches = buffers.filter(isOfBackward).map(({ first }) => first)
+  const launches = buffers.filter(({ label, isAgain }) => isAgain || label.startsWith('d ')).map(({ first }) => first)
   return launches.length === 0 ? undefined : launches.reduce((least, first) => Math.min(least, first))
 }
 

@@ -39,7 +39,8 @@ describe('heddle plan', () => {
     const { code, stdout } = await heddle(dir, 'plan', 'wide.ts', '--device', 'phone-8gb')
     assert.equal(code, 1)
     assert.match(stdout, /does not fit, by [\d,.]+ MiB/)
-    assert.match(stdout, /a shorter batch\.length, .* would make it fit/)
+    assert.match(stdout, /^what would make it fit, each compiled:$/m)
+    assert.match(stdout, /^ {2}batch\.sequences: \d+.* \(now 65536\) +peak [\d.,]+ of 2,048\.0 MiB$/m)
   })
 })
 

@@ -83,7 +83,8 @@ describe('heddle plan', function () {
     })
     const again = await heddle(dir, 'plan', 'fewer.ts', '--device', 'phone-8gb', '--json')
     assert.equal(again.code, 0)
-    assert.equal((eventsOf(again.stdout)[0]?.['certificate'] as Certificate).peakBytes, fewer.peakBytes)
+    const [planned = { event: 'none' }] = eventsOf(again.stdout)
+    assert.equal((planned['certificate'] as Certificate).peakBytes, fewer.peakBytes)
     const need = event?.['largestNeed'] as { part: string; bytes: number }
     assert.ok(need.part === 'arena' && need.bytes > 0)
   })
@@ -130,7 +131,14 @@ function page(parts: Partial<PlanPage> = {}): { html: string; functions: PlanPag
 function smallPlan(): NonNullable<typeof small> {
   const [gpt2] = smallArchitectures
   assert.ok(gpt2)
-  const how = { adapt: 'lora', checkpoints: 'every', sequences: 1, length: 37, profile: wideProfile } as const
+  const how = {
+    adapt: 'lora',
+    checkpoints: 'every',
+    sequences: 1,
+    length: 37,
+    profile: wideProfile,
+    named: true,
+  } as const
   const compiled = compileArchitecture(gpt2, how)
   const functions = functionDetails(compiled)
   return { functions, layers: layerDetails(functions), kernels: explainProgram(compiled, MEBIBYTE) }
@@ -170,6 +178,7 @@ describe('the page of a plan', function () {
       assert.ok(html.includes(`class="buffer ${kind}"`), kind)
     }
     assert.match(html, /launches \d+ to \d+: /)
+    assert.match(html, /gpt2\.ts:\d+/)
     assert.equal(html.match(/<td>recomputed<\/td>/g)?.length, 5)
     // Kinds together are what is alive, and the most that is alive is the lower bound.
     for (const fn of functions) {

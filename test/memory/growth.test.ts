@@ -112,7 +112,7 @@ describe('memory and the vocabulary', function () {
 
 describe("the arena of the oracle's cases", function () {
   this.timeout(120_000)
-  // Where a handful of small values meet, the lowest fit may be some percent above: those cases are for exact placement.
+  // Other architectures are held to it in test/plan/arenaModels.test.ts.
   for (const oracle of oracleCases().filter(({ family }) => family === 'gpt2' || family === 'qwen2')) {
     it(`is within 2 % of its lower bound: ${oracle.name}`, () => {
       for (const checkpoints of ['none', 'every'] as const) {

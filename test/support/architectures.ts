@@ -1,6 +1,7 @@
 // Every architecture of `models/` at small sizes with everything that tells it apart, and some at their real ones, through
 // the whole compiler: what a plan is judged on. No weights, no C++. Only for tests.
 
+import { valueNamer } from '../../compiler/frontend/names.ts'
 import { compile } from '../../compiler/pipeline.ts'
 import type { Compiled, CompileOptions } from '../../compiler/pipeline.ts'
 import type { ScheduleProfile } from '../../compiler/schedule/profile.ts'
@@ -81,6 +82,8 @@ export interface CompiledHow {
   readonly sequences: number
   readonly length: number
   readonly profile: ScheduleProfile
+  /** Values have the researcher's names, which costs reading the model's file. */
+  readonly named?: boolean
 }
 
 export function compileArchitecture({ name, config, targets }: Architecture, how: CompiledHow): Compiled {
@@ -89,6 +92,7 @@ export function compileArchitecture({ name, config, targets }: Architecture, how
     sequences: how.sequences,
     length: how.length,
     storedDType: () => (how.adapt === 'full' ? 'f32' : 'bf16'),
+    ...(how.named ? { names: valueNamer() } : {}),
   })
   return compile(traced.graph, traced.provenance, {
     name,
