@@ -5,8 +5,11 @@ import type { Place } from '../compiler/diagnostic.ts'
 import type { ArenaBuffer, ArenaUse } from '../compiler/plan/place.ts'
 import type { CompiledRecipe } from './compileRecipe.ts'
 
-/** `kept`: lives from the forward to the backward pass; `again`: computed a second time; the rest passes by in either. */
-export const bufferKinds = ['kept', 'forward', 'again', 'backward'] as const
+/**
+ * `kept`: lives from the forward to the backward pass; `again`: computed a second time; `streamed`: a range of a weight, read
+ * from storage; the rest passes by in either pass.
+ */
+export const bufferKinds = ['kept', 'forward', 'again', 'backward', 'streamed'] as const
 export type BufferKind = (typeof bufferKinds)[number]
 
 export interface PlacedBuffer extends ArenaBuffer {
@@ -63,7 +66,13 @@ export function functionDetails({ program, arenas }: Pick<CompiledRecipe, 'progr
         launches: use.launchOf.map((launch) => fn.launches[launch]?.label ?? ''),
         peak: use.peak,
         lowerBound: use.lowerBound,
-        buffers: use.buffers.map((buffer) => ({ ...buffer, kind: kindOf(buffer, backward) })),
+        buffers: [
+          ...use.buffers.map((buffer) => ({ ...buffer, kind: kindOf(buffer, backward) })),
+          ...(use.storage?.reads ?? []).map(({ label, bytes, start, last, offset }): PlacedBuffer => {
+            const range = { label, bytes, first: start, last, offset }
+            return { ...range, layer: undefined, place: undefined, isAgain: false, kind: 'streamed' }
+          }),
+        ],
         backward,
       },
     ]

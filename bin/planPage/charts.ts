@@ -21,6 +21,7 @@ export const kindNames: Readonly<Record<BufferKind, string>> = {
   forward: 'passing by, forward',
   again: 'computed again',
   backward: 'passing by, backward',
+  streamed: 'a weight, as read',
 }
 
 /** Bytes with the unit that suits them. */
@@ -166,7 +167,14 @@ type LiveRow = Record<BufferKind, number> & { readonly launch: number }
 /** Live bytes at every launch, and once after the last. */
 export function liveRows({ buffers, launches }: Pick<FunctionDetails, 'buffers' | 'launches'>): LiveRow[] {
   const end = buffers.reduce((most, { last }) => Math.max(most, last + 1), launches.length)
-  const rows = Array.from({ length: end + 1 }, (_, launch) => ({ launch, kept: 0, forward: 0, again: 0, backward: 0 }))
+  const rows = Array.from({ length: end + 1 }, (_, launch) => ({
+    launch,
+    kept: 0,
+    forward: 0,
+    again: 0,
+    backward: 0,
+    streamed: 0,
+  }))
   for (const { kind, bytes, first, last } of buffers) {
     for (let launch = first; launch <= last; launch++) (rows[launch] as LiveRow)[kind] += bytes
   }

@@ -2,10 +2,10 @@
 
 export const style = `
 :root{color-scheme:light dark;--ink:#17202a;--soft:#5b6673;--line:#dfe4ea;--paper:#ffffff;--card:#f6f8fa;
---kept:#2a78d6;--forward:#1b9e8a;--again:#e0930f;--backward:#8a63d2;--good:#1a7f4b;--bad:#c0362c;--warn:#c0362c;
+--kept:#2a78d6;--forward:#1b9e8a;--again:#e0930f;--backward:#8a63d2;--streamed:#c2573f;--good:#1a7f4b;--bad:#c0362c;--warn:#c0362c;
 --p0:#64748b;--p1:#b5679a;--p2:#2a78d6;--p3:#8d9a2c;--p4:#d97757;--p5:#aab4bf}
 @media (prefers-color-scheme:dark){:root{--ink:#e6eaef;--soft:#9aa6b2;--line:#2c343d;--paper:#12161b;--card:#1a2027;
---kept:#4f93e6;--forward:#2fae99;--again:#d99a2b;--backward:#9d7fe0;--good:#4cc38a;--bad:#ff7b72;--warn:#ff7b72;
+--kept:#4f93e6;--forward:#2fae99;--again:#d99a2b;--backward:#9d7fe0;--streamed:#e07b63;--good:#4cc38a;--bad:#ff7b72;--warn:#ff7b72;
 --p0:#8494a8;--p1:#c77fae;--p2:#4f93e6;--p3:#a3b13e;--p4:#e08a6d;--p5:#5d6874}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
@@ -29,6 +29,7 @@ p{margin:4px 0 10px;color:var(--soft);max-width:100ch}
 .key i{display:inline-block;width:11px;height:11px;border-radius:2px;margin-right:6px;vertical-align:-1px}
 i.kept{background:var(--kept)}i.forward{background:var(--forward)}i.again{background:var(--again)}
 i.backward{background:var(--backward)}
+i.streamed{background:var(--streamed)}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:13.5px;font-variant-numeric:tabular-nums}
 th{font-weight:600;color:var(--soft);text-align:left;border-bottom:1px solid var(--line);padding:5px 10px 5px 0;white-space:nowrap}
@@ -46,7 +47,7 @@ svg .strong{fill:var(--ink)}
 .grid{stroke:var(--line);stroke-width:1}
 .buffer{stroke:var(--paper);stroke-width:.35;fill-opacity:.92}
 .buffer:hover{stroke:var(--ink);stroke-width:1.5;fill-opacity:1}
-svg .kept{fill:var(--kept)}svg .forward{fill:var(--forward)}svg .again{fill:var(--again)}svg .backward{fill:var(--backward)}
+svg .kept{fill:var(--kept)}svg .forward{fill:var(--forward)}svg .again{fill:var(--again)}svg .backward{fill:var(--backward)}svg .streamed{fill:var(--streamed)}
 .bound{stroke:var(--ink);stroke-width:1;stroke-dasharray:4 3}
 .turn{stroke:var(--soft);stroke-width:1;stroke-dasharray:2 3}
 .budget{stroke:var(--warn);stroke-width:1.5}
