@@ -118,9 +118,11 @@ await phase('format', () => single('npm', ['run', '--silent', 'check:format']))
 const seen = process.env.HEDDLE_NPM_TEST === 'passed'
 if (seen) console.log('\nonly the tests that `npm test`, which has just passed, leaves out')
 const tests = seen ? ['test/full/**/*.test.ts', 'test/package/**/*.test.ts'] : ['test/**/*.test.ts']
-await phase('tests', () => mocha(['--timeout', '240000', ...tests]))
+// Most wait for one compiler after another: as many files at once as there are cores.
+const jobs = ['--parallel', '--jobs', String(Math.min(4, availableParallelism()))]
+await phase('tests', () => mocha(['--timeout', '400000', ...jobs, ...tests]))
 await phase('mutations, a sample', () =>
-  single('npm', ['run', '--silent', 'mutate', '--', '--every', '6', '--minutes', '15']),
+  single('npm', ['run', '--silent', 'mutate', '--', '--every', '7', '--minutes', '12']),
 )
 /** Makes fixtures in a folder of their own, or in one file there, and has them compared with those of the repository. */
 async function remade(script, compare, file = '') {
