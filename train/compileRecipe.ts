@@ -92,17 +92,21 @@ export function compileRecipe(recipe: Recipe, traced: TracedModel, settings: Com
     return { ...compiled, checkpoints, certificate: certify(compiled, settings) }
   }
   const inMemory = compileWith(undefined)
-  const again = inMemory.checkpointing?.seconds ?? 0
-  const hasFrozen = inMemory.program.frozenCount > 0
-  if (!hasFrozen || !canStream(device) || (inMemory.certificate.fits && again === 0)) return inMemory
+  if ((inMemory.certificate.fits && lostSeconds(inMemory) === 0) || !canStream(device)) return inMemory
   const streamed = compileWith(storageOf(device, threads, memoryBudget))
-  if (!streamed.certificate.fits) {
-    const isLess = streamed.certificate.peakBytes < inMemory.certificate.peakBytes
-    return isLess && !inMemory.certificate.fits ? streamed : inMemory
-  }
-  if (!inMemory.certificate.fits) return streamed
-  const waiting = streamed.certificate.storage?.stallSeconds ?? 0
-  return waiting + (streamed.checkpointing?.seconds ?? 0) < again ? streamed : inMemory
+  return isBetter(streamed, inMemory) ? streamed : inMemory
+}
+
+/** What a micro-batch takes longer than with everything in memory, by the device's figures. */
+function lostSeconds({ checkpointing, certificate }: CompiledRecipe): number {
+  return (checkpointing?.seconds ?? 0) + (certificate.storage?.stallSeconds ?? 0)
+}
+
+/** One that fits, of two that do the faster, of two that do not the smaller. */
+function isBetter(one: CompiledRecipe, other: CompiledRecipe): boolean {
+  const [mine, others] = [one.certificate, other.certificate]
+  if (mine.fits !== others.fits) return mine.fits
+  return mine.fits ? lostSeconds(one) < lostSeconds(other) : mine.peakBytes < others.peakBytes
 }
 
 function checkpointsOf({ checkpoints }: Recipe, settings: CompileSettings): CompileOptions['checkpoints'] {

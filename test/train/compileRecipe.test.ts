@@ -6,11 +6,12 @@ import { float64 } from '../../compiler/graph/float64.ts'
 import type { Graph } from '../../compiler/graph/node.ts'
 import { scalarTensor } from '../../compiler/graph/tensor.ts'
 import { findDevice } from '../../devices/index.ts'
+import type { DeviceProfile } from '../../devices/index.ts'
 import { adamW, completions, constant, cosine, fullFineTuning, linearDecay, lora, recipe } from '../../dsl/index.ts'
 import type { AdamWOptimizer, Checkpoints } from '../../dsl/index.ts'
 import { gpt2, readGpt2Config } from '../../models/index.ts'
 import { compileRecipe } from '../../train/compileRecipe.ts'
-import type { CompiledRecipe } from '../../train/compileRecipe.ts'
+import type { CompiledRecipe, CompileSettings } from '../../train/compileRecipe.ts'
 import { Session } from '../transform/oracleModel.ts'
 import { bigramLogits, bigramLora, bigramRecipe, bigramValues, length, sequences, traceBigram, vocabulary } from './lowRank.ts' // prettier-ignore
 
@@ -236,7 +237,7 @@ describe('a compiled recipe', () => {
 })
 
 describe("a recipe's checkpoints", function () {
-  this.timeout(60_000)
+  this.timeout(180_000)
 
   const config = readGpt2Config(
     { model_type: 'gpt2', n_embd: 16, n_layer: 2, n_head: 2, n_positions: 128, vocab_size: 31 },
@@ -274,5 +275,81 @@ describe("a recipe's checkpoints", function () {
     const { certificate, checkpointing } = compileWith('auto', 1)
     assert.deepEqual([certificate.fits, certificate.peakBytes <= least], [false, true])
     assert.equal(checkpointing?.leastPeak, certificate.parts.arena)
+  })
+})
+
+describe("a recipe's weights", function () {
+  this.timeout(120_000)
+
+  const config = readGpt2Config(
+    { model_type: 'gpt2', n_embd: 64, n_layer: 3, n_head: 2, n_positions: 64, vocab_size: 3000 },
+    'config.json',
+  )
+  const compileWith = (
+    memoryBudget: number,
+    options: Partial<CompileSettings> & { checkpoints?: Checkpoints; full?: true } = {},
+  ): CompiledRecipe => {
+    const { checkpoints = 'none', full, ...others } = options
+    const made = recipe({
+      model: gpt2.from('./model'),
+      adapt: full ? fullFineTuning() : lora({ rank: 2, alpha: 4, targets: ['c_fc'] }),
+      data: completions('records.jsonl', { loss: 'completion' }),
+      optimizer: adamW({ rate: constant(0.01) }),
+      batch: { sequences: 1, length: 64, steps: 1 },
+      checkpoints,
+    })
+    const functions = ['accumulate', 'measure', 'apply']
+    const all = { ...settings, threads: 1, functions, steps: 1, memoryBudget, ...others }
+    return compileRecipe(made, gpt2.trace(config, { sequences: 1, length: 64 }), all)
+  }
+  const storageAt = (readBytesPerSecond: number): DeviceProfile => {
+    const source = 'made up'
+    const storage = { readBytesPerSecond, writeBytesPerSecond: 1e8, latencySeconds: 1e-6, source }
+    return { ...phone, figures: { ...phone.figures, storage } }
+  }
+  const whole = compileWith(2 ** 40)
+
+  it('are in memory where that fits, to the byte', () => {
+    const { peakBytes } = whole.certificate
+    assert.deepEqual([whole.certificate.storage, whole.certificate.fits], [undefined, true])
+    const just = compileWith(peakBytes)
+    assert.deepEqual([just.certificate.storage, just.certificate.peakBytes], [undefined, peakBytes])
+  })
+
+  it('stay in their file where they do not fit, and use what memory there is', () => {
+    const { peakBytes, parts } = whole.certificate
+    let before = Number.POSITIVE_INFINITY
+    for (const budget of [peakBytes - 400_000, peakBytes - 1]) {
+      const { certificate, program } = compileWith(budget)
+      assert.ok(certificate.fits && certificate.peakBytes > 0.8 * budget, JSON.stringify(certificate))
+      assert.ok(certificate.parts.weights < parts.weights)
+      const { tensorBytes = 0, windowBytes = 0, readBytes = 0 } = certificate.storage ?? {}
+      assert.equal(tensorBytes + certificate.parts.weights, parts.weights)
+      assert.ok(windowBytes > 0 && readBytes <= before, `${readBytes} bytes are read`)
+      before = readBytes
+      assert.equal(program.functions.find(({ name }) => name === 'accumulate')?.rows?.length, 2)
+    }
+  })
+
+  it('need as little as can be where nothing fits, and say so', () => {
+    const { certificate } = compileWith(1)
+    assert.equal(certificate.fits, false)
+    assert.ok(certificate.peakBytes < whole.certificate.peakBytes)
+    assert.ok(certificate.storage)
+  })
+
+  it('are in memory in WebAssembly, and when they are trained', () => {
+    const wasm = { ...phone, isa: 'wasmRelaxed' } as const
+    assert.equal(compileWith(1, { device: wasm }).certificate.storage, undefined)
+    assert.equal(compileWith(1, { full: true }).certificate.storage, undefined)
+  })
+
+  it('stay in their file where that takes less time than computing values again', () => {
+    const all = compileWith(2 ** 40, { checkpoints: 'every layer' }).certificate.peakBytes
+    const budget = Math.floor((all + whole.certificate.peakBytes) / 2)
+    const fast = compileWith(budget, { checkpoints: 'auto', device: storageAt(1e12) })
+    assert.ok(fast.certificate.storage && fast.certificate.fits)
+    const slow = compileWith(budget, { checkpoints: 'auto', device: storageAt(1e4) })
+    assert.deepEqual([slow.certificate.storage, slow.certificate.fits, slow.checkpoints], [undefined, true, 'chosen'])
   })
 })
