@@ -23,22 +23,34 @@ static const heddle_place arguments[] = {
   {HEDDLE_IN_STATE, 0},
   {HEDDLE_IN_ARENA, 256},
 };
+static const heddle_part parts[] = {
+  {},
+};
+static const heddle_window windows[] = {
+  {},
+};
 static const heddle_size sizes[] = {
   {"seq", 128},
 };
 static const heddle_kernel kernels[] = {
-  {"copy", kernel_0_copy, kernel_0_copy_grid, 0, 2},
+  {"copy", kernel_0_copy, kernel_0_copy_grid, 0, 2, 1, 0},
 };
 static const heddle_value values[] = {
-  {"weight.\303\274", HEDDLE_TRAINABLE, HEDDLE_F32, {HEDDLE_IN_STATE, 0}, 256, 2, &shapes[0], HEDDLE_NORMAL, 0.02},
-  {"step", HEDDLE_INPUT, HEDDLE_I32, {HEDDLE_IN_INPUTS, 0}, 4, 0, &shapes[2], HEDDLE_NO_INITIAL, 0},
-  {"table", HEDDLE_FROZEN, HEDDLE_BF16, {HEDDLE_IN_CHECKPOINT, 0}, 6, 1, &shapes[3], HEDDLE_NO_INITIAL, 0},
+  {"weight.\303\274", HEDDLE_TRAINABLE, HEDDLE_F32, {HEDDLE_IN_STATE, 0}, 256, 2, &shapes[0], HEDDLE_NORMAL, 0.02, 0},
+  {"step", HEDDLE_INPUT, HEDDLE_I32, {HEDDLE_IN_INPUTS, 0}, 4, 0, &shapes[2], HEDDLE_NO_INITIAL, 0, 0},
+  {"table", HEDDLE_FROZEN, HEDDLE_BF16, {HEDDLE_IN_CHECKPOINT, 0}, 6, 1, &shapes[3], HEDDLE_NO_INITIAL, 0, 0},
 };
 static const heddle_launch launches_0[] = {
-  {0, 0, "loss"},
+  {0, 0, "loss", 0, 0},
 };
 static const heddle_output outputs_0[] = {
   {"loss", HEDDLE_F32, {HEDDLE_IN_ARENA, 256}, 4, 0, &shapes[4]},
+};
+static const heddle_read reads_0[] = {
+  {},
+};
+static const heddle_rows rows_0[] = {
+  {},
 };
 static const heddle_launch launches_1[] = {
   {},
@@ -46,9 +58,15 @@ static const heddle_launch launches_1[] = {
 static const heddle_output outputs_1[] = {
   {},
 };
+static const heddle_read reads_1[] = {
+  {},
+};
+static const heddle_rows rows_1[] = {
+  {},
+};
 static const heddle_function functions[] = {
-  {"forward", 1, launches_0, 1, outputs_0},
-  {"nothing", 0, launches_1, 0, outputs_1},
+  {"forward", 1, launches_0, 1, outputs_0, 0, reads_0, 0, rows_0},
+  {"nothing", 0, launches_1, 0, outputs_1, 0, reads_1, 0, rows_1},
 };
 }  // namespace heddle_generated
 #pragma GCC diagnostic pop
@@ -58,6 +76,8 @@ extern "C" const heddle_program heddle_program_table = {
   1, heddle_generated::sizes,
   1, heddle_generated::kernels,
   2, heddle_generated::arguments,
+  0, heddle_generated::parts,
+  0, heddle_generated::windows,
   3, heddle_generated::values,
   2, heddle_generated::functions,
   512, 256, 64, 1,
