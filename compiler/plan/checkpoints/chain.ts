@@ -34,9 +34,9 @@ export interface ChainPlan {
 }
 
 /** Sums of kept bytes that are told apart; more are counted in coarser units, which is what leaves a gap. */
-const MOST_SUMS = 1 << 15
+const MOST_SUMS = 1 << 14
 /** For first plans, beside which most of the others need not be tried. */
-const FEW_SUMS = [1 << 9, 1 << 12]
+const FEW_SUMS = [1 << 9, 1 << 11]
 
 /**
  * The least `seconds` with every layer's need, all that earlier layers keep and all that is resident within the budget.
@@ -57,9 +57,9 @@ export function solveChain(chain: Chain, mostSums = MOST_SUMS): ChainPlan | unde
 }
 
 /** No choice within the budget takes less; at most `known`. */
-export function lowerBound(chain: Chain, known: number): number {
+export function lowerBound(chain: Chain, known: number, mostSums = MOST_SUMS): number {
   const search = new Search(chain)
-  return search.bound(search.unit(MOST_SUMS), known)
+  return search.bound(search.unit(mostSums), known)
 }
 
 /** The least budget that some choice stays within, to a byte. */

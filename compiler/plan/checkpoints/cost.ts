@@ -25,6 +25,7 @@ export interface KernelCost {
 export class Costs {
   readonly #rates: Rates
   readonly #known = new Map<Kernel, KernelCost>()
+  readonly #chained = new Map<Kernel, number>()
 
   constructor(rates: Rates) {
     this.#rates = rates
@@ -42,8 +43,14 @@ export class Costs {
     return cost
   }
 
+  #chainedIn({ nest, kernel }: LoweredRegion): number {
+    const known = this.#chained.get(kernel) ?? countKernel(nest).chained
+    this.#chained.set(kernel, known)
+    return known
+  }
+
   /** Multiply-adds of a whole function. */
   multiplyAdds({ regions }: ScheduledFunction): number {
-    return regions.reduce((sum, region) => sum + this.of(region).multiplyAdds, 0)
+    return regions.reduce((sum, region) => sum + this.#chainedIn(region), 0)
   }
 }

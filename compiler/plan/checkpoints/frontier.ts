@@ -14,7 +14,9 @@ export interface Frontier {
 /** So many values are decided one by one. */
 const MOST_SINGLE = 13
 /** So small a share of all that can be kept is decided together with others as small. */
-const SMALL = 1 / 400
+const SMALL = 1 / 2000
+/** Where so few ways were found, small values are given up in finer steps. */
+const FEW = 100
 /** Bytes of the relaxation are rounded down to such a share of all that can be kept: fewer choices, hardly looser. */
 const ROUNDING = 1 / 2048
 
@@ -22,8 +24,8 @@ const ROUNDING = 1 / 2048
  * Branch and bound: values are decided from the largest to the smallest; with some decided, keeping all the rest is fastest and
  * keeping none of it is smallest, and where a known set is no worse than that in every respect, nothing better follows.
  *
- * The smallest values are kept all, or none, or all but those that kernels make which run again anyway. What else could be done
- * with them is in the relaxation: each one that is given up runs its own kernel again, and nothing besides.
+ * The smallest values are kept all, or none, or all but those that kernels make which run again anyway, or as many as it takes in
+ * one order. What else could be done with them is in the relaxation: each one that is given up runs its own kernel again, and nothing besides.
  */
 export function frontier(layer: Layer): Frontier {
   const { single, small } = sortedOut(layer)
@@ -39,6 +41,7 @@ export function frontier(layer: Layer): Frontier {
     decide(next + 1, bytes, search.leastSeconds(single.slice(next + 1)))
   }
   decide(0, 0, search.leastSeconds(single))
+  search.giveUpSmall()
   const configurations = search.found.all
   return { configurations, relaxed: small.length === 0 ? configurations : search.relaxed.all }
 }
@@ -68,6 +71,8 @@ class Search {
   readonly #simulation: Simulation
   readonly #flags: Uint8Array
   readonly #atStart: number
+  /** Steps that read a value that is not small. */
+  readonly #uses = new Map<number, { readonly first: number; readonly last: number }>()
   readonly #unit: number
   readonly #sums = new Map<string, readonly GivenUp[]>()
 
@@ -78,6 +83,11 @@ class Search {
     this.#flags = new Uint8Array(layer.values.length)
     const all = layer.values.reduce((sum, { bytes, wanted }) => sum + (wanted ? bytes : 0), 0)
     this.#unit = 64 * Math.ceil((ROUNDING * all) / 64)
+    for (const [step, { reads }] of layer.backward.entries()) {
+      for (const value of reads) {
+        if (!small.includes(value)) this.#uses.set(value, { first: this.#uses.get(value)?.first ?? step, last: step })
+      }
+    }
     this.#atStart = layer.backward[0]?.before ?? 0
   }
 
@@ -101,11 +111,30 @@ class Search {
     const simulation = this.#simulation
     this.#consider(this.#flags)
     if (this.#small.length === 0) return
+    const earliest = this.#simulation.times()
     const all = this.#with(this.#small, (flags) => this.#consider(flags))
+    const sameTimes = this.#simulation.times().every((time, value) => time < 0 || time === earliest[value])
     const free = this.#small.filter((value) => simulation.runsAgain(this.#kernelOf(value)))
     const costly = this.#small.filter((value) => !simulation.runsAgain(this.#kernelOf(value)))
     if (free.length > 0) this.#with(costly, (flags) => this.#consider(flags))
-    this.#relax(all, free, costly)
+    this.#relax(all, free, costly, sameTimes)
+  }
+
+  /** Of what was found, also what gives up small values one kernel after another, those first that save most for their time. */
+  giveUpSmall(): void {
+    if (this.found.all.length > FEW) return
+    const rateOf = (value: number): number => this.#bytesOf(value) / (this.#layer.seconds[this.#kernelOf(value)] ?? 1)
+    const order = this.#small.toSorted((a, b) => rateOf(b) - rateOf(a) || this.#kernelOf(a) - this.#kernelOf(b))
+    for (const { keeps } of this.found.all) {
+      let kept = [...keeps]
+      for (const value of order) {
+        if (!keeps.has(value)) continue
+        kept = kept.filter((one) => one !== value)
+        this.#flags.fill(0)
+        this.#with(kept, (flags) => this.#consider(flags))
+      }
+    }
+    this.#flags.fill(0)
   }
 
   #consider(flags: Uint8Array): Measured {
@@ -115,12 +144,40 @@ class Search {
   }
 
   /** What giving up some of the small values comes to at least: each one runs its own kernel again. */
-  #relax(all: Measured, free: readonly number[], costly: readonly number[]): void {
-    const saved = free.reduce((sum, value) => sum + this.#bytesOf(value), 0)
+  #relax(all: Measured, free: readonly number[], costly: readonly number[], sameTimes: boolean): void {
+    const bytesOf = (values: readonly number[]): number => values.reduce((sum, value) => sum + this.#bytesOf(value), 0)
+    const saved = bytesOf(free)
+    const atLeast = this.#leastNeed()
+    // Another time of recomputation may also spare what lives on from before the layer.
+    const decided = [...this.#flags.keys()].filter((value) => this.#flags[value] === 1)
+    const extended = all.kept - bytesOf(decided) - bytesOf(this.#small)
     for (const { bytes, seconds } of this.#givenUp(costly)) {
-      const kept = this.#rounded(all.kept - saved - bytes)
-      this.relaxed.add({ kept, need: this.#rounded(all.need - saved - bytes), seconds: all.leastSeconds + seconds })
+      const kept = this.#rounded(all.kept - saved - bytes - extended)
+      // Where giving up small values makes no other one be computed earlier, memory is that of keeping them, but for their own.
+      const need = sameTimes ? Math.max(all.need - saved - bytes, atLeast) : atLeast
+      this.relaxed.add({ kept, need: this.#rounded(need), seconds: all.leastSeconds + seconds })
     }
+  }
+
+  /** Whenever the rest is computed again: what is kept lives to its last use, anything else from its first to its last. */
+  #leastNeed(): number {
+    const { backward } = this.#layer
+    let live = 0
+    let need = 0
+    const ends = backward.map(() => 0)
+    const begins = backward.map(() => 0)
+    for (const [value, { first, last }] of this.#uses) {
+      const bytes = this.#bytesOf(value)
+      const from = this.#flags[value] === 1 ? 0 : first
+      begins[from] = (begins[from] ?? 0) + bytes
+      ends[last] = (ends[last] ?? 0) + bytes
+    }
+    for (const [step, { during }] of backward.entries()) {
+      live += begins[step] ?? 0
+      need = Math.max(need, during + live)
+      live -= ends[step] ?? 0
+    }
+    return need
   }
 
   /** The least seconds for every sum of bytes, rounded up, that some of the values take. */

@@ -73,6 +73,8 @@ export class Simulation {
   readonly #outside: Layer['outside']
   /** The moment in which a value is there: −1 where it is not computed again (yet). */
   readonly #first: Int32Array
+  /** The step that it is made before. */
+  readonly #madeBefore: Int32Array
   readonly #last: Int32Array
   readonly #lastOutside: Int32Array
   readonly #stepAt: Int32Array
@@ -84,6 +86,7 @@ export class Simulation {
   /** What the next step wants, in order, and how many that are. */
   readonly #found: Int32Array
   #count = 0
+  #step = 0
   #seconds = 0
 
   constructor(layer: Layer) {
@@ -93,6 +96,7 @@ export class Simulation {
     this.#steps = steps
     this.#outside = outside.map(({ bytes, lastStep }) => ({ bytes, lastStep: places[lastStep] ?? -1 }))
     this.#first = new Int32Array(values.length)
+    this.#madeBefore = new Int32Array(values.length)
     this.#last = new Int32Array(values.length)
     this.#lastOutside = new Int32Array(outside.length)
     this.#stepAt = new Int32Array(steps.length)
@@ -145,6 +149,11 @@ export class Simulation {
     return (this.#first[value] as number) >= 0
   }
 
+  /** By value, the step before which the last set that was tried has it made again; −1 where it has not. */
+  times(): Int32Array {
+    return this.#madeBefore.slice()
+  }
+
   /** Whether the last set that was tried has a kernel run again. */
   runsAgain(kernel: number): boolean {
     return (this.#ran[kernel] as number) > 0
@@ -159,6 +168,7 @@ export class Simulation {
     if (this.#keeps[value] === 1 || (this.#first[value] as number) >= 0) return
     // Found; its moment follows.
     this.#first[value] = 0
+    this.#madeBefore[value] = this.#step
     for (const operand of (this.#layer.values[value] as LayerValue).operands) this.#need(operand)
     let place = this.#count++
     for (; place > 0 && (this.#found[place - 1] as number) > value; place--) {
@@ -171,6 +181,7 @@ export class Simulation {
   #recompute(keeps: Uint8Array): number {
     this.#keeps = keeps
     this.#first.fill(-1)
+    this.#madeBefore.fill(-1)
     this.#last.fill(-1)
     this.#lastOutside.fill(-1)
     this.#ran.fill(0)
@@ -180,6 +191,7 @@ export class Simulation {
     for (let step = 0; step < this.#steps.length; step++) {
       const { reads, before, during } = this.#steps[step] as Step
       this.#count = 0
+      this.#step = step
       for (const value of reads) this.#need(value)
       for (let next = 0; next < this.#count;) {
         const kernel = this.#kernelOf(found[next] as number)

@@ -4,7 +4,7 @@
 import type { Node } from '../../graph/node.ts'
 import type { ScheduledFunction } from '../../schedule/schedule.ts'
 import { leastPeak, lowerBound, solveChain } from './chain.ts'
-import type { Chain } from './chain.ts'
+import type { Chain, ChainPlan } from './chain.ts'
 import { Costs, usualRates } from './cost.ts'
 import type { Rates } from './cost.ts'
 import { frontier } from './frontier.ts'
@@ -38,6 +38,10 @@ export interface CheckpointPlan {
   readonly recomputed: number
   readonly milliseconds: number
 }
+
+/** With a larger gap, sums of bytes are told apart more finely. */
+const GAP = 0.01
+const FINE_SUMS = 1 << 17
 
 /** Plans for one function at any number of budgets. */
 export class CheckpointPlanner {
@@ -96,10 +100,10 @@ export class CheckpointPlanner {
   /** The fastest plan within a budget; undefined when there is none. */
   plan(budget: number): CheckpointPlan | undefined {
     const start = performance.now()
-    const solved = solveChain(this.chain(budget))
-    if (!solved) return undefined
-    const relaxed = this.#frontiers.some((one) => one.relaxed !== one.configurations)
-    const bound = relaxed ? lowerBound(this.chain(budget, 'relaxed'), solved.lowerBound) : solved.lowerBound
+    let found = this.#solve(budget)
+    if (found && found.gap > GAP) found = this.#solve(budget, FINE_SUMS)
+    if (!found) return undefined
+    const { solved, bound, gap } = found
     const picked = this.#timeline.layers.map((timed, place) => {
       const { configurations } = this.#frontiers[place] as Frontier
       return { timed, chosen: configurations[solved.picks[place] as number] as Configuration }
@@ -111,10 +115,18 @@ export class CheckpointPlanner {
       peak: solved.peak,
       seconds: solved.seconds,
       lowerBound: bound,
-      gap: solved.seconds === 0 ? 0 : 1 - bound / solved.seconds,
+      gap,
       recomputed: multiplyAdds / Math.max(1, this.#timeline.multiplyAdds),
       milliseconds: this.#milliseconds + performance.now() - start,
     }
+  }
+
+  #solve(budget: number, mostSums?: number): { solved: ChainPlan; bound: number; gap: number } | undefined {
+    const solved = solveChain(this.chain(budget), mostSums)
+    if (!solved) return undefined
+    const relaxed = this.#frontiers.some((one) => one.relaxed !== one.configurations)
+    const bound = relaxed ? lowerBound(this.chain(budget, 'relaxed'), solved.lowerBound, mostSums) : solved.lowerBound
+    return { solved, bound, gap: solved.seconds === 0 ? 0 : 1 - bound / solved.seconds }
   }
 
   #layerPlan({ layer, nodes, shape }: TimedLayer, { keeps, again, kept, multiplyAdds }: Configuration): LayerPlan {

@@ -52,16 +52,18 @@ export function timeline(fn: ScheduledFunction, forward: ForwardPass, costs: Cos
 }
 
 class Reader {
+  readonly #fn: ScheduledFunction
   readonly #regions: readonly LoweredRegion[]
   readonly #forward: ForwardPass
   readonly #costs: Costs
   /** Of what lies in the arena. */
-  readonly #lives: ReadonlyMap<Node, Life>
+  readonly #lives: Map<Node, Life>
   readonly #producer = new Map<Node, number>()
   readonly #readers = new Map<Node, number[]>()
   readonly #isForward: readonly boolean[]
 
   constructor(fn: ScheduledFunction, forward: ForwardPass, costs: Costs) {
+    this.#fn = fn
     this.#regions = fn.regions
     this.#forward = forward
     this.#costs = costs
@@ -81,6 +83,8 @@ class Reader {
     const values = new Map([...this.#forward.activations.keys()].map((layer) => [layer, this.#valuesOf(layer)]))
     const layers = [...values.keys()].filter((layer) => (values.get(layer)?.length ?? 0) > 0).sort((a, b) => a - b)
     const ofLayers = new Set([...values.values()].flat())
+    const everything = this.#liveSums(() => true)
+    this.#holdShared(values, ofLayers)
     const base = this.#liveSums((node) => !ofLayers.has(node))
     const spans = this.#spansOf(layers, values)
     const timed = layers.map((layer, place) => {
@@ -89,12 +93,11 @@ class Reader {
     })
     const lastForward = spans.at(-1)?.forward.to ?? -1
     const firstBackward = spans.at(-1)?.backward.from ?? this.#regions.length
-    const everything = this.#liveSums(() => true)
     return {
       layers: timed,
       middle: Math.max(0, ...base.during.slice(lastForward + 1, firstBackward)),
       peak: Math.max(0, ...everything.during),
-      multiplyAdds: this.#regions.reduce((sum, region) => sum + this.#costs.of(region).multiplyAdds, 0),
+      multiplyAdds: this.#costs.multiplyAdds(this.#fn),
     }
   }
 
@@ -109,6 +112,20 @@ class Reader {
     })
     const launchOf = (node: Node): number => this.#producer.get(node) ?? 0
     return own.sort((a, b) => launchOf(a) - launchOf(b) || a.id - b.id)
+  }
+
+  /** What several layers are made of, tables of angles for one, is taken to live until the last of them is worked on. */
+  #holdShared(values: ReadonlyMap<number, readonly Node[]>, ofLayers: ReadonlySet<Node>): void {
+    const users = new Map<Node, number>()
+    for (const nodes of values.values()) {
+      for (const node of new Set(nodes.flatMap((one) => this.#storedBehind(one))))
+        users.set(node, (users.get(node) ?? 0) + 1)
+    }
+    const last = Math.max(0, ...[...ofLayers].flatMap((node) => this.#readers.get(node) ?? []))
+    for (const [node, layers] of users) {
+      const life = this.#lives.get(node)
+      if (layers > 1 && life && !ofLayers.has(node)) this.#lives.set(node, { ...life, last: Math.max(life.last, last) })
+    }
   }
 
   #backwardReaders(node: Node): number[] {
