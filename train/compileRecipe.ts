@@ -10,7 +10,7 @@ import { scheduleProfile } from '../devices/index.ts'
 import type { DeviceProfile } from '../devices/index.ts'
 import { certify } from './certificate.ts'
 import type { Certificate } from './certificate.ts'
-import { canStream, storageOf } from './storage.ts'
+import { canStream, secondRates, storageOf } from './storage.ts'
 
 export interface CompileSettings {
   /** What the program will run on: decides tiles. */
@@ -112,5 +112,6 @@ function isBetter(one: CompiledRecipe, other: CompiledRecipe): boolean {
 function checkpointsOf({ checkpoints }: Recipe, settings: CompileSettings): CompileOptions['checkpoints'] {
   if (checkpoints === 'none') return 'none'
   if (checkpoints === 'every layer') return 'every'
-  return { excess: (planned) => certify(planned, settings).peakBytes - settings.memoryBudget }
+  const rates = secondRates(settings.device, settings.threads)
+  return { excess: (planned) => certify(planned, settings).peakBytes - settings.memoryBudget, rates }
 }

@@ -34,13 +34,18 @@ export function shardBytesOf({ bytesPerSecond, latencySeconds }: StorageOptions[
   return Math.floor(bytes / KIBIBYTE) * KIBIBYTE
 }
 
+/** What a device computes and moves in a second with so many threads; the usual where its profile does not state it. */
+export function secondRates(device: DeviceProfile, threads: number): StorageOptions['compute'] {
+  const { flopsPerCore, bytesPerSecond } = ratesOf(device, threads) ?? usualRates
+  return { flopsPerSecond: flopsPerCore * threads, bytesPerSecond }
+}
+
 /** What the planner is told of a device, of so many threads and of the bytes that the whole process may hold. */
 export function storageOf(device: DeviceProfile, threads: number, memoryBudget: number): StorageOptions {
   const { storage } = device.figures
   const read = storage
     ? { bytesPerSecond: storage.readBytesPerSecond, latencySeconds: storage.latencySeconds }
     : usualStorage
-  const { flopsPerCore, bytesPerSecond } = ratesOf(device, threads) ?? usualRates
   return {
     shardBytes: shardBytesOf(read, memoryBudget),
     residentBytes: RESIDENT_BYTES,
@@ -49,6 +54,6 @@ export function storageOf(device: DeviceProfile, threads: number, memoryBudget: 
       return memoryBudget - device.runtimeBytes - stateBytes - inputBytes - scratch * threads
     },
     read,
-    compute: { flopsPerSecond: flopsPerCore * threads, bytesPerSecond },
+    compute: secondRates(device, threads),
   }
 }
