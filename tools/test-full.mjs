@@ -122,7 +122,7 @@ const tests = seen ? ['test/full/**/*.test.ts', 'test/package/**/*.test.ts'] : [
 const jobs = ['--parallel', '--jobs', String(Math.min(4, availableParallelism()))]
 await phase('tests', () => mocha(['--timeout', '400000', ...jobs, ...tests]))
 await phase('mutations, a sample', () =>
-  single('npm', ['run', '--silent', 'mutate', '--', '--every', '7', '--minutes', '12']),
+  single('npm', ['run', '--silent', 'mutate', '--', '--every', '7', '--minutes', '10']),
 )
 /** Makes fixtures in a folder of their own, or in one file there, and has them compared with those of the repository. */
 async function remade(script, compare, file = '') {
