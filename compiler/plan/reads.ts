@@ -117,16 +117,12 @@ function fetchAhead(drafts: readonly Draft[], { seconds, budget, storage }: Time
   const move = (from: number): void => {
     let earliest = 0
     drafts.forEach((draft, place) => {
-      const goal = Math.max(earliest, Math.min(wanted[place] ?? 0, draft.first - 1), draft.first - from, 0)
+      const goal = Math.max(earliest, wanted[place] ?? 0, draft.first - from)
       while (draft.start > goal && (live[draft.start - 1] ?? 0) + draft.bytes <= budget) {
         draft.start--
         live[draft.start] = (live[draft.start] ?? 0) + draft.bytes
       }
       // One is read after the other: nobody starts before the one in front may.
-      while (draft.start < earliest) {
-        live[draft.start] = (live[draft.start] ?? 0) - draft.bytes
-        draft.start++
-      }
       earliest = draft.start
     })
   }
@@ -153,9 +149,9 @@ function predictStall(
   return { computeSeconds: now - stall, stallSeconds: stall }
 }
 
-/** The last moment that begins no later than `time`, and before `below`. */
-function latestMoment(begins: readonly number[], time: number, below: number): number {
-  let [low, high] = [0, Math.max(0, below - 1)]
+/** The last moment up to `last` that begins no later than `time`; the first of all where none does. */
+function latestMoment(begins: readonly number[], time: number, last: number): number {
+  let [low, high] = [0, last]
   while (low < high) {
     const middle = Math.ceil((low + high) / 2)
     if ((begins[middle] ?? 0) <= time) low = middle

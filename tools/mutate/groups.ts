@@ -138,6 +138,12 @@ export const groups: readonly Group[] = [
     tests: schedule,
   },
   {
+    name: 'plan',
+    sources: ['compiler/plan/reads.ts'],
+    operators: code,
+    tests: ['test/plan/reads.test.ts'],
+  },
+  {
     name: 'recipe',
     sources: ['train/compileRecipe.ts'],
     operators: [...code, operators.halvedNumbers],
