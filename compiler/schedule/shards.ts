@@ -17,11 +17,6 @@ export function declaredBytes({ stored, dtype }: Declaration): number {
   return stored.flat().reduce((product, axis) => product * axis.size, dtypeBytes[dtype])
 }
 
-/** Whether a declared value is read by ranges of its rows. */
-export function isSharded(declared: Declaration, shardBytes: number | undefined): boolean {
-  return shardBytes !== undefined && declared.role === 'frozen' && declaredBytes(declared) > shardBytes
-}
-
 /**
  * Steps of a chain whose rows of a sharded operand fill a shard; undefined where the chain does not walk the rows of one.
  * Where the grid walks them, pieces of the grid read pieces of the tensor and nothing need change.
@@ -38,7 +33,7 @@ export function phaseSteps(
   for (const operand of operands) {
     const memory = memoryOf(operand, scope)
     const declared = memory && scope.declaredBehind(memory.buffer)
-    if (!memory || !declared || !isSharded(declared, shardBytes)) continue
+    if (!memory || declared?.role !== 'frozen' || declaredBytes(declared) <= shardBytes) continue
     const rows = memory.indices.find((index) => index.terms.length > 0)
     if (!rows || !kWalks.some((walk) => indexMentions(rows, walk.name))) continue
     const fit = Math.floor(shardBytes / (memory.total / kBound))
@@ -49,10 +44,10 @@ export function phaseSteps(
 
 /** Rows along `axis` that fill a shard of a sharded operand, or undefined where none has it as its rows. */
 export function rowsOfShard(lowering: Lowering, operands: readonly Node[], axis: Axis): number | undefined {
-  const { shardBytes } = lowering.profile
+  const { shardBytes = Number.POSITIVE_INFINITY } = lowering.profile
   for (const operand of operands) {
     const declared = isOp(operand, 'read') ? lowering.declaration(operand.attrs.name) : undefined
-    if (!declared || shardBytes === undefined || !isSharded(declared, shardBytes)) continue
+    if (declared?.role !== 'frozen' || declaredBytes(declared) <= shardBytes) continue
     if (declared.stored.flat()[0] === axis) return Math.floor(shardBytes / (declaredBytes(declared) / axis.size))
   }
   return undefined
