@@ -22,6 +22,10 @@ const reasons: ReadonlyMap<string, string> = new Map([
     'axes are then walked one by one instead of as one run: the same places, more slowly',
   ],
   [
+    'schedule compiler/schedule/operands.ts isAlong is always true',
+    'decides how an operand is copied and which memory is asked for ahead: the same elements either way, at another speed',
+  ],
+  [
     'schedule compiler/schedule/nest.ts 0 → 1 in declareLoop.low',
     'these ranges only simplify quotients, remainders and minima; guards are made of extents, whatever they say',
   ],
