@@ -25,7 +25,7 @@ const adapt = "lora({ rank: 2, alpha: 4, dropout: 0.1, targets: ['c_fc'] })"
 const batch = '{ sequences: 2, length: 24, accumulate: 2, steps: 3 }'
 
 describe('a run that is killed', function () {
-  this.timeout(900_000)
+  this.timeout(1_500_000)
   let dir = ''
   let run: PreparedRun
   let straight = ''

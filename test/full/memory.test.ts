@@ -47,7 +47,7 @@ async function writeFrozen(path: string, program: Program): Promise<FrozenRange[
 }
 
 describe('GPT-2 124M, one LoRA step', function () {
-  this.timeout(900_000)
+  this.timeout(1_500_000)
   let folder = ''
   let session: Session
   let certificate: Certificate

@@ -38,7 +38,7 @@ const chains = {
 } as const
 
 describe('500 random graphs in emitted C++', function () {
-  this.timeout(900_000)
+  this.timeout(1_500_000)
   let begun = 0
   let folder = ''
   let counted: CountedGraphs

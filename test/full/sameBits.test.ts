@@ -69,7 +69,7 @@ async function compareRuns(oracle: TrainingOracle, runs: readonly Run[]): Promis
 }
 
 describe('one step has one result', function () {
-  this.timeout(900_000)
+  this.timeout(1_500_000)
   let begun = 0
   before(() => {
     begun = performance.now()

@@ -36,7 +36,7 @@ function sayMinutes(begun: number): void {
 }
 
 describe('emitted C++ under sanitizers', function () {
-  this.timeout(900_000)
+  this.timeout(1_500_000)
   let begun = 0
   let folder = ''
   const reports = new Reports()

@@ -94,7 +94,7 @@ function readByOlderUnicode(file: string, texts: readonly string[]): boolean[] {
 const MOST_EXCUSED = 40
 
 describe('tokenizers of real models on a device', function () {
-  this.timeout(900_000)
+  this.timeout(1_500_000)
   const { folder, remove } = workFolder()
   let native: NativeTokenizer
   before(async () => {
