@@ -3,14 +3,15 @@
 
 import { compile } from '../compiler/pipeline.ts'
 import type { Compiled, CompileOptions } from '../compiler/pipeline.ts'
+import type { PlannedProgram } from '../compiler/plan/place.ts'
 import type { RateSchedule as CompiledSchedule } from '../compiler/transform/learningRate.ts'
 import { atWriting } from '../dsl/index.ts'
 import type { Recipe, TracedModel } from '../dsl/index.ts'
-import { scheduleProfile } from '../devices/index.ts'
+import { ratesOf, scheduleProfile } from '../devices/index.ts'
 import type { DeviceProfile } from '../devices/index.ts'
 import { certify } from './certificate.ts'
 import type { Certificate } from './certificate.ts'
-import { canStream, secondRates, storageOf } from './storage.ts'
+import { canStream, storageOf } from './storage.ts'
 
 export interface CompileSettings {
   /** What the program will run on: decides tiles. */
@@ -112,6 +113,7 @@ function isBetter(one: CompiledRecipe, other: CompiledRecipe): boolean {
 function checkpointsOf({ checkpoints }: Recipe, settings: CompileSettings): CompileOptions['checkpoints'] {
   if (checkpoints === 'none') return 'none'
   if (checkpoints === 'every layer') return 'every'
-  const rates = secondRates(settings.device, settings.threads)
-  return { excess: (planned) => certify(planned, settings).peakBytes - settings.memoryBudget, rates }
+  const rates = ratesOf(settings.device, settings.threads)
+  const excess = (planned: PlannedProgram): number => certify(planned, settings).peakBytes - settings.memoryBudget
+  return { excess, ...(rates ? { rates } : {}) }
 }

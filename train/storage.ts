@@ -3,16 +3,12 @@
 
 import { scratchBytes } from '../backends/neon/emit/index.ts'
 import type { StorageOptions } from '../compiler/plan/place.ts'
-import { ratesOf } from '../devices/index.ts'
+import { usualRates, usualStorage } from '../compiler/plan/rates.ts'
+import { ratesOf, readRateOf } from '../devices/index.ts'
 import type { DeviceProfile } from '../devices/index.ts'
 
 const KIBIBYTE = 1024
 const MEBIBYTE = 1024 * KIBIBYTE
-
-/** Where a profile states none: flash of a phone of the middle class. */
-const usualStorage = { bytesPerSecond: 5e8, latencySeconds: 2e-4 }
-/** Of one core and of the memory, where a profile states none. */
-const usualRates = { flopsPerCore: 2e10, bytesPerSecond: 1e10 }
 
 /** Frozen tensors up to this size are read once and stay: norms, biases. */
 const RESIDENT_BYTES = 64 * KIBIBYTE
@@ -34,18 +30,9 @@ export function shardBytesOf({ bytesPerSecond, latencySeconds }: StorageOptions[
   return Math.floor(bytes / KIBIBYTE) * KIBIBYTE
 }
 
-/** What a device computes and moves in a second with so many threads; the usual where its profile does not state it. */
-export function secondRates(device: DeviceProfile, threads: number): StorageOptions['compute'] {
-  const { flopsPerCore, bytesPerSecond } = ratesOf(device, threads) ?? usualRates
-  return { flopsPerSecond: flopsPerCore * threads, bytesPerSecond }
-}
-
 /** What the planner is told of a device, of so many threads and of the bytes that the whole process may hold. */
 export function storageOf(device: DeviceProfile, threads: number, memoryBudget: number): StorageOptions {
-  const { storage } = device.figures
-  const read = storage
-    ? { bytesPerSecond: storage.readBytesPerSecond, latencySeconds: storage.latencySeconds }
-    : usualStorage
+  const read = readRateOf(device) ?? usualStorage
   return {
     shardBytes: shardBytesOf(read, memoryBudget),
     residentBytes: RESIDENT_BYTES,
@@ -54,6 +41,6 @@ export function storageOf(device: DeviceProfile, threads: number, memoryBudget: 
       return memoryBudget - device.runtimeBytes - stateBytes - inputBytes - scratch * threads
     },
     read,
-    compute: secondRates(device, threads),
+    compute: ratesOf(device, threads) ?? usualRates,
   }
 }

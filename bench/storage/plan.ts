@@ -1,5 +1,6 @@
 // A step of a model at its real shapes whose frozen weights stay in their file, and what its certificate promises.
 
+import type { StorageRate } from '../../compiler/plan/rates.ts'
 import { certify } from '../../train/certificate.ts'
 import type { Certificate } from '../../train/certificate.ts'
 import { storageOf } from '../../train/storage.ts'
@@ -25,7 +26,7 @@ export interface StoredStepOptions {
   /** Bytes of the whole process; undefined: every weight in memory. */
   readonly memory: number | undefined
   /** What is read at which rate; the device's own storage unless given. */
-  readonly read?: { readonly bytesPerSecond: number; readonly latencySeconds: number }
+  readonly read?: StorageRate
 }
 
 const stepFunctions = ['accumulate', 'measure', 'apply']

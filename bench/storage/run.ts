@@ -3,9 +3,9 @@
 
 import { Command } from 'commander'
 import { openSession } from '../../backends/neon/driver/index.ts'
-import type { StoragePace } from '../../backends/neon/driver/index.ts'
 import { chooseToolChain } from '../../backends/neon/toolchain/index.ts'
 import { bytesOf } from '../../bin/bytes.ts'
+import type { StorageRate } from '../../compiler/plan/rates.ts'
 import { hostDevice } from '../../devices/index.ts'
 import { randomWeights, writeTokens } from '../step.ts'
 import { storedStep } from './plan.ts'
@@ -49,7 +49,7 @@ interface Measured {
 }
 
 /** The best step, or its time so far when it takes long. */
-async function measure({ compiled, shape }: StoredStep, pace: StoragePace | undefined): Promise<Measured> {
+async function measure({ compiled, shape }: StoredStep, pace: StorageRate | undefined): Promise<Measured> {
   const { program } = compiled
   const frozen = randomWeights(program, 'bf16')
   const session = await openSession(program, { toolchain: chain, threads, frozen, ...(pace ? { pace } : {}) })

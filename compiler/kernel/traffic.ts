@@ -101,6 +101,12 @@ export function kernelTraffic(
   }
 }
 
+/** Distinct bytes behind all arguments, at the bounds of run-time extents: `compulsory` of the traffic, without its model. */
+export function compulsoryBytes(kernel: Kernel): Bytes {
+  const touched = new Model(kernel, 0).footprint(kernel.body, placesOf(kernel))
+  return sum(kernel.arguments.map(({ name }) => touched.of(name)))
+}
+
 const nothing: Bytes = { read: 0, written: 0 }
 
 function sum(parts: readonly Bytes[]): Bytes {

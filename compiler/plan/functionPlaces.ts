@@ -15,7 +15,7 @@ import type { Arena, Lifetime, Placing } from './arena.ts'
 import type { StreamedArgument } from './parts.ts'
 import type { Part, Place, Read } from './program.ts'
 import { rangeKey } from './storage.ts'
-import type { CutLaunch, FrozenLaunch, FunctionReads, PlannedRead, StoragePlanner } from './storage.ts'
+import type { CutLaunch, FrozenLaunch, FunctionReads, PlannedRange, StoragePlanner } from './storage.ts'
 
 export interface ArenaBuffer extends Lifetime {
   readonly label: string
@@ -43,7 +43,7 @@ export interface ArenaUse {
 /** What a function reads of frozen tensors that are not in memory, by the plan's own figures. */
 export interface StorageUse {
   /** In the order in which they are read. */
-  readonly reads: readonly (PlannedRead & { readonly label: string; readonly offset: number })[]
+  readonly reads: readonly (PlannedRange & { readonly label: string; readonly offset: number })[]
   readonly bytes: number
   /** Largest sum of bytes of ranges alive at once. */
   readonly windowBytes: number
@@ -66,7 +66,7 @@ export class FunctionPlaces {
   readonly reads: readonly Read[]
   readonly #cut: readonly CutLaunch[]
   readonly #places = new Map<Node | Buffer, Place>()
-  readonly #placed: readonly (PlannedRead & { readonly offset: number })[]
+  readonly #placed: readonly (PlannedRange & { readonly offset: number })[]
 
   constructor(fn: ScheduledFunction, provenance: Provenance, placing: Placing, storage: FunctionStorage | undefined) {
     const launches = fn.regions.map((region) => frozenLaunch(region, storage?.tensors))
@@ -103,10 +103,7 @@ export class FunctionPlaces {
       this.#places.set(value, { space: 'arena', offset: arena.offsets[index] as number }),
     )
     this.#placed = ranges.map((range, index) => ({ ...range, offset: arena.offsets[values.length + index] as number }))
-    this.reads = this.#placed.map(({ key, offset, start }): Read => {
-      const [index = 0, from = 0, bytes = 0] = key.split(' ').map(Number)
-      return { index, from, bytes, offset, after: start }
-    })
+    this.reads = this.#placed.map(({ range, offset, start }): Read => ({ ...range, offset, after: start }))
     const again = computedAgain(fn.fn)
     const describe = (value: Node | Buffer): Pick<ArenaBuffer, 'label' | 'layer' | 'place' | 'isAgain'> =>
       'op' in value
@@ -144,11 +141,11 @@ export class FunctionPlaces {
     const { first, parts } = this.#cut[launch] as CutLaunch
     return parts?.map(({ begin, end, uses }, offset) => {
       const moment = first + offset
-      const windows = uses.map(({ argument, index, from, bytes }) => {
-        const key = rangeKey(index, from, bytes)
+      const windows = uses.map(({ argument, ...use }) => {
+        const key = rangeKey(use)
         const range = this.#placed.find((one) => one.key === key && one.first <= moment && moment <= one.last)
-        if (!range) throw new InternalError(`nothing reads bytes ${from} to ${from + bytes} of frozen tensor ${index}`)
-        return { argument, from, offset: range.offset }
+        if (!range) throw new InternalError(`nothing reads range ${key} of a frozen tensor`)
+        return { argument, from: use.from, offset: range.offset }
       })
       return { begin, end, reads: this.#readsUntil(moment), windows }
     })
@@ -184,7 +181,7 @@ export class FunctionPlaces {
   #storageUse(planned: FunctionReads, { tensors }: FunctionStorage, moments: number): StorageUse {
     const names = new Map([...tensors].map(([name, { index }]) => [index, name]))
     const reads = this.#placed.map((range) => {
-      const [index = 0, from = 0] = range.key.split(' ').map(Number)
+      const { index, from } = range.range
       return { ...range, label: `${names.get(index) ?? index} from byte ${from}` }
     })
     const alive = liveBytes(
@@ -231,12 +228,12 @@ function placeWithReads(
   return best as { planned: FunctionReads; arena: Arena }
 }
 
-function frozenLaunch({ kernel, references }: LoweredRegion, tensors: StreamedTensors | undefined): FrozenLaunch {
-  const streamed = references.flatMap((reference, argument): StreamedArgument[] => {
+function frozenLaunch(region: LoweredRegion, tensors: StreamedTensors | undefined): FrozenLaunch {
+  const streamed = region.references.flatMap((reference, argument): StreamedArgument[] => {
     const tensor = reference.kind === 'declared' ? tensors?.get(reference.name) : undefined
     return tensor ? [{ argument, ...tensor }] : []
   })
-  return { kernel, streamed }
+  return { region, streamed }
 }
 
 function nodeBytes({ axes, dtype }: Node): number {

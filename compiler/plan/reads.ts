@@ -2,17 +2,14 @@
 // computing, for as long as saves reading it again, and never beyond the memory there is. Arithmetic on a timeline; knows
 // neither kernels nor files.
 
+import { readSeconds } from './rates.ts'
+import type { StorageRate } from './rates.ts'
+
 /** Something that a moment of the timeline needs in memory. Equal keys are the same bytes. */
 export interface RangeUse {
   readonly key: string
   readonly bytes: number
   readonly moment: number
-}
-
-export interface StorageRate {
-  readonly bytesPerSecond: number
-  /** Of one request. */
-  readonly latencySeconds: number
 }
 
 export interface Timeline {
@@ -60,10 +57,6 @@ export function planReads(timeline: Timeline): ReadPlan {
   const drafts = keptRanges(timeline, live)
   fetchAhead(drafts, timeline, live)
   return { reads: drafts, bytes: drafts.reduce((sum, { bytes }) => sum + bytes, 0), ...predictStall(drafts, timeline) }
-}
-
-export function readSeconds(bytes: number, { bytesPerSecond, latencySeconds }: StorageRate): number {
-  return latencySeconds + bytes / bytesPerSecond
 }
 
 /** Ranges as they are used; two uses of one share a read where it can stay in memory between them. */

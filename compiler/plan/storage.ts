@@ -1,15 +1,16 @@
 // Where frozen tensors are while a function runs: in memory all the time, or read by ranges into the arena. Cuts launches
 // into parts, plans the reads and gives each range its place beside the intermediate values.
 
-import { dtypeBytes } from '../graph/axis.ts'
-import { bufferElements } from '../kernel/ir.ts'
 import type { Kernel } from '../kernel/ir.ts'
-import { countKernel } from '../kernel/traffic.ts'
+import type { LoweredRegion } from '../schedule/lowering.ts'
+import { align } from './arena.ts'
+import { Costs } from './costs.ts'
 import { outermostLoop } from './footprint.ts'
 import { PartCutter } from './parts.ts'
 import type { CutPart, StreamedArgument } from './parts.ts'
 import { planReads } from './reads.ts'
-import type { PlannedRead, RangeUse, StorageRate } from './reads.ts'
+import type { PlannedRead, RangeUse, ReadPlan } from './reads.ts'
+import type { Rates, StorageRate } from './rates.ts'
 
 export interface StorageOptions {
   /** Bytes that a part of a launch reads from storage at most, where its kernel allows that. */
@@ -19,8 +20,7 @@ export interface StorageOptions {
   /** Bytes for the arena and the frozen tensors in memory, by what else the program needs. */
   readonly limit: (needs: ProgramNeeds) => number
   readonly read: StorageRate
-  /** What the processor does of float32 operations, and its memory of bytes, in a second. */
-  readonly compute: { readonly flopsPerSecond: number; readonly bytesPerSecond: number }
+  readonly compute: Rates
 }
 
 /** What of a program's memory is known before anything is placed. */
@@ -39,9 +39,9 @@ export interface CutLaunch {
   readonly parts: readonly CutPart[] | undefined
 }
 
-/** What a launch of a kernel reads of frozen tensors that are not kept in memory. */
+/** A launch, and what it reads of frozen tensors that are not kept in memory. */
 export interface FrozenLaunch {
-  readonly kernel: Kernel
+  readonly region: LoweredRegion
   readonly streamed: readonly StreamedArgument[]
 }
 
@@ -50,18 +50,19 @@ export class StoragePlanner {
   /** Bytes for the arena and the frozen tensors in memory. */
   readonly limit: number
   readonly #cutter: PartCutter
-  readonly #seconds = new Map<Kernel, number>()
+  readonly #costs: Costs
 
   constructor(options: StorageOptions, limit: number) {
     this.#options = options
     this.limit = limit
     this.#cutter = new PartCutter(options.shardBytes)
+    this.#costs = new Costs(options.compute)
   }
 
   cut(launches: readonly FrozenLaunch[]): CutLaunch[] {
     let next = 0
-    return launches.map(({ kernel, streamed }): CutLaunch => {
-      const cut = streamed.length === 0 ? [] : this.#cutter.cut(kernel, streamed)
+    return launches.map(({ region, streamed }): CutLaunch => {
+      const cut = streamed.length === 0 ? [] : this.#cutter.cut(region.kernel, streamed)
       const parts = cut.some(({ uses }) => uses.length > 0) ? cut : undefined
       const first = next
       next += parts?.length ?? 1
@@ -78,43 +79,45 @@ export class StoragePlanner {
   ): FunctionReads {
     const uses: RangeUse[] = []
     const seconds: number[] = []
+    const ranges = new Map<string, TensorRange>()
     cut.forEach(({ first, parts }, place) => {
-      const { kernel } = launches[place] as FrozenLaunch
-      const whole = this.#secondsOf(kernel)
+      const { region } = launches[place] as FrozenLaunch
+      const whole = this.#costs.of(region).seconds
       if (!parts) {
         seconds.push(whole)
         return
       }
-      const count = outermostLoop(kernel)?.count ?? 1
+      const count = outermostLoop(region.kernel)?.count ?? 1
       parts.forEach((part, offset) => {
         seconds.push((whole * (part.end - part.begin)) / count)
         for (const { index, from, bytes } of part.uses) {
-          uses.push({ key: rangeKey(index, from, bytes), bytes: aligned(bytes), moment: first + offset })
+          const key = rangeKey({ index, from, bytes })
+          ranges.set(key, { index, from, bytes })
+          uses.push({ key, bytes: align(bytes), moment: first + offset })
         }
       })
     })
-    return planReads({ uses, live, seconds, budget: room, storage: this.#options.read })
-  }
-
-  /** By the device's two limits: the slower one counts. */
-  #secondsOf(kernel: Kernel): number {
-    const known = this.#seconds.get(kernel)
-    if (known !== undefined) return known
-    const { flopsPerSecond, bytesPerSecond } = this.#options.compute
-    const bytes = kernel.arguments.reduce((sum, one) => sum + bufferElements(one) * dtypeBytes[one.dtype], 0)
-    const operations = 2 * countKernel(kernel).multiplyAdds
-    const seconds = Math.max(operations / flopsPerSecond, bytes / bytesPerSecond)
-    this.#seconds.set(kernel, seconds)
-    return seconds
+    const plan = planReads({ uses, live, seconds, budget: room, storage: this.#options.read })
+    return { ...plan, reads: plan.reads.map((read) => ({ ...read, range: ranges.get(read.key) as TensorRange })) }
   }
 }
 
-export type FunctionReads = ReturnType<typeof planReads>
-export type { PlannedRead }
+/** Bytes of a frozen tensor. */
+export interface TensorRange {
+  readonly index: number
+  readonly from: number
+  readonly bytes: number
+}
+
+export interface PlannedRange extends PlannedRead {
+  readonly range: TensorRange
+}
+
+export interface FunctionReads extends ReadPlan {
+  readonly reads: readonly PlannedRange[]
+}
 
 /** Ranges of equal bytes of a tensor are one range. */
-export function rangeKey(index: number, from: number, bytes: number): string {
+export function rangeKey({ index, from, bytes }: TensorRange): string {
   return `${index} ${from} ${bytes}`
 }
-
-const aligned = (bytes: number): number => Math.ceil(bytes / 64) * 64

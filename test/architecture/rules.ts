@@ -16,7 +16,7 @@ const schedule = 'compiler/schedule/'
 const plan = 'compiler/plan/'
 /** What a backend may know of the graph: what a value is, never what computes it. */
 const graphTypes = ['compiler/graph/axis.ts', 'compiler/graph/node.ts']
-const profiles = ['compiler/schedule/profile.ts', 'compiler/schedule/gpuProfile.ts']
+const profiles = ['compiler/schedule/profile.ts', 'compiler/schedule/gpuProfile.ts', 'compiler/plan/rates.ts']
 const all = ['compiler/', 'dsl/', 'models/', 'formats/', 'data/', 'devices/', 'backends/']
 
 export const layers: readonly Layer[] = [

@@ -3,7 +3,8 @@
 
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { planReads, readSeconds } from '../../compiler/plan/reads.ts'
+import { readSeconds } from '../../compiler/plan/rates.ts'
+import { planReads } from '../../compiler/plan/reads.ts'
 import type { ReadPlan, Timeline } from '../../compiler/plan/reads.ts'
 
 const storage = { bytesPerSecond: 1000, latencySeconds: 0.01 }

@@ -2,6 +2,7 @@
 // (`native.ts`, `wasm.ts`); it checks nothing that the session has checked.
 
 import type { Decision, EnergyUse, GovernorPolicy } from './governor.ts'
+import type { StorageRate } from '../../../compiler/plan/rates.ts'
 import type { SessionStats } from './session.ts'
 
 /** How a run came back. `refused` is the run-time's own sentence; `unreadable` a frozen tensor's storage. */
@@ -43,19 +44,13 @@ export interface FrozenRange {
   readonly bytes: number
 }
 
-export interface StoragePace {
-  readonly bytesPerSecond: number
-  /** Of one request. */
-  readonly latencySeconds: number
-}
-
 export interface DeviceOptions {
   readonly threads: number
   /** By `Place.index`. */
   readonly frozen: readonly FrozenRange[]
   /** Time every launch. */
   readonly profile: boolean
-  readonly pace?: StoragePace
+  readonly pace?: StorageRate
   /** Kills the program, whatever it does. */
   readonly signal?: AbortSignal
 }

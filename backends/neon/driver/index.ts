@@ -1,6 +1,6 @@
 // What the command line and tests need of running programs.
 
-export type { FrozenRange, StoragePace } from './device.ts'
+export type { FrozenRange } from './device.ts'
 export { batteryMargin, ceilingMargin, gates, usualLook } from './governor.ts'
 export type { Decision, EnergyUse, Gate, GovernorPolicy, Reading, Standing } from './governor.ts'
 export { initialData } from './initial.ts'

@@ -5,11 +5,12 @@ import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { InternalError } from '../../../compiler/diagnostic.ts'
 import type { Program, ProgramValue } from '../../../compiler/plan/program.ts'
+import type { StorageRate } from '../../../compiler/plan/rates.ts'
 import { emitProgram } from '../emit/index.ts'
 import { chooseToolChain } from '../toolchain/index.ts'
 import type { Source, ToolChain, ToolChainPreference } from '../toolchain/index.ts'
 import { CheckedSession } from './checkedSession.ts'
-import type { DeviceOptions, FrozenRange, StoragePace } from './device.ts'
+import type { DeviceOptions, FrozenRange } from './device.ts'
 import { initialData } from './initial.ts'
 import { openNativeDevice } from './native.ts'
 import type { Session } from './session.ts'
@@ -42,7 +43,7 @@ export interface SessionOptions extends BuildOptions {
   /** Time every launch, for `stats`. */
   readonly profile?: boolean
   /** Reads streamed tensors no faster than this storage would, past the page cache (native, for measuring plans). */
-  readonly pace?: StoragePace
+  readonly pace?: StorageRate
   /** Kills the program, whatever it does. */
   readonly signal?: AbortSignal
 }

@@ -3,10 +3,11 @@
 
 import type { Node } from '../../graph/node.ts'
 import type { ScheduledFunction } from '../../schedule/schedule.ts'
+import { Costs } from '../costs.ts'
+import { usualRates } from '../rates.ts'
+import type { Rates } from '../rates.ts'
 import { leastPeak, lowerBound, solveChain } from './chain.ts'
 import type { Chain, ChainPlan } from './chain.ts'
-import { Costs, usualRates } from './cost.ts'
-import type { Rates } from './cost.ts'
 import { frontier } from './frontier.ts'
 import type { Frontier } from './frontier.ts'
 import type { Configuration } from './layer.ts'

@@ -6,7 +6,7 @@ import type { Node } from '../../graph/node.ts'
 import type { LoweredRegion } from '../../schedule/lowering.ts'
 import type { ScheduledFunction } from '../../schedule/schedule.ts'
 import { align } from '../arena.ts'
-import type { Costs } from './cost.ts'
+import type { Costs } from '../costs.ts'
 import type { Layer, LayerValue, Step } from './layer.ts'
 
 /** The forward pass: its nodes, and by layer the values that may be computed again, in order of creation. */

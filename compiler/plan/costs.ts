@@ -1,19 +1,12 @@
-// What a kernel costs by a device's figures: the longer one of computing and of moving bytes. Counts, not times that were
-// measured.
+// What kernels cost by a device's figures: counts of what they compute and of the bytes that they must move, not times that
+// were measured.
 
-import type { Kernel } from '../../kernel/ir.ts'
-import { countKernel, kernelTraffic } from '../../kernel/traffic.ts'
-import type { LoweredRegion } from '../../schedule/lowering.ts'
-import type { ScheduledFunction } from '../../schedule/schedule.ts'
-
-/** What a device does at best, all threads together. */
-export interface Rates {
-  readonly flopsPerSecond: number
-  readonly bytesPerSecond: number
-}
-
-/** Of two x86-64 cores with AVX2, in round numbers: only their ratio has a part in what is chosen. */
-export const usualRates: Rates = { flopsPerSecond: 1e11, bytesPerSecond: 1.5e10 }
+import type { Kernel } from '../kernel/ir.ts'
+import { compulsoryBytes, countKernel } from '../kernel/traffic.ts'
+import type { LoweredRegion } from '../schedule/lowering.ts'
+import type { ScheduledFunction } from '../schedule/schedule.ts'
+import { kernelSeconds } from './rates.ts'
+import type { Rates } from './rates.ts'
 
 export interface KernelCost {
   readonly seconds: number
@@ -35,9 +28,8 @@ export class Costs {
     const known = this.#known.get(kernel)
     if (known) return known
     const { chained, multiplyAdds } = countKernel(nest)
-    const { read, written } = kernelTraffic(nest, 0).compulsory
-    const { flopsPerSecond, bytesPerSecond } = this.#rates
-    const seconds = Math.max((2 * multiplyAdds) / flopsPerSecond, (read + written) / bytesPerSecond)
+    const { read, written } = compulsoryBytes(nest)
+    const seconds = kernelSeconds(2 * multiplyAdds, read + written, this.#rates)
     const cost = { seconds, multiplyAdds: chained }
     this.#known.set(kernel, cost)
     return cost

@@ -1,0 +1,38 @@
+// What computing and reading take by a device's figures: one place for every plan that weighs one against the other. Numbers
+// only; knows neither devices nor kernels.
+
+/** What a device does at best, all threads of a run together. */
+export interface Rates {
+  /** float32 operations; a multiply-add is two. */
+  readonly flopsPerSecond: number
+  /** Between memory and cores, read and written together. */
+  readonly bytesPerSecond: number
+}
+
+export interface StorageRate {
+  readonly bytesPerSecond: number
+  /** Of one request. */
+  readonly latencySeconds: number
+}
+
+/** Two x86-64 cores with AVX2 in round numbers, where a device's profile states nothing. */
+export const usualRates: Rates = { flopsPerSecond: 1e11, bytesPerSecond: 1.5e10 }
+
+/** Flash of a phone of the middle class, where a device's profile states nothing. */
+export const usualStorage: StorageRate = { bytesPerSecond: 5e8, latencySeconds: 2e-4 }
+
+/**
+ * Seconds of a kernel by the roofline (Williams, Waterman and Patterson 2009): max(flops / rate, bytes / bandwidth). No
+ * kernel is faster; one that neither computes nor moves anything takes none.
+ */
+export function kernelSeconds(flops: number, bytes: number, { flopsPerSecond, bytesPerSecond }: Rates): number {
+  return Math.max(flops / flopsPerSecond, bytes / bytesPerSecond)
+}
+
+/**
+ * Seconds of one request to storage: latency + bytes / bandwidth. A measured bandwidth of requests of 1 MiB has their latency
+ * in it already, so that what comes out is rather too long, by at most one latency for each request.
+ */
+export function readSeconds(bytes: number, { bytesPerSecond, latencySeconds }: StorageRate): number {
+  return latencySeconds + bytes / bytesPerSecond
+}
