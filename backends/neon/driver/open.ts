@@ -19,7 +19,7 @@ import { openWasmDevice } from './wasm.ts'
 /** As in `runtime/heddle.h`. */
 const MOST_THREADS = 64
 
-const commonHeaders = ['heddle_program.h', 'heddle.h', 'heddle_platform.h', 'heddle_pool.h', 'heddle_reader.h', 'heddle_layout.h', 'heddle_text.h', 'heddle_runtime.h'] // prettier-ignore
+const commonHeaders = ['heddle_program.h', 'heddle.h', 'heddle_platform.h', 'heddle_pool.h', 'heddle_reader.h', 'heddle_layout.h', 'heddle_text.h', 'heddle_launch.h', 'heddle_runtime.h'] // prettier-ignore
 const wasmHeaders = [...commonHeaders, 'heddle_wasm.h']
 const governorHeaders = ['heddle_sensors.h', 'heddle_energy.h', 'heddle_governor.h', 'heddle_governing.h']
 const nativeHeaders = [...commonHeaders, ...governorHeaders, 'heddle_count.h', 'heddle_channel.h', 'heddle_words.h', 'heddle_frozen.h', 'heddle_main.h'] // prettier-ignore
