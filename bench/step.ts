@@ -18,6 +18,15 @@ import type { gpt2Config, Shape } from './shapes.ts'
 
 export const loraRank = 8
 
+export const usualAdamW: CompileOptions['optimizer'] = {
+  schedule: { kind: 'constant', peak: 1e-4, warmup: 0, total: 1000 },
+  beta1: 0.9,
+  beta2: 0.999,
+  epsilon: 1e-8,
+  weightDecay: 0.01,
+  clip: 1,
+}
+
 export interface StepOptions {
   readonly adapt: 'lora' | 'full'
   readonly length: number
@@ -47,14 +56,7 @@ export function compileStep(
       adapt === 'full'
         ? { kind: 'trainable', names: 'all' }
         : { kind: 'lora', options: { rank: loraRank, alpha: 16, targets, modules: traced.modules } },
-    optimizer: {
-      schedule: { kind: 'constant', peak: 1e-4, warmup: 0, total: 1000 },
-      beta1: 0.9,
-      beta2: 0.999,
-      epsilon: 1e-8,
-      weightDecay: 0.01,
-      clip: 1,
-    },
+    optimizer: usualAdamW,
     checkpoints,
     profile,
     ...(storage ? { storage } : {}),

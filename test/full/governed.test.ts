@@ -170,10 +170,11 @@ describe('a governed step', function () {
       await wait(5)
       one.session.resume()
       await until(() => moves().endsWith('hold'), 'held')
-      const begun = performance.now()
+      // The battery stays where it is: nothing but the end that is asked for can end the hold, and none looks once more.
+      const looks = moves()
       one.session.finish()
       await assert.rejects(made, Abandoned)
-      assert.ok(performance.now() - begun < 2000)
+      assert.equal(moves(), looks)
       assert.deepEqual(await read(), before)
     })
   })
@@ -269,7 +270,7 @@ describe('a governed run', function () {
       system.phone(50, 'Discharging')
       const energy = { energy: { ...limits, pauseBelowBattery: 0.2 }, root: system.root }
       const stop = new AbortController()
-      let heldAt = 0
+      let isHeld = false
       const observer: LoopObserver = {
         step: ({ step }) => {
           if (step === heldAfter) system.phone(10, 'Discharging')
@@ -277,12 +278,13 @@ describe('a governed run', function () {
         decided: ({ decision, reasons }) => {
           if (decision !== 'hold') return
           assert.deepEqual(reasons, ['battery 10 % < 20 %, not charging'])
-          heldAt = performance.now()
+          isHeld = true
           stop.abort()
         },
       }
       const first = await trainPrepared(run, out, { energy, observer, stop: stop.signal })
-      assert.ok(heldAt > 0 && performance.now() - heldAt < 10_000)
+      // The battery is still low: a hold that the end does not end would last for ever.
+      assert.ok(isHeld)
       assert.ok(first.outcome === 'stopped' && first.steps >= heldAfter && first.steps < 6)
       assert.equal(
         linesOf(out).at(-1)?.['decision'] ?? linesOf(out).at(-1)?.['step'],

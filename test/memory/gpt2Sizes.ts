@@ -1,9 +1,8 @@
 // GPT-2 at chosen sizes through the whole compiler, without C++: what its plan needs of memory. Only for tests.
 
-import { compile } from '../../compiler/pipeline.ts'
 import type { Compiled, CompileOptions } from '../../compiler/pipeline.ts'
 import type { ScheduleProfile } from '../../compiler/schedule/profile.ts'
-import { gpt2, readGpt2Config } from '../../models/gpt2.ts'
+import { compileArchitecture } from '../support/architectures.ts'
 
 export interface Gpt2Sizes {
   readonly width: number
@@ -28,35 +27,16 @@ export const wideProfile: ScheduleProfile = {
 }
 
 export function compileGpt2(sizes: Gpt2Sizes, profile = wideProfile): Compiled {
-  const config = readGpt2Config(
-    {
-      model_type: 'gpt2',
-      n_embd: sizes.width,
-      n_layer: sizes.layers,
-      n_head: sizes.heads,
-      n_positions: sizes.positions ?? 8192,
-      vocab_size: sizes.vocabulary,
-      activation_function: 'gelu_new',
-    },
-    'config.json',
-  )
-  const traced = gpt2.trace(config, { sequences: 1, length: sizes.length })
-  const targets = ['c_attn', 'c_proj', 'c_fc']
-  return compile(traced.graph, traced.provenance, {
-    name: 'gpt2',
-    adaptation:
-      sizes.mode === 'lora'
-        ? { kind: 'lora', options: { rank: 8, alpha: 16, targets, modules: traced.modules } }
-        : { kind: 'trainable', names: 'all' },
-    optimizer: {
-      schedule: { kind: 'constant', peak: 1e-3, warmup: 0, total: 30 },
-      beta1: 0.9,
-      beta2: 0.999,
-      epsilon: 1e-8,
-      weightDecay: 0.01,
-      clip: 1,
-    },
-    checkpoints: sizes.checkpoints ?? 'none',
-    profile,
-  })
+  const { width, heads, layers, vocabulary, positions = 8192, length, mode, checkpoints = 'none' } = sizes
+  const config = {
+    model_type: 'gpt2',
+    n_embd: width,
+    n_layer: layers,
+    n_head: heads,
+    n_positions: positions,
+    vocab_size: vocabulary,
+    activation_function: 'gelu_new',
+  }
+  const architecture = { name: 'gpt2', config, targets: ['c_attn', 'c_proj', 'c_fc'] }
+  return compileArchitecture(architecture, { adapt: mode, checkpoints, sequences: 1, length, dtype: 'f32', profile })
 }

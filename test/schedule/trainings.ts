@@ -10,6 +10,7 @@ import { trainingPasses } from '../../compiler/pipeline.ts'
 import type { StorageOptions } from '../../compiler/plan/place.ts'
 import { runPasses } from '../../compiler/transform/runner.ts'
 import { modelFor } from '../../models/index.ts'
+import { usualOptimizer } from '../support/usualOptimizer.ts'
 import { roundNarrow } from './launch.ts'
 
 export interface Training {
@@ -53,14 +54,7 @@ export function training(options: TrainingOptions): Training {
             options: { rank: 3, alpha: 6, dropout: 0.1, targets: targets.filter(has), modules: traced.modules },
           }
         : { kind: 'trainable', names: 'all' },
-    optimizer: {
-      schedule: { kind: 'cosine', peak: 1e-3, warmup: 2, total: 30 },
-      beta1: 0.9,
-      beta2: 0.999,
-      epsilon: 1e-8,
-      weightDecay: 0.01,
-      clip: 1,
-    },
+    optimizer: { ...usualOptimizer, schedule: { kind: 'cosine', peak: 1e-3, warmup: 2, total: 30 } },
     checkpoints,
     ...(options.storage ? { storage: options.storage } : {}),
   })

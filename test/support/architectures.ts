@@ -2,11 +2,13 @@
 // the whole compiler: what a plan is judged on. No weights, no C++. Only for tests.
 
 import { valueNamer } from '../../compiler/frontend/names.ts'
+import type { DType } from '../../compiler/graph/axis.ts'
 import { compile } from '../../compiler/pipeline.ts'
 import type { Compiled, CompileOptions } from '../../compiler/pipeline.ts'
 import type { ScheduleProfile } from '../../compiler/schedule/profile.ts'
 import { shapes } from '../../bench/shapes.ts'
 import { modelFor } from '../../models/index.ts'
+import { usualOptimizer } from './usualOptimizer.ts'
 
 type Config = Readonly<Record<string, unknown>>
 
@@ -59,28 +61,17 @@ export const smallArchitectures: readonly Architecture[] = [
   },
 ] // prettier-ignore
 
-const gemma3 = shapes['gemma3']?.config ?? {}
-
-export const realArchitectures: readonly Architecture[] = [
-  ...Object.values(shapes).map(({ title, config, targets }) => ({ name: title, config, targets })),
-  {
-    name: 'Gemma-3-1B',
-    config: {
-      ...gemma3,
-      hidden_size: 1152,
-      intermediate_size: 6912,
-      num_hidden_layers: 26,
-      layer_types: Array.from({ length: 26 }, (_, layer) => (layer % 6 === 5 ? 'full_attention' : 'sliding_attention')),
-    },
-    targets: projections.slice(0, 4),
-  },
-]
+export const realArchitectures: readonly Architecture[] = Object.values(shapes).map(({ title, config, targets }) => {
+  return { name: title, config, targets }
+})
 
 export interface CompiledHow {
   readonly adapt: 'lora' | 'full'
   readonly checkpoints: CompileOptions['checkpoints']
   readonly sequences: number
   readonly length: number
+  /** How frozen weights are stored; bf16 unless given. */
+  readonly dtype?: DType
   readonly profile: ScheduleProfile
   /** Values have the researcher's names, which costs reading the model's file. */
   readonly named?: boolean
@@ -91,7 +82,7 @@ export function compileArchitecture({ name, config, targets }: Architecture, how
   const traced = definition.trace(definition.readConfig(config, 'config.json'), {
     sequences: how.sequences,
     length: how.length,
-    storedDType: () => (how.adapt === 'full' ? 'f32' : 'bf16'),
+    storedDType: () => (how.adapt === 'full' ? 'f32' : (how.dtype ?? 'bf16')),
     ...(how.named ? { names: valueNamer() } : {}),
   })
   return compile(traced.graph, traced.provenance, {
@@ -100,14 +91,7 @@ export function compileArchitecture({ name, config, targets }: Architecture, how
       how.adapt === 'lora'
         ? { kind: 'lora', options: { rank: 8, alpha: 16, targets, modules: traced.modules } }
         : { kind: 'trainable', names: 'all' },
-    optimizer: {
-      schedule: { kind: 'constant', peak: 1e-3, warmup: 0, total: 30 },
-      beta1: 0.9,
-      beta2: 0.999,
-      epsilon: 1e-8,
-      weightDecay: 0.01,
-      clip: 1,
-    },
+    optimizer: usualOptimizer,
     checkpoints: how.checkpoints,
     profile: how.profile,
   })

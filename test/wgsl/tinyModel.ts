@@ -7,6 +7,7 @@ import { nestProfile } from '../../compiler/schedule/gpuProfile.ts'
 import { webgpu } from '../../devices/webgpu.ts'
 import { gpt2 } from '../../models/gpt2.ts'
 import { qwen2 } from '../../models/qwen2.ts'
+import { usualOptimizer } from '../support/usualOptimizer.ts'
 
 const targets = {
   gpt2: ['c_attn', 'c_proj', 'c_fc'],
@@ -26,14 +27,7 @@ export function loraGraph(fixture: 'gpt2-small' | 'gpt2-odd' | 'qwen2-small' | '
   const compiled = compile(traced.graph, traced.provenance, {
     name: fixture,
     adaptation: { kind: 'lora', options: { rank: 8, alpha: 16, targets: targets[family], modules: traced.modules } },
-    optimizer: {
-      schedule: { kind: 'constant', peak: 1e-3, warmup: 0, total: 30 },
-      beta1: 0.9,
-      beta2: 0.999,
-      epsilon: 1e-8,
-      weightDecay: 0.01,
-      clip: 1,
-    },
+    optimizer: usualOptimizer,
     checkpoints: 'none',
     profile: nestProfile(webgpu),
   })
