@@ -5,6 +5,7 @@ import { dtypeBytes } from '../graph/axis.ts'
 import type { Axis } from '../graph/axis.ts'
 import { isOp } from '../graph/node.ts'
 import type { Declaration, Node } from '../graph/node.ts'
+import type { Directive } from '../kernel/directives.ts'
 import type { Expr } from '../kernel/ir.ts'
 import { indexMentions } from '../kernel/index.ts'
 import type { Lowering } from './lowering.ts'
@@ -42,8 +43,28 @@ export function phaseSteps(
   return undefined
 }
 
+/**
+ * Where rows along the streamed axis are not all in memory, as many blocks of `columns` rows as fill a shard stand around the
+ * grid together, and what they add up waits outside.
+ */
+export function streamPhases(
+  lowering: Lowering,
+  operands: readonly Node[],
+  axis: Axis,
+  { loop, columns, keeping }: { readonly loop: string; readonly columns: number; readonly keeping: readonly string[] },
+): Directive[] {
+  const rows = rowsOfShard(lowering, operands, axis)
+  if (rows === undefined) return []
+  const outer = `${loop}s`
+  const factor = Math.max(1, Math.floor(rows / columns))
+  return [
+    { do: 'split', loop, factor, outer, inner: `${loop}i`, clip: true },
+    { do: 'phase', loop: outer, keeping },
+  ]
+}
+
 /** Rows along `axis` that fill a shard of a sharded operand, or undefined where none has it as its rows. */
-export function rowsOfShard(lowering: Lowering, operands: readonly Node[], axis: Axis): number | undefined {
+function rowsOfShard(lowering: Lowering, operands: readonly Node[], axis: Axis): number | undefined {
   const { shardBytes = Number.POSITIVE_INFINITY } = lowering.profile
   for (const operand of operands) {
     const declared = isOp(operand, 'read') ? lowering.declaration(operand.attrs.name) : undefined

@@ -30,7 +30,7 @@ import { logOfSum, startSoftmax, takeBlock, valueOf } from './runningSoftmax.ts'
 import type { Element } from './runningSoftmax.ts'
 import { exprScalars, storeBlock } from './scalars.ts'
 import { rowsTogether, streamShape, tileDots } from './scores.ts'
-import { rowsOfShard } from './shards.ts'
+import { streamPhases } from './shards.ts'
 import type { Consumer } from './scores.ts'
 import { Env, KernelScope } from './scope.ts'
 import { enter, walkRun, walksOver } from './walks.ts'
@@ -131,7 +131,11 @@ class StreamLowering {
       [loop(block.name, count, body)],
     )
     const after = this.#finish(base, rowCount, gridEnv)
-    if (outerWalks.length === 0 && constantOf(count) !== undefined) this.#goByPhases(block.name)
+    if (outerWalks.length === 0 && constantOf(count) !== undefined) {
+      const stream = { loop: block.name, columns: this.#columns, keeping: this.#sums }
+      const phases = streamPhases(this.#lowering, this.#streamedOperands, this.#streamed, stream)
+      this.#construction.directives.push(...phases)
+    }
     const grid = gridWalks.reduceRight<readonly Stmt[]>(
       (rest, walk) => [loop(walk.name, walk.extent, rest, 'grid')],
       [loop(rowBlock.name, rowBlocks, [...before, ...stream, ...after], 'grid')],
@@ -139,20 +143,15 @@ class StreamLowering {
     return this.#lowering.finish(this.#region, scope, grid, this.#construction.directives)
   }
 
-  /** Where the streamed rows are not all in memory, their blocks stand around the grid and the sums wait outside. */
-  #goByPhases(block: string): void {
-    const { directives } = this.#construction
+  /** Buffers that go on from one block of the streamed axis to the next. */
+  get #sums(): string[] {
+    return [...this.#accumulators.map(({ buffer }) => buffer), ...(this.#softmax ? Object.values(this.#running) : [])]
+  }
+
+  /** What is read along the streamed axis. */
+  get #streamedOperands(): Node[] {
     const dots = [...this.#tiles.keys()].flatMap((node) => (isOp(node, 'dot') ? node.inputs : []))
-    const operands = [...dots, ...this.#accumulators.map(({ values }) => values)]
-    const rows = rowsOfShard(this.#lowering, operands, this.#streamed)
-    if (rows === undefined) return
-    const factor = Math.max(1, Math.floor(rows / this.#columns))
-    const outer = `${block}s`
-    const running = this.#softmax ? Object.values(this.#running) : []
-    directives.push(
-      { do: 'split', loop: block, factor, outer, inner: `${block}i`, clip: true },
-      { do: 'phase', loop: outer, keeping: [...this.#accumulators.map(({ buffer }) => buffer), ...running] },
-    )
+    return [...dots, ...this.#accumulators.map(({ values }) => values)]
   }
 
   /** Blocks of the streamed axis that some row of the block can see. */

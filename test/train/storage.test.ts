@@ -1,0 +1,35 @@
+// What a device's figures make of reading: how much at once, and what is left for it.
+
+import assert from 'node:assert/strict'
+import { findDevice } from '../../devices/index.ts'
+import { canStream, shardBytesOf, storageOf } from '../../train/storage.ts'
+
+const phone = findDevice('phone-8gb', 'neon')
+const MEBIBYTE = 2 ** 20
+
+describe('how storage is read', () => {
+  it('asks for enough that a request is not mostly waiting, within a share of the memory', () => {
+    const plenty = 1024 * MEBIBYTE
+    // 15 parts of reading to one of waiting, in whole KiB.
+    assert.equal(
+      shardBytesOf({ bytesPerSecond: 1e9, latencySeconds: 1.5e-4 }, plenty),
+      Math.floor(2.25e6 / 1024) * 1024,
+    )
+    assert.equal(shardBytesOf({ bytesPerSecond: 1e9, latencySeconds: 0 }, plenty), MEBIBYTE)
+    assert.equal(shardBytesOf({ bytesPerSecond: 1e9, latencySeconds: 1 }, plenty), 4 * MEBIBYTE)
+    assert.equal(shardBytesOf({ bytesPerSecond: 1e9, latencySeconds: 1 }, 64 * MEBIBYTE), 2 * MEBIBYTE)
+    assert.equal(shardBytesOf({ bytesPerSecond: 1e9, latencySeconds: 1 }, MEBIBYTE), 256 * 1024)
+  })
+
+  it('has what the rest of the program leaves of the memory', () => {
+    const { limit, read, compute } = storageOf(phone, 2, 100 * MEBIBYTE)
+    const needs = { stateBytes: 10 * MEBIBYTE, inputBytes: MEBIBYTE, kernels: [] }
+    assert.equal(limit(needs), 89 * MEBIBYTE - phone.runtimeBytes)
+    assert.equal(read.bytesPerSecond, phone.figures.storage?.readBytesPerSecond)
+    assert.equal(compute.flopsPerSecond, 2 * (phone.figures.compute?.flopsPerCore ?? NaN))
+  })
+
+  it('is nothing for WebAssembly', () => {
+    assert.deepEqual([canStream(phone), canStream({ isa: 'wasmRelaxed' })], [true, false])
+  })
+})
