@@ -99,14 +99,14 @@ export function trainingFunctions({ evaluate }: Recipe): readonly string[] {
   return ['accumulate', 'measure', 'apply', ...(evaluate ? ['evaluate'] : [])]
 }
 
-/** The device that a recipe states, otherwise the running one. UserError as `findDevice` states. */
-function statedDevice({ recipe: { device }, folder }: LoadedRecipe, running: DeviceProfile): DeviceProfile {
-  return device === undefined ? running : findDevice(device, running.isa, folder)
-}
-
-/** The bytes that a recipe's device allows; the running one's without. UserError as `findDevice` states. */
-export function budgetOf(loaded: LoadedRecipe, running: DeviceProfile): number {
-  return statedDevice(loaded, running).memoryBudget
+/**
+ * The running device with the memory, rates and storage of the one that a recipe states, so that a run here is planned as
+ * `heddle plan` plans it for there. UserError as `findDevice` states.
+ */
+export function plannedAs({ recipe: { device }, folder }: LoadedRecipe, running: DeviceProfile): DeviceProfile {
+  if (device === undefined) return running
+  const { memoryBudget, figures } = findDevice(device, running.isa, folder)
+  return { ...running, memoryBudget, figures }
 }
 
 /**
@@ -140,13 +140,13 @@ export async function runTraining(
   const identity = identityOf(recipe, model, data)
   if (from) refuseUnlessContinues(from, identity, data.steps)
   const chain = await chooseToolChain(options.toolchain)
-  const device = deviceOf(chain)
-  const watts = statedDevice(loaded, device).figures.power?.computingWatts
+  const device = plannedAs(loaded, deviceOf(chain))
+  const watts = device.figures.power?.computingWatts
   const energy = energySettings(recipe.energy, { ...(watts === undefined ? {} : { watts }), ...options.energy })
   if (energy) refuseUngoverned(recipe, chain.name)
   const threads = options.threads ?? device.cores
   const functions = [...trainingFunctions(recipe), ...(options.inspect ? ['predict'] : [])]
-  const memoryBudget = options.memoryBudget ?? budgetOf(loaded, device)
+  const memoryBudget = options.memoryBudget ?? device.memoryBudget
   const settings = { device, threads, steps: data.steps, memoryBudget, functions }
   const compiled = compileRecipe(recipe, model.traced, settings)
   observer.planned?.(compiled.certificate)

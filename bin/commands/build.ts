@@ -14,7 +14,7 @@ import { compileRecipe } from '../../train/compileRecipe.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
 import { prepareData, prepareModel } from '../../train/prepare.ts'
 import { deviceOf } from '../../train/hostDevice.ts'
-import { budgetOf, trainingFunctions } from '../../train/run.ts'
+import { plannedAs, trainingFunctions } from '../../train/run.ts'
 import { downloadProgress } from '../download.ts'
 import { exitCodes, outputOf, shownPath } from '../output.ts'
 
@@ -31,13 +31,13 @@ export async function build(recipePath: string, options: BuildCommandOptions): P
   const model = await prepareModel(loaded, { onProgress: downloadProgress(output) })
   const { steps } = prepareData(loaded, model)
   const chain = await chooseToolChain(options.toolchain)
-  const device = deviceOf(chain)
+  const device = plannedAs(loaded, deviceOf(chain))
   const stages: string[] = []
   const settings = {
     device,
     threads: device.cores,
     steps,
-    memoryBudget: budgetOf(loaded, device),
+    memoryBudget: device.memoryBudget,
     functions: trainingFunctions(loaded.recipe),
     ...(options.dump === undefined ? {} : { dump: (text: string) => stages.push(text) }),
   }

@@ -19,7 +19,7 @@ import { openTraining } from '../../train/openTraining.ts'
 import { prepareModel } from '../../train/prepare.ts'
 import type { PreparedModel } from '../../train/prepare.ts'
 import { deviceOf } from '../../train/hostDevice.ts'
-import { budgetOf } from '../../train/run.ts'
+import { plannedAs } from '../../train/run.ts'
 import { writeBatch } from '../../train/trainer.ts'
 import { copyProgram, peakProgram } from './machine.ts'
 import { threadResult } from './result.ts'
@@ -116,7 +116,9 @@ class Bench {
   ) {
     const { recipe } = loaded
     const steps = recipe.batch.steps ?? SOME_STEPS
-    const settings = { device, threads, steps, memoryBudget: budgetOf(loaded, device), functions: stepFunctions }
+    const planned = plannedAs(loaded, device)
+    const { memoryBudget } = planned
+    const settings = { device: planned, threads, steps, memoryBudget, functions: stepFunctions }
     this.#recipe = recipe
     this.#model = model
     this.#chain = chain

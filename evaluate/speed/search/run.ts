@@ -14,7 +14,6 @@ import { compileRecipe } from '../../../train/compileRecipe.ts'
 import { machineKey, ruledDeviceOf, schedulesFile } from '../../../train/hostDevice.ts'
 import type { LoadedRecipe } from '../../../train/loadRecipe.ts'
 import { prepareModel } from '../../../train/prepare.ts'
-import { budgetOf } from '../../../train/run.ts'
 import { SOME_STEPS, stepFunctions } from '../run.ts'
 import { fastest, measurements } from './fastest.ts'
 import { searchSites } from './sites.ts'
@@ -106,12 +105,10 @@ export async function searchSchedules(
   let left = 0
   for (const threads of options.threads) {
     const steps = recipe.batch.steps ?? SOME_STEPS
-    const settings = { device, threads, steps, memoryBudget: budgetOf(loaded, device) }
+    // No choice for a nest is one of memory: whatever a budget would leave in its file is in memory here.
+    const settings = { device, threads, steps, memoryBudget: Number.MAX_SAFE_INTEGER, functions: stepFunctions }
     const { functions } = compileRecipe(recipe, model.traced, settings)
-    const sites = searchSites(
-      functions.filter(({ fn }) => stepFunctions.includes(fn.name)),
-      recipe.batch.accumulate,
-    )
+    const sites = searchSites(functions, recipe.batch.accumulate)
     observer.began?.(chain.describe(), threads, sites.length)
     const known = found.find((one) => one.threads === threads)?.choices ?? {}
     const search = new Search(

@@ -1,10 +1,10 @@
 // What `heddle plan` says of checkpoints: how many layers keep everything, what is computed again of the others, what that
 // costs beside the least that it could.
 
-import type { Provenance } from '../../compiler/graph/node.ts'
-import type { CheckpointReport } from '../../compiler/pipeline.ts'
-import type { CompiledRecipe } from '../../train/compileRecipe.ts'
-import { mebibytes } from '../output.ts'
+import type { Provenance } from '../compiler/graph/node.ts'
+import type { CheckpointReport } from '../compiler/pipeline.ts'
+import type { CompiledRecipe } from '../train/compileRecipe.ts'
+import { mebibytes } from './output.ts'
 
 /** Groups of layers that are told apart; the rest is summed up. */
 const MOST_GROUPS = 3
