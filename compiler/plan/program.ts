@@ -7,12 +7,18 @@ import type { Kernel, SizeBound } from '../kernel/ir.ts'
 
 /**
  * Where a kernel argument lies. `arena`: intermediate values of one function, reused. `state`: trainable values and the
- * optimizer's, kept between calls. `inputs`: written by the caller before a call. `frozen`: a checkpoint tensor as
- * stored, by its place in `Program.frozen`. Offsets in bytes, multiples of 64.
+ * optimizer's, kept between calls. `inputs`: written by the caller before a call. Offsets in bytes, multiples of 64.
  */
-export type Place =
-  | { readonly space: 'arena' | 'state' | 'inputs'; readonly offset: number }
-  | { readonly space: 'frozen'; readonly index: number }
+export type Place = { readonly space: 'arena' | 'state' | 'inputs'; readonly offset: number } | TensorPlace
+
+/**
+ * A tensor with memory of its own, or none. `frozen`: a checkpoint tensor as stored, one of `Program.frozenCount`. `stored`: a
+ * state or trainable value that is not in memory, one of `Program.storedCount`.
+ */
+export interface TensorPlace {
+  readonly space: 'frozen' | 'stored'
+  readonly index: number
+}
 
 /** A declared value with its place. `shape` is as stored: merged axes are one number; inputs are stored at the bound. */
 export interface ProgramValue {
@@ -23,8 +29,10 @@ export interface ProgramValue {
   readonly bytes: number
   readonly place: Place
   readonly initial?: Initial | TableValues
-  /** A frozen tensor that is not in memory: functions read ranges of it. */
+  /** A frozen or stored tensor that is not in memory: functions read, and write, ranges of it. */
   readonly streamed?: true
+  /** A stored value that stays as it is in storage while a function that updates it writes the next version. */
+  readonly versions?: true
   /** An input that is filled with rows of a frozen tensor before a call. */
   readonly rows?: FetchedRows
 }
@@ -35,7 +43,7 @@ export interface TableValues {
   readonly values: readonly number[]
 }
 
-/** A range of a frozen tensor that lies in the arena while a part runs. */
+/** A range of a tensor that lies in the arena while a part runs. */
 export interface Window {
   /** Position of the argument. */
   readonly argument: number
@@ -49,27 +57,49 @@ export interface Window {
 export interface Part {
   readonly begin: number
   readonly end: number
-  /** How many of the function's reads must be done before it. */
-  readonly reads: number
+  /** How many of the function's transfers must be done before it. */
+  readonly transfers: number
   readonly windows: readonly Window[]
 }
 
-/** One reading of frozen tensors, in the order in which a function makes them. */
-export interface Read {
-  /** The tensor's place. */
-  readonly index: number
-  /** Bytes into the tensor. */
+/** A range of a tensor on its way from storage to the arena or back; a function makes them in order. */
+export interface Transfer {
+  readonly kind: 'read' | 'write'
+  readonly tensor: TensorPlace
+  /** Bytes into the tensor; 0 with `rows`. */
   readonly from: number
   readonly bytes: number
-  /** Where they go in the arena. */
+  /** Where they lie in the arena. */
   readonly offset: number
   /** It may begin when so many moments of the function are over: each part is one, and each launch without parts. */
   readonly after: number
+  /** Not one range, but the rows that ids name. */
+  readonly rows?: NamedRows
 }
 
-/** Rows of a frozen tensor that a function needs from its start: one for each id. */
+/**
+ * Rows of a tensor beside each other in memory, one for each id: only those of first occurrences are there, and are read or
+ * written. Which those are, `firsts` says: place t has the place of the first id equal to id t.
+ */
+export interface NamedRows {
+  readonly ids: Place
+  /** Bytes into the arena, where `count` i32 lie. */
+  readonly firsts: number
+  readonly count: number
+  readonly rowBytes: number
+}
+
+/** The first occurrences of ids, worked out when a function begins. */
+export interface FirstOccurrences {
+  readonly ids: Place
+  /** Bytes into the arena. */
+  readonly firsts: number
+  readonly count: number
+}
+
+/** Rows of a tensor that a function needs from its start: one for each id. */
 export interface RowsRead {
-  readonly index: number
+  readonly tensor: TensorPlace
   /** The ids, and where their rows go. */
   readonly ids: Place
   readonly to: Place
@@ -83,8 +113,10 @@ export interface Launch {
   readonly arguments: readonly Place[]
   /** What the kernel computes, for traces: the names of its results. */
   readonly label: string
-  /** Where it reads frozen tensors that are not in memory: all its iterations, cut. */
+  /** Where it needs tensors that are not in memory: all its iterations, cut. */
   readonly parts?: readonly Part[]
+  /** How many of the function's transfers must be done before it, where it has no parts; 0 unless given. */
+  readonly transfers?: number
 }
 
 export interface ProgramOutput {
@@ -98,9 +130,12 @@ export interface ProgramFunction {
   readonly name: string
   readonly launches: readonly Launch[]
   readonly outputs: readonly ProgramOutput[]
-  /** Absent where all frozen tensors are in memory. */
-  readonly reads?: readonly Read[]
+  /** Absent where everything is in memory. All of them are done when the function ends. */
+  readonly transfers?: readonly Transfer[]
   readonly rows?: readonly RowsRead[]
+  readonly firsts?: readonly FirstOccurrences[]
+  /** It writes stored values that have versions: what it has written stands from its end on. */
+  readonly updates?: true
 }
 
 export interface Program {
@@ -115,4 +150,6 @@ export interface Program {
   readonly inputBytes: number
   /** Number of `frozen` places. */
   readonly frozenCount: number
+  /** Number of `stored` places. */
+  readonly storedCount: number
 }

@@ -26,9 +26,9 @@ typedef enum {
   HEDDLE_INVALID = 3,
   // The machine would not give what is needed: threads.
   HEDDLE_REFUSED = 4,
-  // A frozen tensor could not be read during the call, which is over. Nothing was updated, but sums of gradients are no
-  // longer what they should be: only closing is sensible.
-  HEDDLE_UNREADABLE = 5
+  // A tensor could not be read from storage, or not written, during the call, which is over. The version that stands is as
+  // it was, but sums of gradients are no longer what they should be: only closing is sensible.
+  HEDDLE_STORAGE_FAILED = 5
 } heddle_code;
 
 typedef struct heddle_session heddle_session;
@@ -38,9 +38,21 @@ typedef struct {
   int64_t bytes;
 } heddle_frozen;
 
-// Copies bytes `from` … `from` + `bytes` − 1 of a streamed tensor. 0, or anything else with a sentence of at most
-// HEDDLE_MESSAGE_BYTES in `message`. Called by one thread at a time, which need not be the one that calls the session.
-typedef int32_t (*heddle_fetch)(void* context, int32_t tensor, int64_t from, int64_t bytes, void* to, char* message);
+// Where tensors are that a program does not keep in memory. `tensor` counts frozen tensors first, then stored values. Each
+// answers 0, or anything else with a sentence of at most HEDDLE_MESSAGE_BYTES in `message`. Called by one thread at a time,
+// which need not be the one that calls the session.
+typedef struct {
+  void* context;
+  // Copies bytes `from` … `from` + `bytes` − 1 of a tensor, of the version that stands. Stored values begin as zeros.
+  int32_t (*fetch)(void* context, int32_t tensor, int64_t from, int64_t bytes, void* to, char* message);
+  // Overwrites bytes of a stored value: of the next version where it has versions and an update is under way.
+  int32_t (*store)(void* context, int32_t tensor, int64_t from, int64_t bytes, const void* data, char* message);
+  // An update begins: every byte of every stored value with versions will be stored once, and the version that stands stays
+  // as it is until `end_update`.
+  int32_t (*begin_update)(void* context, char* message);
+  // The next version stands from here on, on the medium itself, `state` (what the session has in memory) with it.
+  int32_t (*end_update)(void* context, const void* state, int64_t bytes, char* message);
+} heddle_storage;
 
 // A value or an output in the session's memory.
 typedef struct {
@@ -62,8 +74,7 @@ typedef struct {
   int32_t threads;  // 1 … HEDDLE_MOST_THREADS, the calling thread included
   int32_t profile;  // 1: time every launch
   char* message;    // HEDDLE_MESSAGE_BYTES, the caller's; holds the sentence of the last call that failed
-  heddle_fetch fetch;  // null for a program that streams nothing
-  void* fetch_context;
+  heddle_storage storage;  // nulls for a program that has everything in memory
 } heddle_config;
 
 // Bytes of memory a session needs beside the frozen tensors; −1 for a table that is damaged or a wrong thread count.

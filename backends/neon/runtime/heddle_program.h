@@ -10,7 +10,7 @@ extern "C" {
 #endif
 
 // Grows with every change of a struct below; the run-time refuses a table of another version.
-#define HEDDLE_PROGRAM_VERSION 2
+#define HEDDLE_PROGRAM_VERSION 3
 
 // Runs the grid points begin … end − 1 of a kernel. `sizes` are the run-time extents in the order of
 // heddle_program.sizes; `args` one pointer per argument, aligned to its element; `scratch` at least scratch_bytes, 64-byte
@@ -25,12 +25,13 @@ typedef enum { HEDDLE_F32 = 0, HEDDLE_F16 = 1, HEDDLE_BF16 = 2, HEDDLE_I32 = 3, 
 typedef enum { HEDDLE_FROZEN = 0, HEDDLE_TRAINABLE = 1, HEDDLE_STATE = 2, HEDDLE_INPUT = 3 } heddle_role;
 
 // Arena: intermediate values of one function. State: trainable values and the optimizer's. Inputs: written by the
-// caller. Checkpoint: a frozen tensor as stored, by index.
+// caller. Checkpoint: a frozen tensor as stored, by index. Storage: a state value that is not in memory, by index.
 typedef enum {
   HEDDLE_IN_ARENA = 0,
   HEDDLE_IN_STATE = 1,
   HEDDLE_IN_INPUTS = 2,
-  HEDDLE_IN_CHECKPOINT = 3
+  HEDDLE_IN_CHECKPOINT = 3,
+  HEDDLE_IN_STORAGE = 4
 } heddle_space;
 
 typedef enum {
@@ -43,7 +44,7 @@ typedef enum {
 
 typedef struct {
   int32_t space;  // heddle_space
-  int64_t offset_or_index;  // bytes into the space, a multiple of 64; for HEDDLE_IN_CHECKPOINT the tensor's index
+  int64_t offset_or_index;  // bytes into the space, a multiple of 64; in checkpoint and storage the tensor's index
 } heddle_place;
 
 typedef struct {
@@ -61,7 +62,7 @@ typedef struct {
   int32_t phased;     // 1: an iteration of the outermost loop must end before the next begins
 } heddle_kernel;
 
-// A range of a frozen tensor that lies in the arena while a part runs: its byte `from` is at `offset`.
+// A range of a tensor that lies in the arena while a part runs: its byte `from` is at `offset`.
 typedef struct {
   int32_t argument;
   int64_t from;
@@ -72,23 +73,44 @@ typedef struct {
 typedef struct {
   int64_t begin;
   int64_t end;
-  int32_t reads;         // how many of the function's reads it waits for
+  int32_t transfers;     // how many of the function's transfers it waits for
   int32_t window_begin;  // the first of window_count in heddle_program.windows
   int32_t window_count;
 } heddle_part;
 
-// Bytes of a frozen tensor that come into the arena. Moments of a function are its launches, or each of their parts.
+typedef enum { HEDDLE_READ = 0, HEDDLE_WRITE = 1 } heddle_transfer_kind;
+
+// Bytes of a tensor on their way from storage into the arena, or back. Moments of a function are its launches, or each of
+// their parts.
 typedef struct {
-  int32_t tensor;
+  int32_t kind;  // heddle_transfer_kind
+  heddle_place tensor;
   int64_t from;
   int64_t bytes;
   int64_t offset;
-  int32_t after;  // may begin when so many moments are over; never less than for the read before
-} heddle_read;
+  int32_t after;  // may begin when so many moments are over; never less than for the transfer before
+  int32_t named;  // −1, or which of the function's heddle_named it is instead of one range
+} heddle_transfer;
 
-// Rows of a frozen tensor that a function needs from its start: one for each of `count` i32 at `ids`.
+// Rows of a tensor beside each other in the arena, one for each of `count` i32 at `ids`; only those of first occurrences are
+// there: of the t with firsts[t] = t.
 typedef struct {
-  int32_t tensor;
+  heddle_place ids;
+  int64_t firsts;  // bytes into the arena: count i32
+  int64_t count;
+  int64_t row_bytes;
+} heddle_named;
+
+// Works out, when a function begins, firsts[t] = the first place whose id is that of place t.
+typedef struct {
+  heddle_place ids;
+  int64_t firsts;
+  int64_t count;
+} heddle_firsts;
+
+// Rows of a tensor that a function needs from its start: one for each of `count` i32 at `ids`.
+typedef struct {
+  heddle_place tensor;
   heddle_place ids;
   heddle_place to;
   int64_t count;
@@ -101,6 +123,7 @@ typedef struct {
   const char* label;       // names of what it computes, for traces
   int32_t part_begin;      // the first of part_count in heddle_program.parts; without parts it is one moment
   int32_t part_count;
+  int32_t transfers;       // without parts: how many of the function's transfers it waits for
 } heddle_launch;
 
 typedef struct {
@@ -113,7 +136,8 @@ typedef struct {
   const int64_t* shape;  // as stored, at the bound of run-time extents; never null
   int32_t initial;       // heddle_initial
   double initial_value;
-  int32_t streamed;      // 1: a frozen tensor that is not in memory
+  int32_t streamed;      // 1: a frozen or stored tensor, which is not in memory
+  int32_t versions;      // 1: a stored value of which the version that stands is kept while the next is written
 } heddle_value;
 
 typedef struct {
@@ -131,10 +155,15 @@ typedef struct {
   const heddle_launch* launches;  // in order; each may read what the ones before it wrote
   int32_t output_count;
   const heddle_output* outputs;
-  int32_t read_count;
-  const heddle_read* reads;  // in the order in which they are made
+  int32_t transfer_count;
+  const heddle_transfer* transfers;  // in the order in which they are made; all are done when the function ends
+  int32_t named_count;
+  const heddle_named* named;
   int32_t rows_count;
   const heddle_rows* rows;
+  int32_t firsts_count;
+  const heddle_firsts* firsts;
+  int32_t updates;  // 1: it writes values with versions, and what it has written stands from its end on
 } heddle_function;
 
 // Pointers to empty tables are not null: they point at one unused entry.
@@ -160,6 +189,7 @@ typedef struct {
   int64_t state_bytes;
   int64_t input_bytes;
   int32_t checkpoint_count;     // number of tensors in HEDDLE_IN_CHECKPOINT
+  int32_t stored_count;         // number of values in HEDDLE_IN_STORAGE
   int64_t scratch_bytes;        // the most any kernel wants, per thread
   int32_t most_arguments;       // the most any kernel takes
 } heddle_program;
