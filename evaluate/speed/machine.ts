@@ -117,5 +117,6 @@ function oneKernel(kernel: Kernel, elements: { readonly x: number; readonly y: n
     stateBytes: 0,
     inputBytes: align(elements.x * 4),
     frozenCount: 0,
+    storedCount: 0,
   }
 }

@@ -139,6 +139,7 @@ export function trialProgram({ candidates, measured }: TrialKernels): TrialProgr
     stateBytes: memory.stateBytes,
     inputBytes: 0,
     frozenCount: 0,
+    storedCount: 0,
   }
   return { program, copies, stored: memory.stored }
 }
