@@ -50,12 +50,10 @@ describe('frozen tensors in memory', function () {
     folder = await mkdtemp(join(tmpdir(), 'heddle-frozen-'))
     file = join(folder, 'weights.bin')
     await writeFile(file, bytes)
-    const headers = ['heddle.h', 'heddle_program.h', 'heddle_platform.h', 'heddle_text.h', 'heddle_frozen.h'].map(
-      async (name): Promise<Source> => ({
-        name,
-        text: await readFile(new URL(`../../backends/neon/runtime/${name}`, import.meta.url), 'utf8'),
-      }),
-    )
+    const names = ['heddle.h', 'heddle_program.h', 'heddle_platform.h', 'heddle_text.h', 'heddle_files.h', 'heddle_frozen.h'] // prettier-ignore
+    const headers = names.map(async (name): Promise<Source> => {
+      return { name, text: await readFile(new URL(`../../backends/neon/runtime/${name}`, import.meta.url), 'utf8') }
+    })
     const sources = [...(await Promise.all(headers)), { name: 'probe.cpp', text: probe }]
     program = await host.compile(sources, { output: 'executable', optimise: 'light' })
   })

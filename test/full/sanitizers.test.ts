@@ -200,6 +200,7 @@ kernel copy {
     stateBytes: 0,
     inputBytes: 0,
     frozenCount: 0,
+    storedCount: 0,
   }
 }
 

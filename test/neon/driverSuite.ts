@@ -394,4 +394,5 @@ kernel endless {
   stateBytes: 0,
   inputBytes: 64,
   frozenCount: 0,
+  storedCount: 0,
 }

@@ -232,6 +232,7 @@ describe('an emitted program', () => {
     stateBytes: 256,
     inputBytes: 64,
     frozenCount: 1,
+    storedCount: 0,
   }
 
   /** The same program with other places in its one launch. */

@@ -96,6 +96,7 @@ export function programOf(kernels: readonly Kernel[]): Program {
     stateBytes: 0,
     inputBytes: 0,
     frozenCount: 0,
+    storedCount: 0,
   }
 }
 

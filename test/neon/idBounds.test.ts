@@ -44,6 +44,7 @@ function lookups(kernels: readonly (readonly number[])[], through: 'load' | 'sto
     stateBytes: 0,
     inputBytes: 64,
     frozenCount: 0,
+    storedCount: 0,
   }
 }
 

@@ -199,6 +199,7 @@ export const lineProgram: Program = {
   stateBytes: used.state,
   inputBytes: used.inputs,
   frozenCount: 1,
+  storedCount: 0,
 }
 
 /** Launches of a last micro-batch: what a pause can fall between. */

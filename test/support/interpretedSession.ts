@@ -47,13 +47,12 @@ class InterpretedDevice implements Device {
   }
 
   #bytes(place: Place, bytes: number): Uint8Array {
-    if (place.space === 'frozen') throw new Error('frozen tensors are not read back')
+    if ('index' in place) throw new Error('what is streamed is not read back')
     return new Uint8Array(this.#spaces[place.space], place.offset, bytes)
   }
 
   #view(place: Place, dtype: DType, elements: number): KernelArray {
-    const frozen = place.space === 'frozen' ? this.#frozen[place.index] : undefined
-    if (place.space === 'frozen') return viewOf(dtype, frozen as ArrayBuffer, 0, elements)
+    if ('index' in place) return viewOf(dtype, this.#frozen[place.index] as ArrayBuffer, 0, elements)
     return viewOf(dtype, this.#spaces[place.space], place.offset, elements)
   }
 
@@ -118,6 +117,10 @@ class InterpretedDevice implements Device {
   }
 
   finish(): void {}
+
+  keep(): Promise<never> {
+    return Promise.reject(new Error('the interpreter has no storage'))
+  }
 
   async stats() {
     return { residentBytes: 1, peakBytes: 1, allocations: undefined, kernels: [] }

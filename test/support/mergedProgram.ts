@@ -19,11 +19,11 @@ export function mergePrograms(name: string, parts: readonly Program[]): Program 
   const kernels = new Map<string, { readonly place: number; readonly kernel: Kernel }>()
   const values: Program['values'][number][] = []
   const functions: Program['functions'][number][] = []
-  const begin = { state: 0, inputs: 0, frozen: 0 }
+  const begin = { state: 0, inputs: 0, frozen: 0, stored: 0 }
   for (const [part, program] of parts.entries()) {
     assert.deepEqual(program.sizes, sizes)
     const moved = (place: Place): Place => {
-      if (place.space === 'frozen') return { space: 'frozen', index: begin.frozen + place.index }
+      if ('index' in place) return { space: place.space, index: begin[place.space] + place.index }
       return place.space === 'arena' ? place : { space: place.space, offset: begin[place.space] + place.offset }
     }
     const kernelPlaces = program.kernels.map((kernel) => {
@@ -50,6 +50,7 @@ export function mergePrograms(name: string, parts: readonly Program[]): Program 
     begin.state += align(program.stateBytes)
     begin.inputs += align(program.inputBytes)
     begin.frozen += program.frozenCount
+    begin.stored += program.storedCount
   }
   return {
     name,
@@ -61,5 +62,6 @@ export function mergePrograms(name: string, parts: readonly Program[]): Program 
     stateBytes: begin.state,
     inputBytes: begin.inputs,
     frozenCount: begin.frozen,
+    storedCount: begin.stored,
   }
 }

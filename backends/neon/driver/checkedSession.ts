@@ -3,16 +3,29 @@
 
 import { InternalError, UserError } from '../../../compiler/diagnostic.ts'
 import type { Program, ProgramValue } from '../../../compiler/plan/program.ts'
+import { storageFailure } from './device.ts'
 import type { Device, Run, RunResult } from './device.ts'
 import type { Decision, EnergyUse, GovernorPolicy } from './governor.ts'
 import { idBounds } from './ids.ts'
 import { Abandoned } from './session.ts'
-import type { Session, SessionDescription, SessionStats, Sizes, StepOutcome, TensorData } from './session.ts'
+import type {
+  KeptState, Session, SessionDescription, SessionStats, Sizes, StepOutcome, TensorData,
+} from './session.ts' // prettier-ignore
+import { keptValues } from './stateFile.ts'
+
+/** Of a session, for those who read about it and for what it keeps. */
+export interface SessionAbout {
+  readonly toolchain: string
+  readonly isa: string
+  readonly threads: number
+  /** The state file of a program that has values in storage. */
+  readonly stateFile?: string | undefined
+}
 
 export class CheckedSession implements Session {
   readonly #program: Program
   readonly #device: Device
-  readonly #about: { toolchain: string; isa: string; threads: number }
+  readonly #about: SessionAbout
   readonly #values: ReadonlyMap<string, ProgramValue>
   readonly #idBounds: ReadonlyMap<string, number>
   /** Trainable values that nobody has written: a call would compute with zeros. */
@@ -23,7 +36,7 @@ export class CheckedSession implements Session {
   #pauseWatchers: ((isPaused: boolean) => void)[] = []
   #closing: Promise<void> | undefined
 
-  constructor(program: Program, device: Device, about: { toolchain: string; isa: string; threads: number }) {
+  constructor(program: Program, device: Device, about: SessionAbout) {
     this.#program = program
     this.#device = device
     this.#about = about
@@ -38,9 +51,12 @@ export class CheckedSession implements Session {
 
   describe(): SessionDescription {
     const { name, sizes, values, functions } = this.#program
+    const { toolchain, isa, threads } = this.#about
     return {
       program: name,
-      ...this.#about,
+      toolchain,
+      isa,
+      threads,
       memoryBytes: this.#device.memoryBytes,
       sizes: sizes.map((size) => ({ ...size })),
       values: values.map(({ name: valueName, role, dtype, shape }) => ({ name: valueName, role, dtype, shape })),
@@ -130,6 +146,15 @@ export class CheckedSession implements Session {
     return this.#queue(() => this.#device.stats())
   }
 
+  keep(): Promise<KeptState> {
+    return this.#queue(async () => {
+      const { stateFile } = this.#about
+      if (stateFile === undefined) throw new InternalError('the program has no value in storage')
+      const { version, slot } = await this.#device.keep()
+      return { file: stateFile, version, values: keptValues(this.#program, slot) }
+    })
+  }
+
   close(): Promise<void> {
     if (this.#closing) return this.#closing
     this.#device.pauseAfter(0)
@@ -168,7 +193,7 @@ export class CheckedSession implements Session {
   async #run(
     run: Run,
     sizes: Sizes,
-  ): Promise<Exclude<RunResult, { status: 'paused' | 'refused' | 'unreadable' }> | { status: 'ok' }> {
+  ): Promise<Exclude<RunResult, { status: 'paused' | 'refused' | 'storageFailed' }> | { status: 'ok' }> {
     const [missing] = this.#unwritten
     if (missing !== undefined) throw new InternalError(`'${missing}' was never written`)
     let result = await this.#device.run(run, this.#orderedSizes(sizes))
@@ -179,7 +204,7 @@ export class CheckedSession implements Session {
       })
       result = await this.#device.resume()
     }
-    if (result.status === 'unreadable') throw new UserError('HD717', `${result.message}; nothing was updated`)
+    if (result.status === 'storageFailed') throw storageFailure(result.message)
     if (result.status === 'refused') throw new InternalError(`the run-time refused: ${result.message}`)
     if (result.status === 'abandoned') throw new Abandoned()
     return result.status === 'notFinite' ? result : { status: 'ok' }

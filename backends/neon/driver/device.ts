@@ -1,15 +1,16 @@
 // What a session needs of the place where a program runs: bytes in, bytes out, run, pause. One per kind of place
 // (`native.ts`, `wasm.ts`); it checks nothing that the session has checked.
 
+import { UserError } from '../../../compiler/diagnostic.ts'
 import type { Decision, EnergyUse, GovernorPolicy } from './governor.ts'
 import type { StorageRate } from '../../../compiler/plan/rates.ts'
 import type { SessionStats } from './session.ts'
 
-/** How a run came back. `refused` is the run-time's own sentence; `unreadable` a frozen tensor's storage. */
+/** How a run came back. `refused` is the run-time's own sentence; `storageFailed` that of what is not in memory. */
 export type RunResult =
   | { readonly status: 'ok' | 'paused' | 'abandoned' }
   | { readonly status: 'notFinite'; readonly value: string }
-  | { readonly status: 'refused' | 'unreadable'; readonly message: string }
+  | { readonly status: 'refused' | 'storageFailed'; readonly message: string }
 
 /** A function by name, or a micro-batch of a training step. */
 export type Run = { readonly call: string } | { readonly step: 'more' | 'last' }
@@ -33,7 +34,14 @@ export interface Device {
   /** Takes effect at once: no rest any more, and a run that is held comes back as `abandoned`. */
   finish(): void
   stats(): Promise<SessionStats>
+  /** Makes what is stored and what is in memory a version that stands; says which, and in which slot of the state file. */
+  keep(): Promise<{ readonly version: number; readonly slot: 0 | 1 }>
   close(): Promise<void>
+}
+
+/** HD717: something could not be moved between memory and storage. */
+export function storageFailure(message: string): UserError {
+  return new UserError('HD717', `${message}; nothing was updated`)
 }
 
 /** A range of a file that holds one frozen tensor as stored. */
@@ -44,13 +52,20 @@ export interface FrozenRange {
   readonly bytes: number
 }
 
+/** Storage of another device; writing is as fast as reading unless said. */
+export interface Pace extends StorageRate {
+  readonly writeBytesPerSecond?: number
+}
+
 export interface DeviceOptions {
   readonly threads: number
   /** By `Place.index`. */
   readonly frozen: readonly FrozenRange[]
+  /** The state file to be made, for a program that has values in storage. */
+  readonly stored?: { readonly path: string }
   /** Time every launch. */
   readonly profile: boolean
-  readonly pace?: StorageRate
+  readonly pace?: Pace
   /** Kills the program, whatever it does. */
   readonly signal?: AbortSignal
 }

@@ -1,6 +1,6 @@
 // What the command line and tests need of running programs.
 
-export type { FrozenRange } from './device.ts'
+export type { FrozenRange, Pace } from './device.ts'
 export { batteryMargin, ceilingMargin, gates, usualLook } from './governor.ts'
 export type { Decision, EnergyUse, Gate, GovernorPolicy, Reading, Standing } from './governor.ts'
 export { initialData } from './initial.ts'
@@ -8,5 +8,5 @@ export { buildProgram, openSession, programSources } from './open.ts'
 export type { BuildOptions, SessionOptions } from './open.ts'
 export { Abandoned } from './session.ts'
 export type {
-  KernelStats, Session, SessionDescription, SessionStats, Sizes, StepOutcome, TensorData, ValueDescription,
+  KeptState, KeptValue, KernelStats, Session, SessionDescription, SessionStats, Sizes, StepOutcome, TensorData, ValueDescription,
 } from './session.ts' // prettier-ignore

@@ -4,6 +4,7 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { InternalError, UserError } from '../../../compiler/diagnostic.ts'
+import { storageFailure } from './device.ts'
 import type { Device, DeviceOptions, Run, RunResult } from './device.ts'
 import { DecisionReader, energyUse, governCommand } from './governor.ts'
 import type { Decision, EnergyUse, GovernorPolicy } from './governor.ts'
@@ -21,22 +22,23 @@ interface Waiting {
 
 /**
  * Starts an executable made by a native tool chain and opens its session. `launcher` stands in front of the path (an
- * emulator). UserError HD711 when a frozen file cannot be read, HD715 when threads or memory are refused; InternalError
- * when the process dies.
+ * emulator). UserError HD711 when a frozen file cannot be read or the state file not be made, HD715 when threads or memory
+ * are refused; InternalError when the process dies.
  */
 export async function openNativeDevice(
   path: string,
   launcher: readonly string[],
   options: DeviceOptions,
 ): Promise<Device> {
-  for (const { path: file } of options.frozen) {
+  for (const { path: file } of filesOf(options)) {
     if (/[\n\0]/.test(file)) throw new UserError('HD711', 'the file name holds a line break', { place: { file } })
   }
   const process = new ProgramProcess(path, launcher, options.signal)
   try {
     const lines = options.frozen.map(({ offset, bytes, path: file }) => `${offset} ${bytes} ${file}\n`)
-    const { bytesPerSecond = 0, latencySeconds = 0 } = options.pace ?? {}
-    const pace = `${Math.round(bytesPerSecond)} ${Math.round(latencySeconds * 1e6)}`
+    if (options.stored) lines.push(`${options.stored.path}\n`)
+    const { bytesPerSecond = 0, latencySeconds = 0, writeBytesPerSecond = bytesPerSecond } = options.pace ?? {}
+    const pace = [bytesPerSecond, latencySeconds * 1e6, writeBytesPerSecond].map(Math.round).join(' ')
     const opening = `open ${options.threads} ${options.profile ? 1 : 0} ${options.frozen.length} ${pace}\n${lines.join('')}`
     const reply = await process.ask(opening)
     if (reply.fields['ok'] !== true) throw refusal(reply, options)
@@ -47,10 +49,14 @@ export async function openNativeDevice(
   }
 }
 
+function filesOf({ frozen, stored }: DeviceOptions): { readonly path: string }[] {
+  return stored ? [...frozen, stored] : [...frozen]
+}
+
 function refusal(reply: Reply, options: DeviceOptions): Error {
   const message = String(reply.fields['message'])
   if (reply.fields['code'] === 'file') {
-    const file = options.frozen.find((range) => message.startsWith(`${range.path}: `))?.path
+    const file = filesOf(options).find((range) => message.startsWith(`${range.path}: `))?.path
     if (file === undefined) return new UserError('HD711', `a weight file cannot be read: ${message}`)
     return new UserError('HD711', message.slice(file.length + 2), { place: { file } })
   }
@@ -119,6 +125,11 @@ class NativeDevice implements Device {
     }
   }
 
+  async keep(): Promise<{ version: number; slot: 0 | 1 }> {
+    const { fields } = expectOk(await this.#process.ask('keep\n'))
+    return { version: Number(fields['version']), slot: fields['slot'] === 1 ? 1 : 0 }
+  }
+
   close(): Promise<void> {
     return this.#process.end()
   }
@@ -126,7 +137,7 @@ class NativeDevice implements Device {
   async #result(command: string): Promise<RunResult> {
     const { fields } = await this.#process.ask(command)
     if (fields['ok'] !== true) {
-      const status = fields['code'] === 'unreadable' ? 'unreadable' : 'refused'
+      const status = fields['code'] === 'storage' ? 'storageFailed' : 'refused'
       return { status, message: String(fields['message']) }
     }
     if (fields['status'] === 'notFinite') return { status: 'notFinite', value: String(fields['value']) }
@@ -137,7 +148,9 @@ class NativeDevice implements Device {
 
 function expectOk(reply: Reply): Reply {
   if (reply.fields['ok'] === true) return reply
-  throw new InternalError(`the compiled program refused: ${String(reply.fields['message'])}`)
+  const message = String(reply.fields['message'])
+  if (reply.fields['code'] === 'storage') throw storageFailure(message)
+  throw new InternalError(`the compiled program refused: ${message}`)
 }
 
 /** The child: commands in, replies out in the same order, and what is left when it dies. */

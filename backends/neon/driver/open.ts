@@ -5,12 +5,11 @@ import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { InternalError } from '../../../compiler/diagnostic.ts'
 import type { Program, ProgramValue } from '../../../compiler/plan/program.ts'
-import type { StorageRate } from '../../../compiler/plan/rates.ts'
 import { emitProgram } from '../emit/index.ts'
 import { chooseToolChain } from '../toolchain/index.ts'
 import type { Source, ToolChain, ToolChainPreference } from '../toolchain/index.ts'
 import { CheckedSession } from './checkedSession.ts'
-import type { DeviceOptions, FrozenRange } from './device.ts'
+import type { DeviceOptions, FrozenRange, Pace } from './device.ts'
 import { initialData } from './initial.ts'
 import { openNativeDevice } from './native.ts'
 import type { Session } from './session.ts'
@@ -19,10 +18,11 @@ import { openWasmDevice } from './wasm.ts'
 /** As in `runtime/heddle.h`. */
 const MOST_THREADS = 64
 
-const commonHeaders = ['heddle_program.h', 'heddle.h', 'heddle_platform.h', 'heddle_pool.h', 'heddle_reader.h', 'heddle_layout.h', 'heddle_text.h', 'heddle_launch.h', 'heddle_runtime.h'] // prettier-ignore
+const commonHeaders = ['heddle_program.h', 'heddle.h', 'heddle_platform.h', 'heddle_pool.h', 'heddle_transfers.h', 'heddle_table.h', 'heddle_layout.h', 'heddle_text.h', 'heddle_launch.h', 'heddle_runtime.h'] // prettier-ignore
 const wasmHeaders = [...commonHeaders, 'heddle_wasm.h']
 const governorHeaders = ['heddle_sensors.h', 'heddle_energy.h', 'heddle_governor.h', 'heddle_governing.h']
-const nativeHeaders = [...commonHeaders, ...governorHeaders, 'heddle_count.h', 'heddle_channel.h', 'heddle_words.h', 'heddle_frozen.h', 'heddle_main.h'] // prettier-ignore
+const storageHeaders = ['heddle_files.h', 'heddle_frozen.h', 'heddle_stored.h', 'heddle_storage.h', 'heddle_keeping.h']
+const nativeHeaders = [...commonHeaders, ...governorHeaders, 'heddle_count.h', 'heddle_channel.h', 'heddle_words.h', ...storageHeaders, 'heddle_main.h'] // prettier-ignore
 
 export interface BuildOptions {
   /** `full` (the default) for what will run long, `light` for what should compile fast. */
@@ -42,8 +42,13 @@ export interface SessionOptions extends BuildOptions {
   readonly seed?: number
   /** Time every launch, for `stats`. */
   readonly profile?: boolean
-  /** Reads streamed tensors no faster than this storage would, past the page cache (native, for measuring plans). */
-  readonly pace?: StorageRate
+  /**
+   * The state file of a program that has values in storage; required for one, and for no other. The session makes it, so
+   * there must be none yet; it stays when the session ends.
+   */
+  readonly stored?: { readonly path: string }
+  /** Reads and writes storage no faster than this one would be, past the page cache (native, for measuring plans). */
+  readonly pace?: Pace
   /** Kills the program, whatever it does. */
   readonly signal?: AbortSignal
 }
@@ -78,27 +83,30 @@ export async function buildProgram(program: Program, chain: ToolChain, options: 
 /**
  * Compiles a program and opens a session on it. State and inputs begin as zero, values with an `initial` as it says;
  * trainable values without one must be written before the first call.
- * UserError HD701–HD703 from the tool chain, HD710 (wasm without fused multiply-add), HD711 (a frozen file), HD715
- * (memory or threads refused).
+ * UserError HD701–HD703 from the tool chain, HD710 (wasm without fused multiply-add), HD711 (a frozen file, or the state
+ * file), HD715 (memory or threads refused), HD717 (a first value cannot be stored).
  */
 export async function openSession(program: Program, options: SessionOptions = {}): Promise<Session> {
-  const { toolchain = 'auto', frozen = [], seed = 0, profile = false, signal, pace } = options
+  const { toolchain = 'auto', frozen = [], seed = 0, profile = false, signal, pace, stored } = options
   const threads = options.threads ?? Math.min(MOST_THREADS, availableParallelism())
   if (!Number.isInteger(threads) || threads < 1 || threads > MOST_THREADS) {
     throw new InternalError(`a session has 1 to ${MOST_THREADS} threads, not ${threads}`)
   }
   checkFrozen(program, frozen)
+  if (program.storedCount > 0 !== (stored !== undefined)) {
+    throw new InternalError(`the program has ${program.storedCount} values in storage, ${stored ? 'a' : 'no'} state file was given`) // prettier-ignore
+  }
   const chain = typeof toolchain === 'string' ? await chooseToolChain(toolchain) : toolchain
   if (chain.name === 'wasm' && program.values.some(({ streamed, rows }) => streamed ?? rows)) {
-    throw new InternalError(
-      'the program reads frozen tensors while it runs, and WebAssembly has nothing to read them from',
-    )
+    const what = program.storedCount > 0 ? 'has values in storage' : 'reads frozen tensors'
+    throw new InternalError(`the program ${what} while it runs, and WebAssembly has nothing to read them from`)
   }
   const path = await buildProgram(program, chain, options)
   const deviceOptions: DeviceOptions = {
     threads,
     frozen,
     profile,
+    ...(stored ? { stored } : {}),
     ...(signal ? { signal } : {}),
     ...(pace ? { pace } : {}),
   }
@@ -106,7 +114,8 @@ export async function openSession(program: Program, options: SessionOptions = {}
     chain.name === 'wasm'
       ? await openWasmDevice(path, program, deviceOptions)
       : await openNativeDevice(path, chain.launcher, deviceOptions)
-  const session = new CheckedSession(program, device, { toolchain: chain.describe(), isa: chain.isa.name, threads })
+  const about = { toolchain: chain.describe(), isa: chain.isa.name, threads, stateFile: stored?.path }
+  const session = new CheckedSession(program, device, about)
   try {
     for (const value of program.values) {
       if (value.place.space === 'frozen' || !value.initial || isZeroState(value)) continue
@@ -119,7 +128,7 @@ export async function openSession(program: Program, options: SessionOptions = {}
   return session
 }
 
-/** Memory is zero when it is given: the moments of an optimizer need no gigabyte of zeros sent. */
+/** Memory and storage are zero when they are given: the moments of an optimizer need no gigabyte of zeros sent. */
 function isZeroState({ role, initial }: ProgramValue): boolean {
   return role === 'state' && initial?.kind === 'constant' && Object.is(initial.value, 0)
 }

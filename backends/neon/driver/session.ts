@@ -66,6 +66,22 @@ export interface SessionStats {
   readonly kernels: readonly KernelStats[]
 }
 
+/** A value of a kept state, as stored in the state file. */
+export interface KeptValue {
+  readonly name: string
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  /** In bytes from the start of the file. */
+  readonly offset: number
+}
+
+/** A version of what is trained and of the optimizer's state, in the state file until the second update after it. */
+export interface KeptState {
+  readonly file: string
+  readonly version: number
+  readonly values: readonly KeptValue[]
+}
+
 /**
  * One program with its memory and threads. Operations run one after another in the order in which they were asked for.
  * UserError for a size, a shape or an id out of bounds; InternalError when the program died.
@@ -104,6 +120,11 @@ export interface Session {
   /** Until the next policy, rests end at once, and a call or step that is held, or comes to be, ends with Abandoned. */
   finish(): void
   stats(): Promise<SessionStats>
+  /**
+   * Makes what is trained, and the optimizer's state, a version that survives the end of this process; an update does so by
+   * itself. Only for programs with values in storage. UserError HD717 when the file cannot be written.
+   */
+  keep(): Promise<KeptState>
   /** Ends the program; what was asked for before is finished first, unless it is paused. */
   close(): Promise<void>
 }

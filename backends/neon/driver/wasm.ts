@@ -197,6 +197,10 @@ class WasmDevice implements Device {
   /** Nothing holds it. */
   finish(): void {}
 
+  keep(): Promise<never> {
+    return Promise.reject(new InternalError('a program in WebAssembly keeps nothing'))
+  }
+
   async stats(): Promise<SessionStats> {
     if (this.#failure) throw this.#failure
     const { memory, exports, session } = this.#loaded
@@ -241,7 +245,7 @@ class WasmDevice implements Device {
   }
 
   #place(place: Program['values'][number]['place'], bytes: number): Place {
-    if (place.space === 'frozen') throw new InternalError('frozen tensors are not read back')
+    if ('index' in place) throw new InternalError('what is streamed has no memory')
     const { exports, session } = this.#loaded
     return { address: (exports.heddle_wasm_space(session, spaceNumbers[place.space]) >>> 0) + place.offset, bytes }
   }

@@ -7,7 +7,9 @@ import type { DType } from '../../../compiler/graph/axis.ts'
 import { bufferElements, gridOf } from '../../../compiler/kernel/ir.ts'
 import type { Kernel } from '../../../compiler/kernel/ir.ts'
 import { outermostLoop } from '../../../compiler/plan/footprint.ts'
-import type { Launch, Place, Program, ProgramFunction, ProgramValue } from '../../../compiler/plan/program.ts'
+import type {
+  Launch, NamedRows, Place, Program, ProgramFunction, ProgramValue, TensorPlace, Transfer,
+} from '../../../compiler/plan/program.ts' // prettier-ignore
 import { scalarPrelude } from '../isa/scalar.ts'
 import type { InstructionSet } from '../isa/table.ts'
 import { emitKernel, scratchBytes } from './kernel.ts'
@@ -32,7 +34,9 @@ const spaceNames: Readonly<Record<Place['space'], string>> = {
   state: 'HEDDLE_IN_STATE',
   inputs: 'HEDDLE_IN_INPUTS',
   frozen: 'HEDDLE_IN_CHECKPOINT',
+  stored: 'HEDDLE_IN_STORAGE',
 }
+const transferNames: Readonly<Record<Transfer['kind'], string>> = { read: 'HEDDLE_READ', write: 'HEDDLE_WRITE' }
 const NAMESPACE = 'heddle_generated'
 
 /** Includes, and the functions that must stand in front of the first kernel of a translation unit. */
@@ -73,8 +77,17 @@ export function emitProgram(program: Program, isa: InstructionSet): string {
   ].join('\n')
 }
 
+/** Whether a place is that of a tensor with memory of its own, or none, and no range of a session's memory. */
+function isTensor(place: Place): place is TensorPlace {
+  return place.space === 'frozen' || place.space === 'stored'
+}
+
 function placeText(place: Place): string {
-  return `{${spaceNames[place.space]}, ${integerText(place.space === 'frozen' ? place.index : place.offset)}}`
+  return `{${spaceNames[place.space]}, ${integerText(isTensor(place) ? place.index : place.offset)}}`
+}
+
+function numbersText(...numbers: readonly number[]): string {
+  return numbers.map(integerText).join(', ')
 }
 
 /** A constant array; an empty one gets one unused entry, since C++ has no arrays of nothing. */
@@ -108,10 +121,12 @@ class Tables {
     })
     const valueEntries = values.map((value) => this.#value(value))
     const functionLines = functions.flatMap((item, position) => this.#function(item, position))
-    const functionEntries = functions.map(
-      (item, position) =>
-        `{${stringText(item.name)}, ${item.launches.length}, launches_${position}, ${item.outputs.length}, outputs_${position}, ${item.reads?.length ?? 0}, reads_${position}, ${item.rows?.length ?? 0}, rows_${position}}`,
-    )
+    const functionEntries = functions.map((item, position) => {
+      const { launches, outputs, transfers = [], rows = [], firsts = [], updates = false } = item
+      const counts = { launches, outputs, transfers, named: namedRows(transfers), rows, firsts }
+      const tables = Object.entries(counts).map(([table, { length }]) => `${length}, ${table}_${position}`)
+      return `{${stringText(item.name)}, ${tables.join(', ')}, ${updates ? 1 : 0}}`
+    })
     return [
       // Nothing points at the pool when it is empty.
       ...(this.#shapes.length === 0 ? [] : arrayLines('int64_t', 'shapes', this.#shapes.map(integerText))),
@@ -146,7 +161,8 @@ class Tables {
       counted(this.#windows.length, 'windows'),
       counted(program.values.length, 'values'),
       counted(program.functions.length, 'functions'),
-      `  ${[program.arenaBytes, program.stateBytes, program.inputBytes, program.frozenCount].map(integerText).join(', ')},`,
+      `  ${numbersText(program.arenaBytes, program.stateBytes, program.inputBytes)},`,
+      `  ${numbersText(program.frozenCount, program.storedCount)},`,
       `  ${integerText(scratch)}, ${most},`,
       '};',
       '',
@@ -172,6 +188,7 @@ class Tables {
       initial.kind,
       doubleText(initial.parameter),
       value.streamed ? '1' : '0',
+      value.versions ? '1' : '0',
     ].join(', ')}}`
   }
 
@@ -183,22 +200,25 @@ class Tables {
       for (const part of launch.parts ?? []) {
         const { length } = this.#windows
         this.#windows.push(
-          ...part.windows.map(
-            ({ argument, from, offset }) => `{${[argument, from, offset].map(integerText).join(', ')}}`,
-          ),
+          ...part.windows.map(({ argument, from, offset }) => `{${numbersText(argument, from, offset)}}`),
         )
-        const numbers = [part.begin, part.end, part.reads, length, part.windows.length]
-        this.#parts.push(`{${numbers.map(integerText).join(', ')}}`)
+        this.#parts.push(`{${numbersText(part.begin, part.end, part.transfers, length, part.windows.length)}}`)
       }
-      const parts = `${firstPart}, ${this.#parts.length - firstPart}`
-      return `{${launch.kernel}, ${begin}, ${stringText(launch.label)}, ${parts}}`
+      const waits = numbersText(firstPart, this.#parts.length - firstPart, launch.transfers ?? 0)
+      return `{${launch.kernel}, ${begin}, ${stringText(launch.label)}, ${waits}}`
     })
-    const reads = (item.reads ?? []).map(({ index, from, bytes, offset, after }) => {
-      return `{${[index, from, bytes, offset, after].map(integerText).join(', ')}}`
+    const named = namedRows(item.transfers ?? [])
+    const transfers = (item.transfers ?? []).map(({ kind, tensor, from, bytes, offset, after, rows }) => {
+      const range = numbersText(from, bytes, offset, after, rows ? named.findIndex((one) => sameRows(one, rows)) : -1)
+      return `{${transferNames[kind]}, ${placeText(tensor)}, ${range}}`
     })
-    const rows = (item.rows ?? []).map(({ index, ids, to, count, rowBytes }) => {
-      return `{${index}, ${placeText(ids)}, ${placeText(to)}, ${integerText(count)}, ${integerText(rowBytes)}}`
+    const namedEntries = named.map(({ ids, firsts, count, rowBytes }) => {
+      return `{${placeText(ids)}, ${numbersText(firsts, count, rowBytes)}}`
     })
+    const rows = (item.rows ?? []).map(({ tensor, ids, to, count, rowBytes }) => {
+      return `{${[tensor, ids, to].map(placeText).join(', ')}, ${numbersText(count, rowBytes)}}`
+    })
+    const firsts = (item.firsts ?? []).map((one) => `{${placeText(one.ids)}, ${numbersText(one.firsts, one.count)}}`)
     const outputs = item.outputs.map((output) => {
       const bytes = output.shape.reduce((product, extent) => product * extent, dtypeBytes[output.dtype])
       const place = placeText(output.place)
@@ -208,10 +228,30 @@ class Tables {
     return [
       ...arrayLines('heddle_launch', `launches_${position}`, launches),
       ...arrayLines('heddle_output', `outputs_${position}`, outputs),
-      ...arrayLines('heddle_read', `reads_${position}`, reads),
+      ...arrayLines('heddle_transfer', `transfers_${position}`, transfers),
+      ...arrayLines('heddle_named', `named_${position}`, namedEntries),
       ...arrayLines('heddle_rows', `rows_${position}`, rows),
+      ...arrayLines('heddle_firsts', `firsts_${position}`, firsts),
     ]
   }
+}
+
+/** The different rows that transfers go by. */
+function namedRows(transfers: readonly Transfer[]): NamedRows[] {
+  const found: NamedRows[] = []
+  for (const { rows } of transfers) {
+    if (rows && !found.some((one) => sameRows(one, rows))) found.push(rows)
+  }
+  return found
+}
+
+function sameRows(one: NamedRows, other: NamedRows): boolean {
+  return (
+    placeText(one.ids) === placeText(other.ids) &&
+    one.firsts === other.firsts &&
+    one.count === other.count &&
+    one.rowBytes === other.rowBytes
+  )
 }
 
 /** How a value begins, in the header's words. */
@@ -256,10 +296,13 @@ function checkLaunch(program: Program, launch: Launch): void {
   const bound: Bound[] = kernel.arguments.map((buffer, position) => {
     const place = launch.arguments[position] as Place
     const isWritten = buffer.access !== 'read'
-    if (place.space === 'frozen') {
-      if (place.index >= program.frozenCount || isWritten) {
-        throw new InternalError(`launch of ${kernel.name}: ${buffer.name} cannot be checkpoint tensor ${place.index}`)
+    if (isTensor(place)) {
+      const isFrozen = place.space === 'frozen'
+      if (place.index >= (isFrozen ? program.frozenCount : program.storedCount) || (isFrozen && isWritten)) {
+        const what = isFrozen ? 'checkpoint tensor' : 'stored value'
+        throw new InternalError(`launch of ${kernel.name}: ${buffer.name} cannot be ${what} ${place.index}`)
       }
+      if (!isFrozen) checkWindows(kernel, launch, position)
       return { name: buffer.name, space: place.space, begin: place.index, end: place.index + 1, isWritten }
     }
     const end = place.offset + bufferElements(buffer) * dtypeBytes[buffer.dtype]
@@ -278,4 +321,11 @@ function checkLaunch(program: Program, launch: Launch): void {
       throw new InternalError(`launch of ${kernel.name}: ${one.name} is written but shares memory with ${other.name}`)
     }
   }
+}
+
+/** What is in storage is in memory nowhere but in windows. */
+function checkWindows(kernel: Kernel, launch: Launch, argument: number): void {
+  const { parts = [] } = launch
+  if (parts.length > 0 && parts.every(({ windows }) => windows.some((window) => window.argument === argument))) return
+  throw new InternalError(`launch of ${kernel.name}: nothing brings ${kernel.arguments[argument]?.name} from storage`)
 }

@@ -83,7 +83,7 @@ int64_t heddle_memory_bytes(const heddle_program* program, int32_t threads);
 // Checks the table, the memory and the frozen tensors, lays the session out and starts its threads.
 int32_t heddle_open(const heddle_config* config, heddle_session** session);
 
-// Where a value of the state or the inputs lies, by name. Frozen values have no view.
+// Where a value of the state or the inputs lies, by name. Frozen values have no view, nor has what is in storage.
 int32_t heddle_value_view(heddle_session* session, const char* name, heddle_view* view);
 
 // Where an output lies. It holds what the last call computed, so that call must have been of this function.
@@ -101,7 +101,8 @@ int32_t heddle_call(heddle_session* session, int32_t function, const int32_t* si
 int32_t heddle_step(heddle_session* session, const int32_t* sizes, int32_t last);
 
 // Forgets the call that paused. What a step accumulated stays in its sums and gradients; nothing else of the state has
-// changed unless heddle_updating says so.
+// changed unless heddle_updating says so. After an update of values in storage that was given up, or failed, every call is
+// refused: what is in memory is half old, half new, and the version that stands is in storage.
 void heddle_abandon(heddle_session* session);
 
 // 1 while `apply` of a step is under way: what is trained is half old, half new.

@@ -3,38 +3,19 @@
 #ifndef HEDDLE_FROZEN_H
 #define HEDDLE_FROZEN_H
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "heddle.h"
-#include "heddle_platform.h"
+#include "heddle_files.h"
 #include "heddle_text.h"
 
 namespace heddle {
 
 // Alignment that reads of an element need.
 inline int64_t element_bytes(int32_t dtype) { return dtype == HEDDLE_F16 || dtype == HEDDLE_BF16 ? 2 : 4; }
-
-// Reads exactly `bytes` bytes; false with errno otherwise, ENODATA where the file ends before.
-inline bool read_range(int file, int64_t offset, int64_t bytes, void* to) {
-  int64_t done = 0;
-  while (done < bytes) {
-    const ssize_t count = pread(file, static_cast<char*>(to) + done, static_cast<size_t>(bytes - done), offset + done);
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) {
-      errno = count == 0 ? ENODATA : errno;
-      return false;
-    }
-    done += count;
-  }
-  return true;
-}
 
 // Copies a range of a file that does not begin at a multiple of its element: some writers leave headers unpadded.
 inline bool copy_range(int file, int64_t offset, int64_t bytes, heddle_frozen* frozen) {
@@ -91,19 +72,19 @@ inline bool open_range(const char* path, int64_t offset, int64_t bytes, int64_t 
   return done;
 }
 
-// Frozen tensors that stay in their files, which are kept open: one entry for each tensor of the program. `fetch` is a heddle_fetch whose context this is.
-class StreamedFiles {
+// Frozen tensors that stay in their files, which are kept open: one entry for each tensor of the program.
+class FrozenFiles {
  public:
-  ~StreamedFiles() {
+  ~FrozenFiles() {
     for (int32_t index = 0; index < count_; index++) {
       if (entries_[index].owner) close(entries_[index].file);
     }
     free(entries_);
   }
 
-  StreamedFiles() = default;
-  StreamedFiles(const StreamedFiles&) = delete;
-  StreamedFiles& operator=(const StreamedFiles&) = delete;
+  FrozenFiles() = default;
+  FrozenFiles(const FrozenFiles&) = delete;
+  FrozenFiles& operator=(const FrozenFiles&) = delete;
 
   bool reserve(int32_t count) {
     entries_ = static_cast<Entry*>(calloc(static_cast<size_t>(count) + 1, sizeof(Entry)));
@@ -133,15 +114,7 @@ class StreamedFiles {
     return true;
   }
 
-  // Reads no faster than a device with this storage would, and leaves nothing in the page cache; 0: as fast as it goes.
-  void pace(double bytes_per_second, double latency_microseconds) {
-    bytes_per_second_ = bytes_per_second;
-    latency_ = latency_microseconds;
-  }
-
-  static int32_t fetch(void* self, int32_t tensor, int64_t from, int64_t bytes, void* to, char* message) {
-    return static_cast<StreamedFiles*>(self)->read(tensor, from, bytes, to, message) ? 0 : 1;
-  }
+  FilePlace place(int32_t tensor, int64_t from) const { return {entries_[tensor].file, entries_[tensor].offset + from}; }
 
  private:
   struct Entry {
@@ -150,30 +123,8 @@ class StreamedFiles {
     bool owner;
   };
 
-  bool read(int32_t tensor, int64_t from, int64_t bytes, void* to, char* message) {
-    const Entry& entry = entries_[tensor];
-    const double begin = now_microseconds();
-    if (!read_range(entry.file, entry.offset + from, bytes, to)) {
-      Text(message, HEDDLE_MESSAGE_BYTES) << "bytes " << entry.offset + from << " to " << entry.offset + from + bytes
-                                          << " of a weight file cannot be read: "
-                                          << (errno == ENODATA ? "the file has become shorter" : strerror(errno));
-      return false;
-    }
-    if (bytes_per_second_ > 0) {
-      posix_fadvise(entry.file, entry.offset + from, bytes, POSIX_FADV_DONTNEED);
-      const double end = begin + latency_ + static_cast<double>(bytes) / bytes_per_second_ * 1e6;
-      for (double left = end - now_microseconds(); left > 0; left = end - now_microseconds()) {
-        const struct timespec rest = {static_cast<time_t>(left / 1e6), static_cast<long>(static_cast<int64_t>(left * 1e3) % 1000000000)};
-        nanosleep(&rest, nullptr);
-      }
-    }
-    return true;
-  }
-
   Entry* entries_ = nullptr;
   int32_t count_ = 0;
-  double bytes_per_second_ = 0;
-  double latency_ = 0;
 };
 
 }  // namespace heddle

@@ -1,9 +1,10 @@
-// A session and how one function of it is launched: kernel by kernel, part by part, with what it reads of frozen tensors
+// A session and how one function of it is launched: kernel by kernel, part by part, with what moves between memory and storage
 // meanwhile. Must not know what any kernel computes, nor what a training step is.
 #ifndef HEDDLE_LAUNCH_H
 #define HEDDLE_LAUNCH_H
 
 #include "heddle_layout.h"
+#include "heddle_table.h"
 #include "heddle_text.h"
 
 struct heddle_session {
@@ -11,7 +12,7 @@ struct heddle_session {
   const heddle_frozen* frozen;
   char* message;
   heddle::Pool* pool;
-  heddle::Reader* reader;
+  heddle::Mover* mover;
   heddle_kernel_profile* profile;
   void** arguments;
   int32_t* sizes;
@@ -30,6 +31,7 @@ struct heddle_session {
   int32_t paused_last;      // that step's `last`
   int32_t computed;         // the function whose outputs are in the arena, or −1
   int32_t not_finite;       // value, or −1
+  int32_t updating;         // 1 from the begin of a function that updates to its end, and for good when it has none
 };
 
 namespace heddle {
@@ -39,6 +41,8 @@ inline Text fail(const heddle_session& session) { return Text(session.message, H
 inline void* address_of(const heddle_session& session, const heddle_place& place) {
   // Kernels take one kind of pointer; those of frozen tensors are only read through.
   if (place.space == HEDDLE_IN_CHECKPOINT) return const_cast<void*>(session.frozen[place.offset_or_index].data);
+  // Each part has a window instead.
+  if (place.space == HEDDLE_IN_STORAGE) return nullptr;
   return session.spaces[place.space] + place.offset_or_index;
 }
 
@@ -54,9 +58,9 @@ inline void run_range(heddle_session& session, const heddle_kernel& kernel, int6
   }
 }
 
-// False when something that it needs could not be read.
+// False when something that it waits for could not be moved.
 inline bool run_part(heddle_session& session, const heddle_kernel& kernel, const heddle_part& part) {
-  if (!reads_done(*session.reader, part.reads)) return false;
+  if (!transfers_done(*session.mover, part.transfers)) return false;
   for (int32_t index = 0; index < part.window_count; index++) {
     const heddle_window& window = session.program->windows[part.window_begin + index];
     // As if the whole tensor lay there: the part reads nothing outside its window.
@@ -67,11 +71,11 @@ inline bool run_part(heddle_session& session, const heddle_kernel& kernel, const
   return true;
 }
 
-inline int32_t unreadable(heddle_session& session) {
+inline int32_t storage_failed(heddle_session& session) {
   session.running = -1;
   session.next_launch = 0;
-  fail(session) << session.reader->message;
-  return HEDDLE_UNREADABLE;
+  fail(session) << session.mover->message;
+  return HEDDLE_STORAGE_FAILED;
 }
 
 inline int32_t run_launch(heddle_session& session, const heddle_launch& launch) {
@@ -83,48 +87,96 @@ inline int32_t run_launch(heddle_session& session, const heddle_launch& launch) 
   heddle_kernel_profile& profile = session.profile[launch.kernel];
   const double begin = session.profiling != 0 ? now_microseconds() : 0.0;
   if (launch.part_count == 0) {
+    if (!transfers_done(*session.mover, launch.transfers)) return storage_failed(session);
     run_range(session, kernel, 0, kernel.outermost);
-    moment_over(*session.reader, ++session.moments);
+    moment_over(*session.mover, ++session.moments);
   }
   for (int32_t index = 0; index < launch.part_count; index++) {
-    if (!run_part(session, kernel, program.parts[launch.part_begin + index])) return unreadable(session);
-    moment_over(*session.reader, ++session.moments);
+    if (!run_part(session, kernel, program.parts[launch.part_begin + index])) return storage_failed(session);
+    moment_over(*session.mover, ++session.moments);
   }
   if (session.profiling != 0) profile.microseconds += now_microseconds() - begin;
   profile.launches++;
   return HEDDLE_OK;
 }
 
-// Fills what a function reads of rows; ids were given by the caller.
-inline int32_t fetch_rows(heddle_session& session, const heddle_rows& rows) {
-  Reader& reader = *session.reader;
+// Whether every id by which a function fetches or moves rows names one; ids were given by the caller.
+inline bool ids_known(heddle_session& session, const heddle_function& function) {
+  const heddle_program& program = *session.program;
+  const auto known = [&session, &program](const heddle_place& ids, int64_t count, const heddle_place& tensor, int64_t row_bytes) {
+    return rows_known(static_cast<const int32_t*>(address_of(session, ids)), count, tensor_bytes(program, tensor) / row_bytes, fail(session));
+  };
+  for (int32_t index = 0; index < function.rows_count; index++) {
+    const heddle_rows& rows = function.rows[index];
+    if (!known(rows.ids, rows.count, rows.tensor, rows.row_bytes)) return false;
+  }
+  for (int32_t index = 0; index < function.transfer_count; index++) {
+    const heddle_transfer& transfer = function.transfers[index];
+    if (transfer.named < 0) continue;
+    const heddle_named& named = function.named[transfer.named];
+    if (!known(named.ids, named.count, transfer.tensor, named.row_bytes)) return false;
+  }
+  return true;
+}
+
+// Fills what a function reads of rows before its first launch.
+inline bool fetch_rows(heddle_session& session, const heddle_rows& rows) {
+  Mover& mover = *session.mover;
+  const heddle_storage& storage = mover.storage;
+  const int32_t tensor = storage_number(*session.program, rows.tensor);
   const int32_t* ids = static_cast<const int32_t*>(address_of(session, rows.ids));
   unsigned char* to = static_cast<unsigned char*>(address_of(session, rows.to));
-  const int64_t known = tensor_bytes(*session.program, rows.tensor) / rows.row_bytes;
   for (int64_t index = 0; index < rows.count; index++, to += rows.row_bytes) {
-    const int64_t id = ids[index];
-    if (id < 0 || id >= known) {
-      session.running = -1;
-      fail(session) << "there is no row " << id << "; ids go from 0 to " << known - 1;
-      return HEDDLE_INVALID;
-    }
-    if (index > 0 && id == ids[index - 1]) {
+    if (index > 0 && ids[index] == ids[index - 1]) {
       copy(to, to - rows.row_bytes, rows.row_bytes);
-    } else if (reader.fetch(reader.context, rows.tensor, id * rows.row_bytes, rows.row_bytes, to, reader.message) != 0) {
-      return unreadable(session);
+    } else if (storage.fetch(storage.context, tensor, ids[index] * rows.row_bytes, rows.row_bytes, to, mover.message) != 0) {
+      return false;
     }
   }
+  return true;
+}
+
+inline void find_firsts(heddle_session& session, const heddle_firsts& firsts) {
+  const int32_t* ids = static_cast<const int32_t*>(address_of(session, firsts.ids));
+  int32_t* found = reinterpret_cast<int32_t*>(session.spaces[HEDDLE_IN_ARENA] + firsts.firsts);
+  for (int32_t place = 0; place < firsts.count; place++) {
+    // Ends at the place itself at the latest.
+    int32_t first = 0;
+    while (ids[first] != ids[place]) first++;
+    found[place] = first;
+  }
+}
+
+// What a function needs before its first launch, and the begin of what it moves meanwhile.
+inline int32_t begin_function(heddle_session& session, const heddle_function& function) {
+  Mover& mover = *session.mover;
+  session.moments = 0;
+  if (!ids_known(session, function)) {
+    session.running = -1;
+    return HEDDLE_INVALID;
+  }
+  for (int32_t index = 0; index < function.rows_count; index++) {
+    if (!fetch_rows(session, function.rows[index])) return storage_failed(session);
+  }
+  for (int32_t index = 0; index < function.firsts_count; index++) find_firsts(session, function.firsts[index]);
+  if (function.updates != 0) {
+    session.updating = 1;
+    if (mover.storage.begin_update(mover.storage.context, mover.message) != 0) return storage_failed(session);
+  }
+  begin_transfers(mover, function);
   return HEDDLE_OK;
 }
 
-// What a function needs before its first launch, and the begin of what it reads meanwhile.
-inline int32_t begin_function(heddle_session& session, const heddle_function& function) {
-  session.moments = 0;
-  for (int32_t index = 0; index < function.rows_count; index++) {
-    const int32_t code = fetch_rows(session, function.rows[index]);
-    if (code != HEDDLE_OK) return code;
+// What a function has moved must have arrived, and what it has updated stand, before anything else may count on it.
+inline int32_t end_function(heddle_session& session, const heddle_function& function) {
+  Mover& mover = *session.mover;
+  if (!transfers_done(mover, function.transfer_count)) return storage_failed(session);
+  if (function.updates == 0) return HEDDLE_OK;
+  const heddle_storage& storage = mover.storage;
+  if (storage.end_update(storage.context, session.spaces[HEDDLE_IN_STATE], session.program->state_bytes, mover.message) != 0) {
+    return storage_failed(session);
   }
-  begin_reads(*session.reader, function.reads, function.read_count);
+  session.updating = 0;
   return HEDDLE_OK;
 }
 

@@ -1,10 +1,11 @@
 // The command-line binary around one program: commands on standard input, JSON lines on standard output, so that Node, a
 // phone shell and tests drive the same thing. Ends when its input ends. Must not know what any function computes.
 //
-//   open THREADS PROFILE COUNT BYTES_PER_SECOND MICROSECONDS, then COUNT lines OFFSET BYTES PATH
+//   open THREADS PROFILE COUNT BYTES_PER_SECOND MICROSECONDS [BYTES_WRITTEN_PER_SECOND], then COUNT lines OFFSET BYTES PATH
+//     and, where the program has values in storage, a line with the path of the state file to be made
 //   write BYTES NAME, then the bytes
 //   read NAME   output FUNCTION NAME   call FUNCTION SIZE…   step more|last SIZE…   resume   pause LAUNCHES
-//   stats   govern POLICY|off   energy   finish NOW   quit
+//   stats   keep   govern POLICY|off   energy   finish NOW   quit
 //
 // A call answers status "ok", "paused" (`resume` goes on), "notFinite", or "abandoned" after `finish`. `pause` and
 // `finish` have no answer, so that they may come while a call runs. `read` and `output` announce the bytes that follow
@@ -19,9 +20,10 @@
 #include "heddle_count.h"
 #endif
 #include "heddle_channel.h"
-#include "heddle_frozen.h"
 #include "heddle_governing.h"
+#include "heddle_keeping.h"
 #include "heddle_runtime.h"
+#include "heddle_storage.h"
 
 namespace heddle {
 
@@ -66,6 +68,7 @@ class CommandLine {
     if (same_text(command, "step")) return step(rest);
     if (same_text(command, "resume")) return paused_ ? run_call() : refuse("no call is paused");
     if (same_text(command, "stats")) return stats();
+    if (same_text(command, "keep")) return keep();
     if (same_text(command, "govern")) return govern(rest);
     if (same_text(command, "energy")) return governing_.measure();
     if (same_text(command, "pause") || same_text(command, "finish")) return obey_silently(command, rest);
@@ -82,13 +85,18 @@ class CommandLine {
     const int64_t count = next_number(&rest);
     const int64_t rate = next_number(&rest);
     const int64_t latency = next_number(&rest);
+    const int64_t write_rate = next_number(&rest);
     if (session_ != nullptr || memory_ != nullptr) return refuse("the session is open already");
     if (threads < 1 || threads > HEDDLE_MOST_THREADS || profile < 0) return refuse("wrong number of threads");
     // The lines that follow cannot be told from commands, so a wrong count ends the session.
     if (count != program_.checkpoint_count) return refuse("wrong number of frozen tensors") && false;
+    // Whatever follows goes by the table.
+    if (const char* fault = table_fault(program_)) return refuse(fault) && false;
     frozen_ = static_cast<heddle_frozen*>(calloc(static_cast<size_t>(count) + 1, sizeof(heddle_frozen)));
-    if (frozen_ == nullptr || !files_.reserve(static_cast<int32_t>(count))) return refuse("there is not enough memory", "refused");
-    if (rate > 0 && latency >= 0) files_.pace(static_cast<double>(rate), static_cast<double>(latency));
+    if (frozen_ == nullptr || !storage_.reserve(program_)) return refuse("there is not enough memory", "refused") && false;
+    if (rate > 0 && latency >= 0) {
+      storage_.pace(static_cast<double>(rate), static_cast<double>(write_rate > 0 ? write_rate : rate), static_cast<double>(latency));
+    }
     bool found = true;
     for (int64_t index = 0; index < count; index++) {
       char* line = input_.line();
@@ -99,7 +107,7 @@ class CommandLine {
       const Text message(message_, HEDDLE_MESSAGE_BYTES);
       const heddle_value* value = frozen_value(index);
       // Rows are fetched of tensors in memory as well.
-      if (streams(program_) && !files_.add(static_cast<int32_t>(index), line, offset, bytes, message)) {
+      if (streams(program_) && !storage_.frozen.add(static_cast<int32_t>(index), line, offset, bytes, message)) {
         found = false;
       } else if (value != nullptr && value->streamed != 0) {
         frozen_[index] = {nullptr, bytes};
@@ -107,8 +115,15 @@ class CommandLine {
         found = open_range(line, offset, bytes, value == nullptr ? 4 : element_bytes(value->dtype), &frozen_[index], message);
       }
     }
+    if (program_.stored_count > 0) {
+      const char* path = input_.line();
+      if (path == nullptr) return false;
+      found = found && storage_.stored.create(path, Text(message_, HEDDLE_MESSAGE_BYTES));
+    }
     if (!found) return refuse(message_, "file");
-    return open_session(static_cast<int32_t>(threads), profile != 0);
+    if (!open_session(static_cast<int32_t>(threads), profile != 0)) return false;
+    if (session_ == nullptr) storage_.stored.discard();
+    return true;
   }
 
   // The frozen tensor with this index, or null.
@@ -128,8 +143,9 @@ class CommandLine {
     if (memory == MAP_FAILED) return refuse("there is not enough memory", "refused");
     memory_ = memory;
     const heddle_config config = {&program_, memory, memory_bytes_, frozen_, program_.checkpoint_count,
-                                  threads, profile ? 1 : 0, message_, StreamedFiles::fetch, &files_};
+                                  threads, profile ? 1 : 0, message_, storage_.callbacks()};
     if (heddle_open(&config, &session_) != HEDDLE_OK) return refuse(message_);
+    storage_.stored.remember(session_->spaces[HEDDLE_IN_STATE]);
     heddle_set_pause(session_, pause_callback, this);
     return output_.begin().field("ok", true).field("program", program_.name).field("isa", program_.isa)
         .field("bytes", memory_bytes_).end();
@@ -138,17 +154,26 @@ class CommandLine {
   bool write(char* rest) {
     const int64_t bytes = next_number(&rest);
     if (bytes < 0) return refuse("'write' takes a number of bytes and a name") && false;
+    const heddle_value* stored = paused_ ? nullptr : keeping_.find(rest);
+    if (stored != nullptr && stored->bytes == bytes) return keeping_.write(*stored);
     heddle_view view;
     const bool found = heddle_value_view(session_, rest, &view) == HEDDLE_OK && view.bytes == bytes;
     if (found) {
       if (!input_.bytes(view.data, bytes)) return false;
+      keeping_.written(rest);
       return output_.begin().field("ok", true).end();
     }
-    Text(message_, HEDDLE_MESSAGE_BYTES) << "no state or input '" << rest << "' of " << bytes << " bytes";
+    if (paused_ && keeping_.find(rest) != nullptr) {
+      Text(message_, HEDDLE_MESSAGE_BYTES) << "'resume' the paused call first";
+    } else {
+      Text(message_, HEDDLE_MESSAGE_BYTES) << "no state or input '" << rest << "' of " << bytes << " bytes";
+    }
     return input_.bytes(nullptr, bytes) && refuse(message_);
   }
 
   bool read(char* rest) {
+    const heddle_value* stored = keeping_.find(rest);
+    if (stored != nullptr) return paused_ ? refuse("'resume' the paused call first") : keeping_.read(*stored);
     heddle_view view;
     if (heddle_value_view(session_, rest, &view) != HEDDLE_OK) return refuse(message_);
     return send(view);
@@ -219,7 +244,7 @@ class CommandLine {
     if (abandoned_) return abandon();
     if (code == HEDDLE_OK) return output_.begin().field("ok", true).field("status", "ok").end();
     if (code == HEDDLE_PAUSED) return closed_ || output_.begin().field("ok", true).field("status", "paused").end();
-    if (code == HEDDLE_UNREADABLE) return refuse(message_, "unreadable");
+    if (code == HEDDLE_STORAGE_FAILED) return refuse(message_, "storage");
     if (code != HEDDLE_NOT_FINITE) return refuse(message_);
     return output_.begin().field("ok", true).field("status", "notFinite").field("value", heddle_not_finite(session_)).end();
   }
@@ -281,6 +306,11 @@ class CommandLine {
     return true;
   }
 
+  bool keep() {
+    if (program_.stored_count == 0) return refuse("the program has nothing in storage");
+    return paused_ ? refuse("'resume' the paused call first") : keeping_.keep();
+  }
+
   bool stats() {
     const int64_t resident = status_bytes("VmRSS:");
     const int64_t peak = status_bytes("VmHWM:");
@@ -317,7 +347,8 @@ class CommandLine {
   void* memory_ = nullptr;
   int64_t memory_bytes_ = 0;
   heddle_frozen* frozen_ = nullptr;
-  StreamedFiles files_;
+  Storage storage_;
+  Keeping keeping_{program_, storage_.stored, input_, output_};
   int32_t sizes_[HEDDLE_MOST_SIZES] = {};
   int32_t what_ = 0;  // function of the last call, −1 for a micro-batch, −2 for the last one of a step
   int64_t pause_after_ = 0;
@@ -334,6 +365,8 @@ class CommandLine {
 int main() {
   // A reader that went away is a failed write, not a death.
   signal(SIGPIPE, SIG_IGN);
+  // A file that may not grow is a failed write too.
+  signal(SIGXFSZ, SIG_IGN);
   // A terminal sends Ctrl-C to the whole group, and so do those who stop services; whoever drives this program decides
   // what it ends, and its end closes the standard input.
   signal(SIGINT, SIG_IGN);

@@ -26,6 +26,8 @@ inline int32_t run_function(heddle_session& session, int32_t index) {
       return HEDDLE_PAUSED;
     }
   }
+  const int32_t code = end_function(session, function);
+  if (code != HEDDLE_OK) return code;
   session.running = -1;
   session.next_launch = 0;
   session.computed = index;
@@ -46,6 +48,11 @@ inline int32_t check_sizes(heddle_session& session, const int32_t* sizes) {
 
 // Takes the sizes of a new call, or checks that a paused one is called again as it was.
 inline int32_t enter(heddle_session& session, int32_t function, const int32_t* sizes, int32_t step, int32_t last) {
+  if (session.running < 0 && session.updating != 0) {
+    fail(session) << "an update was begun and never finished: what is in memory is neither old nor new, and the version that "
+                     "stands is in storage";
+    return HEDDLE_INVALID;
+  }
   if (session.running < 0) {
     const int32_t code = check_sizes(session, sizes);
     if (code != HEDDLE_OK) return code;
@@ -134,19 +141,22 @@ inline int32_t check_config(const heddle_config& config) {
 
 inline bool streams(const heddle_program& program) {
   for (int32_t index = 0; index < program.function_count; index++) {
-    if (program.functions[index].read_count > 0 || program.functions[index].rows_count > 0) return true;
+    const heddle_function& function = program.functions[index];
+    if (function.transfer_count > 0 || function.rows_count > 0 || function.updates != 0) return true;
   }
   return false;
 }
 
 inline int32_t start_threads(heddle_session& session) {
   if (streams(*session.program)) {
-    if (session.reader->fetch == nullptr) {
-      fail(session) << "the program reads frozen tensors while it runs, and nothing was given to read them with";
+    const heddle_storage& storage = session.mover->storage;
+    const bool whole = storage.store != nullptr && storage.begin_update != nullptr && storage.end_update != nullptr;
+    if (storage.fetch == nullptr || (session.program->stored_count > 0 && !whole)) {
+      fail(session) << "the program has tensors in storage while it runs, and nothing was given to reach them with";
       return HEDDLE_INVALID;
     }
-    if (!start_reader(*session.reader)) {
-      fail(session) << "the system would not start the thread that reads frozen tensors";
+    if (!start_mover(*session.mover)) {
+      fail(session) << "the system would not start the thread that reads and writes storage";
       return HEDDLE_REFUSED;
     }
   }
@@ -158,7 +168,7 @@ inline int32_t start_threads(heddle_session& session) {
     if (error == 0) continue;
     fail(session) << "the system would not start thread " << int64_t{helper + 1} << " of " << int64_t{pool.threads};
     stop_pool(pool, helper);
-    stop_reader(*session.reader);
+    stop_mover(*session.mover);
     return HEDDLE_REFUSED;
   }
 #endif
@@ -186,10 +196,10 @@ int32_t heddle_open(const heddle_config* config, heddle_session** opened) {
   session->frozen = config->frozen;
   session->message = config->message;
   session->pool = reinterpret_cast<heddle::Pool*>(memory + layout.pool);
-  session->reader = reinterpret_cast<heddle::Reader*>(memory + layout.reader);
-  session->reader->arena = memory + layout.arena;
-  session->reader->fetch = config->fetch;
-  session->reader->context = config->fetch_context;
+  session->mover = reinterpret_cast<heddle::Mover*>(memory + layout.mover);
+  session->mover->program = config->program;
+  session->mover->spaces = session->spaces;
+  session->mover->storage = config->storage;
   session->profile = reinterpret_cast<heddle_kernel_profile*>(memory + layout.profile);
   session->arguments = reinterpret_cast<void**>(memory + layout.arguments);
   session->sizes = reinterpret_cast<int32_t*>(memory + layout.sizes);
@@ -216,6 +226,10 @@ int32_t heddle_value_view(heddle_session* session, const char* name, heddle_view
   for (int32_t index = 0; index < program.value_count; index++) {
     const heddle_value& value = program.values[index];
     if (value.place.space == HEDDLE_IN_CHECKPOINT || !heddle::same_text(value.name, name)) continue;
+    if (value.place.space == HEDDLE_IN_STORAGE) {
+      heddle::fail(*session) << "'" << name << "' is in storage: it lies nowhere in memory";
+      return HEDDLE_INVALID;
+    }
     *view = {heddle::address_of(*session, value.place), value.bytes, value.dtype};
     return HEDDLE_OK;
   }
@@ -282,7 +296,7 @@ int32_t heddle_step(heddle_session* session, const int32_t* sizes, int32_t last)
 }
 
 void heddle_abandon(heddle_session* session) {
-  heddle::cancel_reads(*session->reader);
+  heddle::cancel_transfers(*session->mover);
   session->running = -1;
   session->next_launch = 0;
   session->stage = 0;
@@ -305,7 +319,7 @@ const heddle_kernel_profile* heddle_profile(const heddle_session* session) { ret
 
 void heddle_close(heddle_session* session) {
   if (session == nullptr) return;
-  heddle::stop_reader(*session->reader);
+  heddle::stop_mover(*session->mover);
   heddle::stop_pool(*session->pool, session->pool->threads);
 }
 

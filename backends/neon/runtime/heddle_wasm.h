@@ -73,7 +73,7 @@ HEDDLE_EXPORT(heddle_wasm_open) heddle_session* heddle_wasm_open(int32_t threads
   const int32_t frozen_count = heddle_program_table.checkpoint_count;
   unsigned char* memory = heddle::wasm_base() + heddle::wasm_head_bytes(threads, frozen_count);
   head.config = {&heddle_program_table, memory, bytes, heddle::wasm_frozen(), frozen_count, threads, profile, head.message,
-                 nullptr, nullptr};
+                 {nullptr, nullptr, nullptr, nullptr, nullptr}};
   heddle_session* session;
   if (heddle_open(&head.config, &session) != HEDDLE_OK) return nullptr;
   heddle_set_pause(session, heddle::wasm_pause, &head.pause_after);

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "heddle_layout.h"
+#include "heddle_table.h"
 
 namespace heddle {
 

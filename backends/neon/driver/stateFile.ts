@@ -1,0 +1,48 @@
+// Where values lie in the state file, by the rules of `runtime/heddle_stored.h`: two slots, each with the session's state and
+// every stored value that has versions. Knows offsets, reads nothing.
+
+import { InternalError } from '../../../compiler/diagnostic.ts'
+import type { Program, ProgramValue } from '../../../compiler/plan/program.ts'
+import type { KeptValue } from './session.ts'
+
+const BLOCK = 4096
+
+/**
+ * What a slot holds of a training step's values: trainable ones and the state that steps carry over, so neither sums of
+ * gradients, which are zero between two steps, nor tables, which never change.
+ */
+export function keptValues(program: Program, slot: 0 | 1): KeptValue[] {
+  const { slotBytes, offsets } = slotLayout(program)
+  const begin = BLOCK + slot * slotBytes
+  const sums = new Set(program.values.flatMap(({ name, role }) => (role === 'trainable' ? [`grad/${name}`] : [])))
+  return program.values.flatMap((value) => {
+    const { name, role, dtype, shape, initial } = value
+    const isCarried = role === 'trainable' || (role === 'state' && initial?.kind !== 'values' && !sums.has(name))
+    return isCarried ? [{ name, dtype, shape, offset: begin + offsetIn(value, offsets) }] : []
+  })
+}
+
+/** Bytes of a slot, and where in one each stored value with versions begins. */
+function slotLayout(program: Program): { slotBytes: number; offsets: ReadonlyMap<number, number> } {
+  let slotBytes = wholeBlocks(program.stateBytes)
+  const offsets = new Map<number, number>()
+  const stored = program.values.flatMap(({ place, bytes, versions }) => {
+    return place.space === 'stored' && versions ? [{ index: place.index, bytes }] : []
+  })
+  for (const { index, bytes } of stored.sort((a, b) => a.index - b.index)) {
+    offsets.set(index, slotBytes)
+    slotBytes += wholeBlocks(bytes)
+  }
+  return { slotBytes, offsets }
+}
+
+function offsetIn({ name, place }: ProgramValue, offsets: ReadonlyMap<number, number>): number {
+  if (place.space === 'state') return place.offset
+  const offset = place.space === 'stored' ? offsets.get(place.index) : undefined
+  if (offset === undefined) throw new InternalError(`'${name}' is carried over, but no version of it is kept`)
+  return offset
+}
+
+function wholeBlocks(bytes: number): number {
+  return Math.ceil(bytes / BLOCK) * BLOCK
+}

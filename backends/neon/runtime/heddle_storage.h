@@ -1,0 +1,69 @@
+// Everything a native session does not have in memory, behind the run-time's heddle_storage: frozen tensors in their files,
+// stored values in the state file, both at the speed of another device where one is asked for. Knows no command.
+#ifndef HEDDLE_STORAGE_H
+#define HEDDLE_STORAGE_H
+
+#include "heddle_frozen.h"
+#include "heddle_stored.h"
+
+namespace heddle {
+
+class Storage {
+ public:
+  FrozenFiles frozen;
+  StateFile stored;
+
+  bool reserve(const heddle_program& program) {
+    frozen_count_ = program.checkpoint_count;
+    return frozen.reserve(program.checkpoint_count) && stored.reserve(program);
+  }
+
+  // Moves no faster than a device with these figures would, and leaves nothing in the page cache.
+  void pace(double read_rate, double write_rate, double latency) { pacer_.set(read_rate, write_rate, latency); }
+
+  heddle_storage callbacks() { return {this, fetch, store, begin_update, end_update}; }
+
+ private:
+  static int32_t fetch(void* self, int32_t tensor, int64_t from, int64_t bytes, void* to, char* message) {
+    const Storage& storage = *static_cast<Storage*>(self);
+    const int32_t stored = tensor - storage.frozen_count_;
+    const FilePlace place = stored < 0 ? storage.frozen.place(tensor, from) : storage.stored.place(stored, from);
+    const double begin = now_microseconds();
+    if (read_range(place.file, place.offset, bytes, to)) return storage.moved(place, begin, bytes, false);
+    const char* const why = errno == ENODATA ? "the file has become shorter" : strerror(errno);
+    return say(message, place, bytes, stored < 0 ? " of a weight file cannot be read: " : " of the state file cannot be read: ", why);
+  }
+
+  static int32_t store(void* self, int32_t tensor, int64_t from, int64_t bytes, const void* data, char* message) {
+    const Storage& storage = *static_cast<Storage*>(self);
+    const FilePlace place = storage.stored.next_place(tensor - storage.frozen_count_, from);
+    const double begin = now_microseconds();
+    if (write_range(place.file, place.offset, bytes, data)) return storage.moved(place, begin, bytes, true);
+    return say(message, place, bytes, " of the state file cannot be written: ", strerror(errno));
+  }
+
+  static int32_t begin_update(void* self, char* message) { return static_cast<Storage*>(self)->stored.begin_update(message) ? 0 : 1; }
+
+  static int32_t end_update(void* self, const void* state, int64_t bytes, char* message) {
+    return static_cast<Storage*>(self)->stored.end_update(state, bytes, message) ? 0 : 1;
+  }
+
+  int32_t moved(const FilePlace& place, double begin, int64_t bytes, bool written) const {
+    if (!pacer_.on()) return 0;
+    drop_range(place.file, place.offset, bytes, written);
+    pacer_.rest(begin, bytes, written);
+    return 0;
+  }
+
+  static int32_t say(char* message, const FilePlace& place, int64_t bytes, const char* what, const char* why) {
+    Text(message, HEDDLE_MESSAGE_BYTES) << "bytes " << place.offset << " to " << place.offset + bytes << what << why;
+    return 1;
+  }
+
+  int32_t frozen_count_ = 0;
+  Pacer pacer_;
+};
+
+}  // namespace heddle
+
+#endif

@@ -1,0 +1,191 @@
+// Moves ranges of tensors between storage and the arena while kernels compute: one thread makes a function's transfers in
+// their order, each as soon as its memory is free, or holds what is written. Knows transfers and moments, neither kernels nor
+// files.
+#ifndef HEDDLE_TRANSFERS_H
+#define HEDDLE_TRANSFERS_H
+
+#include "heddle.h"
+#include "heddle_platform.h"
+#include "heddle_text.h"
+
+namespace heddle {
+
+struct alignas(64) Mover {
+  const heddle_program* program;
+  unsigned char* const* spaces;  // by heddle_space: arena, state, inputs
+  heddle_storage storage;
+  // Set by the calling thread before `generation` moves on, and not touched until every transfer of the call is done.
+  const heddle_function* function;
+  // Which call it is; what the idle mover sleeps on.
+  alignas(64) int32_t generation;
+  int32_t stopping;
+  // Moments that are over: what a transfer whose memory is in use sleeps on.
+  alignas(64) int32_t moments;
+  // Transfers that are done, or −1 when one failed: what a kernel without its range sleeps on.
+  alignas(64) int32_t done;
+  // The last generation whose transfers are over, one way or another.
+  alignas(64) int32_t finished;
+  int32_t cancelled;
+  char message[HEDDLE_MESSAGE_BYTES];
+#if !defined(HEDDLE_WASM)
+  pthread_t handle;
+  int32_t started;
+#endif
+};
+
+// Bytes of a frozen or stored tensor; −1 when the program has none there.
+inline int64_t tensor_bytes(const heddle_program& program, const heddle_place& tensor) {
+  if (tensor.space != HEDDLE_IN_CHECKPOINT && tensor.space != HEDDLE_IN_STORAGE) return -1;
+  for (int32_t index = 0; index < program.value_count; index++) {
+    const heddle_value& value = program.values[index];
+    if (value.place.space == tensor.space && value.place.offset_or_index == tensor.offset_or_index) return value.bytes;
+  }
+  return -1;
+}
+
+// How heddle_storage counts tensors.
+inline int32_t storage_number(const heddle_program& program, const heddle_place& tensor) {
+  const int32_t index = static_cast<int32_t>(tensor.offset_or_index);
+  return tensor.space == HEDDLE_IN_STORAGE ? program.checkpoint_count + index : index;
+}
+
+// Whether each of `count` ids names one of so many rows.
+inline bool rows_known(const int32_t* ids, int64_t count, int64_t rows, Text message) {
+  for (int64_t index = 0; index < count; index++) {
+    if (ids[index] >= 0 && ids[index] < rows) continue;
+    message << "there is no row " << int64_t{ids[index]} << "; ids go from 0 to " << rows - 1;
+    return false;
+  }
+  return true;
+}
+
+#if !defined(HEDDLE_WASM)
+
+// Sleeps until *word is at least `wanted`, or negative, or the mover has to stop. Transfers take milliseconds: no spinning.
+inline int32_t wait_until(int32_t* word, int32_t wanted, const int32_t* stopping) {
+  for (;;) {
+    const int32_t seen = __atomic_load_n(word, __ATOMIC_SEQ_CST);
+    if (seen >= wanted || seen < 0 || (stopping != nullptr && __atomic_load_n(stopping, __ATOMIC_SEQ_CST) != 0)) return seen;
+    wait_while(word, seen);
+  }
+}
+
+inline void set_and_wake(int32_t* word, int32_t value) {
+  __atomic_store_n(word, value, __ATOMIC_SEQ_CST);
+  wake_all(word);
+}
+
+// Whether the mover is to leave what it does: the session ends, or the call is given up.
+inline bool is_left(const Mover& mover) {
+  return __atomic_load_n(&mover.stopping, __ATOMIC_SEQ_CST) != 0 || __atomic_load_n(&mover.cancelled, __ATOMIC_SEQ_CST) != 0;
+}
+
+inline bool move_range(Mover& mover, const heddle_transfer& transfer, int64_t from, int64_t bytes, unsigned char* memory) {
+  const heddle_storage& storage = mover.storage;
+  const int32_t tensor = storage_number(*mover.program, transfer.tensor);
+  const int32_t code = transfer.kind == HEDDLE_WRITE ? storage.store(storage.context, tensor, from, bytes, memory, mover.message)
+                                                     : storage.fetch(storage.context, tensor, from, bytes, memory, mover.message);
+  return code == 0;
+}
+
+// The rows of first occurrences, each where its place is.
+inline bool move_rows(Mover& mover, const heddle_transfer& transfer, const heddle_named& named) {
+  unsigned char* const arena = mover.spaces[HEDDLE_IN_ARENA];
+  const int32_t* ids = reinterpret_cast<const int32_t*>(mover.spaces[named.ids.space] + named.ids.offset_or_index);
+  const int32_t* firsts = reinterpret_cast<const int32_t*>(arena + named.firsts);
+  const int64_t rows = tensor_bytes(*mover.program, transfer.tensor) / named.row_bytes;
+  for (int64_t place = 0; place < named.count; place++) {
+    if (firsts[place] != place) continue;
+    if (is_left(mover)) return false;
+    // They were in range when the function began, but they are the caller's memory.
+    if (!rows_known(ids + place, 1, rows, Text(mover.message, HEDDLE_MESSAGE_BYTES))) return false;
+    unsigned char* const memory = arena + transfer.offset + place * named.row_bytes;
+    if (!move_range(mover, transfer, ids[place] * named.row_bytes, named.row_bytes, memory)) return false;
+  }
+  return true;
+}
+
+// All transfers of one call, unless the session ends, one fails or the rest is not wanted any more.
+inline void make_transfers(Mover& mover) {
+  // After the last transfer the caller may set up the next call.
+  const heddle_function& function = *mover.function;
+  for (int32_t index = 0; index < function.transfer_count; index++) {
+    const heddle_transfer& transfer = function.transfers[index];
+    wait_until(&mover.moments, transfer.after, &mover.stopping);
+    if (is_left(mover)) return;
+    const bool moved = transfer.named < 0 ? move_range(mover, transfer, transfer.from, transfer.bytes, mover.spaces[HEDDLE_IN_ARENA] + transfer.offset)
+                                          : move_rows(mover, transfer, function.named[transfer.named]);
+    if (!moved) {
+      set_and_wake(&mover.done, -1);
+      return;
+    }
+    set_and_wake(&mover.done, index + 1);
+  }
+}
+
+inline void* mover_main(void* pointer) {
+  Mover& mover = *static_cast<Mover*>(pointer);
+  for (int32_t seen = 0;;) {
+    wait_until(&mover.generation, seen + 1, &mover.stopping);
+    if (__atomic_load_n(&mover.stopping, __ATOMIC_SEQ_CST) != 0) return nullptr;
+    seen = __atomic_load_n(&mover.generation, __ATOMIC_SEQ_CST);
+    make_transfers(mover);
+    set_and_wake(&mover.finished, seen);
+  }
+}
+
+inline bool start_mover(Mover& mover) {
+  mover.started = pthread_create(&mover.handle, nullptr, mover_main, &mover) == 0 ? 1 : 0;
+  return mover.started != 0;
+}
+
+inline void stop_mover(Mover& mover) {
+  if (mover.started == 0) return;
+  __atomic_store_n(&mover.stopping, 1, __ATOMIC_SEQ_CST);
+  // Each word changes, so that nobody goes to sleep on what it was.
+  set_and_wake(&mover.generation, __atomic_load_n(&mover.generation, __ATOMIC_SEQ_CST) + 1);
+  set_and_wake(&mover.moments, __atomic_load_n(&mover.moments, __ATOMIC_SEQ_CST) + 1);
+  pthread_join(mover.handle, nullptr);
+  mover.started = 0;
+}
+
+// Ends the transfers of a call that is given up, after the range that is being moved.
+inline void cancel_transfers(Mover& mover) {
+  const int32_t generation = __atomic_load_n(&mover.generation, __ATOMIC_SEQ_CST);
+  if (mover.started == 0 || __atomic_load_n(&mover.finished, __ATOMIC_SEQ_CST) == generation) return;
+  __atomic_store_n(&mover.cancelled, 1, __ATOMIC_SEQ_CST);
+  // No transfer waits for memory any more.
+  set_and_wake(&mover.moments, INT32_MAX);
+  wait_until(&mover.finished, generation, nullptr);
+  __atomic_store_n(&mover.cancelled, 0, __ATOMIC_SEQ_CST);
+}
+
+// The transfers of a function begin. Those of the call before are done, or one of them failed, or they were cancelled.
+inline void begin_transfers(Mover& mover, const heddle_function& function) {
+  if (function.transfer_count == 0) return;
+  mover.function = &function;
+  __atomic_store_n(&mover.moments, 0, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&mover.done, 0, __ATOMIC_SEQ_CST);
+  set_and_wake(&mover.generation, __atomic_load_n(&mover.generation, __ATOMIC_SEQ_CST) + 1);
+}
+
+inline void moment_over(Mover& mover, int32_t moments) { set_and_wake(&mover.moments, moments); }
+
+// Waits for the first `count` transfers; false when one failed.
+inline bool transfers_done(Mover& mover, int32_t count) { return count == 0 || wait_until(&mover.done, count, nullptr) >= 0; }
+
+#else
+
+// A module in WebAssembly has no storage: a program that streams is refused when it is opened.
+inline bool start_mover(Mover&) { return false; }
+inline void stop_mover(Mover&) {}
+inline void cancel_transfers(Mover&) {}
+inline void begin_transfers(Mover&, const heddle_function&) {}
+inline void moment_over(Mover&, int32_t) {}
+inline bool transfers_done(Mover&, int32_t) { return true; }
+
+#endif
+
+}  // namespace heddle
+
+#endif
