@@ -1,6 +1,7 @@
 // What a compiled program needs of memory, part by part, and whether it fits: the promise that `heddle plan` prints and
 // a run is held to. Arithmetic on the plan; runs nothing.
 
+import { stateFileBytes } from '../backends/neon/driver/index.ts'
 import { scratchBytes } from '../backends/neon/emit/index.ts'
 import type { Compiled } from '../compiler/pipeline.ts'
 import type { DeviceProfile } from '../devices/index.ts'
@@ -121,7 +122,7 @@ function storedOf(
   if (!often && once.length === 0) return {}
   const bytesOf = (space: 'frozen' | 'stored'): number =>
     program.values.reduce((sum, { place, streamed, bytes }) => sum + (streamed && place.space === space ? bytes : 0), 0)
-  const state = { valueBytes: bytesOf('stored'), fileBytes: 0, update: movementOf(once) }
+  const state = { valueBytes: bytesOf('stored'), fileBytes: stateFileBytes(program), update: movementOf(once) }
   return {
     storage: {
       tensorBytes: bytesOf('frozen'),
