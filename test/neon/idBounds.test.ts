@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { idBounds } from '../../backends/neon/driver/ids.ts'
 import { parseKernels } from '../../compiler/kernel/parse.ts'
-import type { Place, Program } from '../../compiler/plan/program.ts'
+import type { Place, Program, ProgramFunction } from '../../compiler/plan/program.ts'
 
 const ids = { space: 'inputs', offset: 0 } as const
 
@@ -77,6 +77,26 @@ describe('the bound of ids', () => {
       const [fn] = program.functions
       const functions = order.map((index) => ({ name: `f${index}`, launches: fn!.launches.slice(index, index + 1), outputs: [] })) // prettier-ignore
       assert.deepEqual([...idBounds({ ...program, functions })], [['ids', 6]])
+    }
+  })
+
+  it('is that of the rows which the run-time brings by them, too', () => {
+    const stored = { space: 'stored', index: 1 } as const
+    const value = { role: 'state', dtype: 'f32', shape: [5, 6], bytes: 120, streamed: true } as const
+    const table = { name: 'table', ...value, place: stored }
+    const other = { name: 'other', ...value, bytes: 24, place: { space: 'frozen', index: 1 } } as const
+    const bounded = (known: number, more: Partial<ProgramFunction>): number | undefined => {
+      const program = lookups([[known]], 'load')
+      const functions = program.functions.map((fn) => ({ ...fn, ...more }))
+      return idBounds({ ...program, functions, values: [...program.values, other, table] }).get('ids')
+    }
+    const to: Place = { space: 'arena', offset: 0 }
+    const rows = [{ tensor: stored, ids, to, count: 4, rowBytes: 24 }]
+    const named = { ids, firsts: 0, count: 4, rowBytes: 24 }
+    const transfers = [{ kind: 'write', tensor: stored, from: 0, bytes: 96, offset: 0, after: 0, rows: named }] as const
+    for (const more of [{ rows }, { transfers }]) {
+      assert.equal(bounded(9, more), 5)
+      assert.equal(bounded(3, more), 3)
     }
   })
 

@@ -3,7 +3,9 @@
 
 import type { Expr, Kernel, Stmt } from '../../../compiler/kernel/ir.ts'
 import type { Atom, Index } from '../../../compiler/kernel/index.ts'
-import type { Program } from '../../../compiler/plan/program.ts'
+import type { Program, ProgramFunction, RowsRead } from '../../../compiler/plan/program.ts'
+
+type MovedRows = Pick<RowsRead, 'tensor' | 'ids' | 'rowBytes'>
 
 /** By name of an input: its elements are indices, at least 0 and below this. */
 export function idBounds(program: Program): Map<string, number> {
@@ -22,15 +24,21 @@ export function idBounds(program: Program): Map<string, number> {
       }
     }
   }
-  // Rows are fetched by the run-time.
-  for (const { rows, bytes } of program.values) {
-    const table = rows && program.values.find(({ name }) => name === rows.table)
-    const ids = rows && program.values.find(({ name }) => name === rows.ids)
-    if (!rows || !table || !ids) continue
-    const rowBytes = bytes / ids.shape.reduce((product, extent) => product * extent, 1)
-    bounds.set(rows.ids, Math.min(table.bytes / rowBytes, bounds.get(rows.ids) ?? Infinity))
+  // Rows are brought by the run-time.
+  for (const { tensor, ids, rowBytes } of program.functions.flatMap(movedRows)) {
+    const name = ids.space === 'inputs' ? inputs.get(ids.offset) : undefined
+    const table = program.values.find(({ place }) => {
+      return place.space === tensor.space && 'index' in place && place.index === tensor.index
+    })
+    if (name === undefined || !table) continue
+    bounds.set(name, Math.min(Math.floor(table.bytes / rowBytes), bounds.get(name) ?? Infinity))
   }
   return bounds
+}
+
+/** Rows of tensors that a function needs, or moves, by ids. */
+function movedRows({ rows = [], transfers = [] }: ProgramFunction): MovedRows[] {
+  return [...rows, ...transfers.flatMap(({ tensor, rows: named }) => (named ? [{ tensor, ...named }] : []))]
 }
 
 /** By position of an argument: the least bound of a loaded index that is one of its elements. */
