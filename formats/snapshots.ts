@@ -125,6 +125,8 @@ export class SnapshotDirectory {
     const body = { content, parts }
     const text = `${JSON.stringify({ ...body, sha256: digestOf(body) })}\n`
     try {
+      // There may be no part that made it.
+      makeDirectory(this.dir)
       writeFiles([{ path: file, chunks: [Buffer.from(text)] }], this.#options)
     } catch (error) {
       throw this.#failure(file, error)

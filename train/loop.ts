@@ -58,6 +58,8 @@ export interface LoopSettings {
   readonly title: string
   /** Where states go. */
   readonly states: RunStates
+  /** Where the program keeps what it trains, if it does not in memory: every step saves the state then, at no cost. */
+  readonly stateFile?: string
   /** The state to go on from, which `states` found; the session has its values. */
   readonly from?: SavedState
   /** The recipe's limits on energy; without, nothing governs the session. */
@@ -237,7 +239,7 @@ class Loop {
   #begin(): MetricsFile {
     const { out, files } = this.#settings
     // States first: they must never be younger than the figures beside them.
-    if (this.#settings.states.putAside()) {
+    if (this.#settings.states.putAside(this.#settings.stateFile)) {
       this.#observer.note?.('the state of the run before is in state.previous now; --resume would have gone on from it')
     }
     const metrics = new MetricsFile(out, files)
@@ -262,7 +264,10 @@ class Loop {
   #isSavingDue(): boolean {
     const { step } = this.#trainer.progress
     if (step === this.#saved.step) return false
-    const { save } = this.#settings.recipe
+    const { recipe, stateFile } = this.#settings
+    const { save } = recipe
+    // The step after the next would overwrite what an older state names.
+    if (stateFile !== undefined) return true
     return save ? step % save.every === 0 : performance.now() - this.#saved.at >= SAVE_MILLISECONDS
   }
 

@@ -153,12 +153,17 @@ export async function runTraining(
   refuseUnlessFits(compiled.certificate)
   observer.compiling?.(chain.describe())
   const { program } = compiled
+  const stateFile = program.storedCount > 0 ? states.stateFile() : undefined
   const session = await openTraining(program, model.binding, {
     toolchain: chain,
     threads,
     seed: recipe.seed,
     optimise: options.optimise ?? 'full',
+    ...(stateFile === undefined ? {} : { stored: { path: stateFile } }),
     ...(options.kill ? { signal: options.kill } : {}),
+  }).catch((error: unknown) => {
+    if (stateFile !== undefined) states.discard(stateFile)
+    throw error
   })
   try {
     if (from) await states.restore(from, program, session)
@@ -178,6 +183,7 @@ export async function runTraining(
       session,
       states,
       out: options.out,
+      ...(stateFile === undefined ? {} : { stateFile }),
       title: path.basename(loaded.file),
       ...(from ? { from } : {}),
       ...(energy ? { energy } : {}),
@@ -190,6 +196,7 @@ export async function runTraining(
     throw await withCulprit(error, session, program, model.binding)
   } finally {
     await session.close()
+    if (stateFile !== undefined) states.discard(stateFile)
   }
 }
 

@@ -1,20 +1,24 @@
-// The state of a run between two steps, kept in `state/` beside its results: every value that a step carries over, where
-// the data stand, what was best so far. Knows sessions and snapshots; decides nothing about when.
+// The state of a run between two steps, kept in `state/` beside its results: every value that a step carries over, or which
+// version of a file holds them, where the data stand, what was best so far. Knows sessions and snapshots; decides nothing
+// about when.
 
-import { readFileSync } from 'node:fs'
+import fs from 'node:fs'
 import path from 'node:path'
 import { z } from 'zod'
-import type { Session } from '../backends/neon/driver/index.ts'
+import type { KeptState, Session } from '../backends/neon/driver/index.ts'
 import { InternalError, UserError } from '../compiler/diagnostic.ts'
 import type { Program, ProgramValue } from '../compiler/plan/program.ts'
 import { gradientOf } from '../compiler/transform/states.ts'
 import type { BatchState } from '../data/batches.ts'
+import { makeDirectory, quote } from '../formats/files.ts'
 import type { WriteOptions } from '../formats/files.ts'
+import { readKept } from '../formats/keptStates.ts'
 import { openSafetensors, readTensor } from '../formats/safetensors.ts'
 import type { Dtype } from '../formats/safetensors.ts'
 import { putAside, SnapshotDirectory } from '../formats/snapshots.ts'
 import type { SnapshotPart, TensorSource } from '../formats/snapshots.ts'
 import type { RunIdentity } from './identity.ts'
+import { isStateFileName, StateFiles } from './stateFiles.ts'
 import type { Progress } from './trainer.ts'
 import type { WatchState } from './watch.ts'
 
@@ -37,9 +41,20 @@ const contentSchema = z.object({
     .object({ evaluated: count, waited: count, best: z.object({ step: count, loss: z.number() }).nullable() })
     .nullable(),
   identity: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
-  values: z.string(),
+  values: z.string().nullable(),
+  /** Where the values are in a file that the program itself keeps. */
+  kept: z
+    .object({
+      file: z.string().refine(isStateFileName),
+      version: count,
+      values: z.array(z.object({ name: z.string(), dtype: z.string(), shape: z.array(count), offset: count })),
+    })
+    .nullable()
+    .default(null),
   bestValues: z.string().nullable(),
 })
+
+type Kept = NonNullable<z.infer<typeof contentSchema>['kept']>
 
 /** All of it but the tensors. */
 export interface RunState {
@@ -54,7 +69,7 @@ export interface RunState {
 export interface SavedState extends RunState {
   /** Version of Heddle that wrote it. */
   readonly heddle: string
-  readonly values: SnapshotPart
+  readonly values: SnapshotPart | { readonly kept: Kept; readonly path: string }
   readonly bestValues: SnapshotPart | undefined
   /** Its JSON file, for messages. */
   readonly file: string
@@ -71,10 +86,26 @@ export interface FoundState {
 export class RunStates {
   readonly #out: string
   readonly #snapshots: SnapshotDirectory
+  readonly #files: StateFiles
+  /** What the newest two states need beside their snapshots. */
+  #needed: readonly string[] = []
 
   constructor(out: string, options: WriteOptions = {}) {
     this.#out = out
     this.#snapshots = new SnapshotDirectory(path.join(out, NAME), options)
+    this.#files = new StateFiles(out)
+  }
+
+  /** Where a program may keep what it trains: a file that is not there yet. Errors: HD405. */
+  stateFile(): string {
+    makeDirectory(this.#out)
+    return this.#files.fresh()
+  }
+
+  /** Removes a program's file that no state was saved of. Errors: HD405. */
+  discard(stateFile: string): void {
+    if (this.#needed.includes(path.basename(stateFile))) return
+    fs.rmSync(stateFile, { force: true })
   }
 
   /** Where they lie. */
@@ -107,10 +138,11 @@ export class RunStates {
         mend: 'begin anew without --resume',
       })
     }
-    const { heddle, progress, batches, watch, identity, values: valuesName, bestValues } = read.data
+    const { heddle, progress, batches, watch, identity, values: valuesName, kept, bestValues } = read.data
     const partNamed = (name: string | null): SnapshotPart | undefined => parts.find((part) => part.name === name)
-    const values = partNamed(valuesName)
+    const values = kept ? this.#keptValues(kept, file) : partNamed(valuesName)
     if (!values) throw new UserError('HD832', 'the saved state names no values', { place: { file } })
+    if (kept) this.#needed = [kept.file]
     const notes = reasons.map((reason) => `${reason}, so the state saved after step ${progress.step} is used`)
     if (heddle !== heddleVersion()) {
       notes.push(
@@ -121,9 +153,32 @@ export class RunStates {
     return { state, notes }
   }
 
-  /** Makes place for a run that begins anew; says whether there was a state. Errors: HD405. */
-  putAside(): boolean {
-    return putAside(this.dir, path.join(this.#out, ASIDE))
+  /** UserError HD832 where the file is gone, or has gone on to other versions. */
+  #keptValues(kept: Kept, file: string): { readonly kept: Kept; readonly path: string } {
+    const refuse = (sentence: string, cause?: unknown): UserError =>
+      new UserError('HD832', sentence, { place: { file }, mend: 'begin anew without --resume', cause })
+    const found = this.#files.find(kept.file, this.dir)
+    if (found === undefined) throw refuse(`${quote(kept.file)}, which holds what was trained, is not there`)
+    const [least] = kept.values.toSorted((a, b) => elements(a.shape) - elements(b.shape))
+    try {
+      if (least) readKept(found, kept.version, least)
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error
+      throw refuse(`no saved state is whole: ${error.message}`, error)
+    }
+    return { kept, path: found }
+  }
+
+  /**
+   * Makes place for a run that begins anew, whose program may have a state file already; says whether there was a state.
+   * Errors: HD405.
+   */
+  putAside(stateFile?: string): boolean {
+    const aside = path.join(this.#out, ASIDE)
+    const live = new Set(stateFile === undefined ? [] : [path.basename(stateFile)])
+    if (!putAside(this.dir, aside)) return false
+    this.#files.moveOthers(live, aside)
+    return true
   }
 
   /**
@@ -131,15 +186,22 @@ export class RunStates {
    */
   async save(state: RunState, bestValues: SnapshotPart | undefined, program: Program, session: Session): Promise<void> {
     const { step } = state.progress
-    const values = await this.#snapshots.writePart('values', step, sourcesOf(carriedValues(program), session))
+    const kept = program.storedCount > 0 ? keptOf(await session.keep()) : null
+    const values = kept
+      ? undefined
+      : await this.#snapshots.writePart('values', step, sourcesOf(carriedValues(program), session))
     const content = {
       format: FORMAT,
       heddle: heddleVersion(),
       ...state,
-      values: values.name,
+      values: values?.name ?? null,
+      kept,
       bestValues: bestValues?.name ?? null,
     }
-    this.#snapshots.commit(step, content, bestValues ? [values, bestValues] : [values])
+    this.#snapshots.commit(step, content, [...(values ? [values] : []), ...(bestValues ? [bestValues] : [])])
+    const file = kept ? [kept.file] : []
+    this.#files.removeOthers(new Set([...file, ...this.#needed]))
+    this.#needed = file
   }
 
   /** Writes the trained values alone; they are kept from the next `save` on. Errors: HD405. */
@@ -153,7 +215,17 @@ export class RunStates {
    * @throws UserError HD833 when the state holds other values than the program, HD40x for its file
    */
   async restore({ values }: SavedState, program: Program, session: Session): Promise<void> {
-    await this.#write(values, carriedValues(program), session)
+    const wanted = carriedValues(program)
+    if (!('kept' in values)) return this.#write(values, wanted, session)
+    const entries = new Map(values.kept.values.map((entry) => [entry.name, entry]))
+    refuseUnlessSame(wanted, entries.size, values.path, ({ name, dtype, shape }) => {
+      const entry = entries.get(name)
+      return entry?.dtype === dtype && entry.shape.join() === shape.join()
+    })
+    for (const { name } of wanted) {
+      const entry = entries.get(name)
+      if (entry) await session.write(name, readKept(values.path, values.kept.version, entry))
+    }
   }
 
   /** Gives a session the trained values that `saveBest` wrote. Errors as for `restore`. */
@@ -164,16 +236,10 @@ export class RunStates {
   async #write(part: SnapshotPart, wanted: readonly ProgramValue[], session: Session): Promise<void> {
     const file = this.#snapshots.pathOf(part)
     const { tensors } = openSafetensors(file)
-    const fits = wanted.every(({ name, dtype, shape }) => {
+    refuseUnlessSame(wanted, tensors.size, file, ({ name, dtype, shape }) => {
       const entry = tensors.get(name)
       return entry?.dtype === storedType(dtype) && entry.shape.join() === shape.join()
     })
-    if (!fits || tensors.size !== wanted.length) {
-      throw new UserError('HD833', 'the state holds other values than the program that the recipe makes', {
-        place: { file },
-        mend: 'begin anew without --resume',
-      })
-    }
     for (const { name, dtype } of wanted) {
       const entry = tensors.get(name)
       if (!entry) continue
@@ -181,6 +247,32 @@ export class RunStates {
       await session.write(name, dtype === 'f32' ? new Float32Array(buffer) : new Int32Array(buffer))
     }
   }
+}
+
+/** UserError HD833. */
+function refuseUnlessSame(
+  wanted: readonly ProgramValue[],
+  count: number,
+  file: string,
+  isThere: (value: ProgramValue) => boolean,
+): void {
+  if (count === wanted.length && wanted.every(isThere)) return
+  throw new UserError('HD833', 'the state holds other values than the program that the recipe makes', {
+    place: { file },
+    mend: 'begin anew without --resume',
+  })
+}
+
+function keptOf({ file, version, values }: KeptState): Kept {
+  return {
+    file: path.basename(file),
+    version,
+    values: values.map(({ name, dtype, shape, offset }) => ({ name, dtype, shape: [...shape], offset })),
+  }
+}
+
+function elements(shape: readonly number[]): number {
+  return shape.reduce((product, extent) => product * extent, 1)
 }
 
 /**
@@ -217,5 +309,5 @@ function storedType(dtype: ProgramValue['dtype']): Dtype {
 }
 
 function heddleVersion(): string {
-  return (JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string }).version
+  return (JSON.parse(fs.readFileSync(packageFile, 'utf8')) as { version: string }).version
 }

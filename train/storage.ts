@@ -10,8 +10,10 @@ import type { DeviceProfile } from '../devices/index.ts'
 const KIBIBYTE = 1024
 const MEBIBYTE = 1024 * KIBIBYTE
 
-/** Frozen tensors up to this size are read once and stay: norms, biases. */
+/** Tensors up to this size are read once and stay: norms, biases. */
 const RESIDENT_BYTES = 64 * KIBIBYTE
+/** Where there is very little memory, only smaller ones. */
+const RESIDENT_SHARE = 1 / 512
 /** Of a request at most this share is waiting for its first byte. */
 const LATENCY_SHARE = 1 / 16
 /** Ranges beside each other in memory must not take most of it. */
@@ -26,7 +28,10 @@ export function canStream({ isa }: Pick<DeviceProfile, 'isa'>): boolean {
 export function shardBytesOf({ bytesPerSecond, latencySeconds }: StorageOptions['read'], memoryBudget: number): number {
   const worthIt = (latencySeconds * bytesPerSecond * (1 - LATENCY_SHARE)) / LATENCY_SHARE
   const fits = Math.min(4 * MEBIBYTE, memoryBudget * BUDGET_SHARE)
-  const bytes = Math.max(256 * KIBIBYTE, Math.min(Math.max(worthIt, MEBIBYTE), fits))
+  const bytes = Math.max(
+    Math.min(256 * KIBIBYTE, memoryBudget * BUDGET_SHARE),
+    Math.min(Math.max(worthIt, MEBIBYTE), fits),
+  )
   return Math.floor(bytes / KIBIBYTE) * KIBIBYTE
 }
 
@@ -43,7 +48,7 @@ export function storageOf(
   const read = readRateOf(device) ?? usualStorage
   return {
     shardBytes: shardBytesOf(read, memoryBudget),
-    residentBytes: RESIDENT_BYTES,
+    residentBytes: Math.min(RESIDENT_BYTES, memoryBudget * RESIDENT_SHARE),
     limit: ({ inputBytes, kernels }) => {
       const scratch = kernels.reduce((most, kernel) => Math.max(most, scratchBytes(kernel)), 0)
       return memoryBudget - device.runtimeBytes - inputBytes - scratch * threads

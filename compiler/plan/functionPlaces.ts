@@ -297,7 +297,8 @@ function storageLaunch(region: LoweredRegion, storage: FunctionStorage | undefin
     if (reference.kind !== 'named') return []
     const tensor = tensors?.get(reference.name)
     const buffer = region.kernel.arguments[argument]
-    if (!tensor || !ids || !buffer) throw new InternalError(`rows of '${reference.name}' are named, and it is in memory`)
+    if (!tensor || !ids || !buffer)
+      throw new InternalError(`rows of '${reference.name}' are named, and it is in memory`)
     const { count } = ids(reference.ids)
     const rowBytes = bufferBytes(buffer) / count
     return [{ tensor: tensor.place, tensorBytes: tensor.bytes, ids: reference.ids, count, rowBytes }]

@@ -352,10 +352,7 @@ interface Simulated {
 }
 
 /** A function as it would run by the plan's own figures. */
-function simulate(
-  ranges: readonly PlannedRange[],
-  { seconds, read, write }: Timeline,
-): Simulated {
+function simulate(ranges: readonly PlannedRange[], { seconds, read, write }: Timeline): Simulated {
   const transfers = transfersOf(ranges)
   const waits = waitsOf(ranges, transfers, seconds.length)
   const over = new Float64Array(seconds.length + 1)

@@ -2,6 +2,9 @@
 // PyTorch where it is installed, all in turns, because these machines are shared. Tells an observer how far it is; prints
 // nothing and handles no signal.
 
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { Session } from '../../backends/neon/driver/index.ts'
 import { chooseToolChain } from '../../backends/neon/toolchain/index.ts'
 import type { ToolChain, ToolChainPreference } from '../../backends/neon/toolchain/index.ts'
@@ -137,8 +140,12 @@ class Bench {
     const profile = scheduleProfile(this.#device, this.#threads)
     const open: { close(): Promise<void> | void }[] = []
     try {
-      const session = await openTraining(this.#compiled.program, this.#model.binding, {
+      const { program } = this.#compiled
+      const folder = program.storedCount > 0 ? mkdtempSync(join(tmpdir(), 'heddle-bench-')) : undefined
+      if (folder !== undefined) open.push({ close: () => rmSync(folder, { recursive: true, force: true }) })
+      const session = await openTraining(program, this.#model.binding, {
         ...common,
+        ...(folder === undefined ? {} : { stored: { path: join(folder, 'trained.bin') } }),
         seed: this.#recipe.seed,
         profile: true,
       })
@@ -151,7 +158,8 @@ class Bench {
       if (torch) open.push(torch)
       return await this.#rounds(session, [peak, copy], torch)
     } finally {
-      for (const one of open) await one.close()
+      // What was opened last may need what was before.
+      for (const one of open.toReversed()) await one.close()
     }
   }
 

@@ -28,11 +28,10 @@ export function temporaryDirectory(): string {
   return dir
 }
 
-const width = 20
 const positions = 40
 
 /** Parameters of a GPT-2 with one layer, whose sizes are no multiples of a tile. `scale` is that of the weights. */
-function tinyTensors(vocabulary: number, scale: number): NewTensor[] {
+function tinyTensors(vocabulary: number, scale: number, width: number): NewTensor[] {
   const random = new Random(3)
   const tensor = (name: string, shape: number[], mean: number, spread: number): NewTensor => {
     const count = shape.reduce((product, extent) => product * extent, 1)
@@ -61,7 +60,7 @@ function tinyTensors(vocabulary: number, scale: number): NewTensor[] {
 }
 
 /** A directory with `model/`, `records.jsonl` and recipes; files may be changed afterwards. */
-export function tinyProject(scale = 0.3): string {
+export function tinyProject(scale = 0.3, width = 20): string {
   const dir = temporaryDirectory()
   const vocabulary = trainByteBpe(['how is my pulse, it is low'], { vocabulary: 261, special: ['<|end|>'] })
   const config = {
@@ -78,7 +77,11 @@ export function tinyProject(scale = 0.3): string {
   const tokenizerFiles = ['tokenizer.json', 'tokenizer_config.json'].map((name) => path.join(staging, name))
   fs.writeFileSync(tokenizerFiles[0] as string, vocabulary.json)
   fs.writeFileSync(tokenizerFiles[1] as string, JSON.stringify({ eos_token: '<|end|>' }))
-  saveCheckpoint(path.join(dir, 'model'), { config, tensors: tinyTensors(vocabulary.size, scale), tokenizerFiles })
+  saveCheckpoint(path.join(dir, 'model'), {
+    config,
+    tensors: tinyTensors(vocabulary.size, scale, width),
+    tokenizerFiles,
+  })
   const records = Array.from({ length: 7 }, (_, index) => ({
     prompt: `pulse ${index}?`,
     completion: ` it is ${index % 2}`,

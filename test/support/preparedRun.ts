@@ -33,8 +33,12 @@ export interface PreparedRun {
   readonly toolchain: ToolChainPreference
 }
 
-/** Prepares and compiles a recipe file. */
-export async function prepareRun(file: string, toolchain: ToolChainPreference): Promise<PreparedRun> {
+/** Prepares and compiles a recipe file; `memoryBudget` in bytes, the device's unless given. */
+export async function prepareRun(
+  file: string,
+  toolchain: ToolChainPreference,
+  memoryBudget?: number,
+): Promise<PreparedRun> {
   // Only here: who is given a prepared run need not load the compiler.
   const { compileRecipe } = await import('../../train/compileRecipe.ts')
   const { identityOf } = await import('../../train/identity.ts')
@@ -50,7 +54,7 @@ export async function prepareRun(file: string, toolchain: ToolChainPreference): 
     device,
     threads: 2,
     steps: data.steps,
-    memoryBudget: device.memoryBudget,
+    memoryBudget: memoryBudget ?? device.memoryBudget,
     functions: trainingFunctions(loaded.recipe),
   }
   const compiled = compileRecipe(loaded.recipe, model.traced, settings)
@@ -77,6 +81,8 @@ export interface TryOptions {
   readonly energy?: EnergySettings
   /** Asks for an end. */
   readonly stop?: AbortSignal
+  /** Kills the program. */
+  readonly kill?: AbortSignal
 }
 
 /** What `heddle train` does once it has compiled. */
@@ -90,11 +96,14 @@ export async function trainPrepared(run: PreparedRun, out: string, options: TryO
   const made = batchesFrom()
   const states = new RunStates(out, options.files)
   const from = options.resume ? states.newest().state : undefined
+  const stateFile = program.storedCount > 0 ? states.stateFile() : undefined
   const session = await openTraining(program, new CheckpointBinding(checkpoint), {
     toolchain: run.toolchain,
     threads: options.threads ?? 2,
     seed: recipe.seed,
     optimise: 'light',
+    ...(stateFile === undefined ? {} : { stored: { path: stateFile } }),
+    ...(options.kill ? { signal: options.kill } : {}),
   })
   const stop = new AbortController()
   options.stop?.addEventListener('abort', () => stop.abort())
@@ -117,6 +126,7 @@ export async function trainPrepared(run: PreparedRun, out: string, options: TryO
       out,
       title: 'test',
       states,
+      ...(stateFile === undefined ? {} : { stateFile }),
       stop: stop.signal,
       ...(from ? { from } : {}),
       ...(options.energy ? { energy: options.energy } : {}),
@@ -125,6 +135,7 @@ export async function trainPrepared(run: PreparedRun, out: string, options: TryO
     return await trainToTheEnd(settings, observer)
   } finally {
     await session.close()
+    if (stateFile !== undefined) states.discard(stateFile)
   }
 }
 
