@@ -9,7 +9,8 @@ import { openSession } from '../../backends/neon/driver/index.ts'
 import type { KeptState, SessionOptions } from '../../backends/neon/driver/index.ts'
 import { keptValues } from '../../backends/neon/driver/stateFile.ts'
 import { chooseToolChain } from '../../backends/neon/toolchain/index.ts'
-import type { ToolChain } from '../../backends/neon/toolchain/index.ts'
+import type { Source, ToolChain } from '../../backends/neon/toolchain/index.ts'
+import { runProgram } from '../../backends/neon/toolchain/native.ts'
 import { InternalError, UserError } from '../../compiler/diagnostic.ts'
 import type { Program } from '../../compiler/plan/program.ts'
 import { stepLaunches, storedBatch, storedProgram } from '../neon/storedProgram.ts'
@@ -286,6 +287,18 @@ describe('values in storage', function () {
       )
       await run.assertHolds()
     })
+  })
+
+  it('leave the version that stood behind when the power fails, whatever of the rest came to the disk', async () => {
+    const names = ['heddle.h', 'heddle_program.h', 'heddle_platform.h', 'heddle_text.h', 'heddle_files.h', 'heddle_stored.h'] // prettier-ignore
+    const sources = names.map((name): Source => {
+      return { name, text: readFileSync(new URL(`../../backends/neon/runtime/${name}`, import.meta.url), 'utf8') }
+    })
+    const crash = { name: 'crash.cpp', text: readFileSync(new URL('../neon/stateCrash.cpp', import.meta.url), 'utf8') }
+    const path = await host.compile([...sources, crash], { output: 'executable', optimise: 'light' })
+    const { code, output } = await runProgram(path, [files.next()])
+    assert.equal(code, 0, output)
+    assert.match(output, /^\d{4,} files, version 11\n$/)
   })
 
   it('leave a whole version behind when the program is killed, at whatever moment', async () => {
