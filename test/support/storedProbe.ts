@@ -22,7 +22,7 @@ export async function storedProbe(chain: ToolChain): Promise<Probe> {
   })
   const path = await chain.compile(sources, { output: 'executable', optimise: 'light' })
   return async (...words) => {
-    const [command = path, ...operands] = [...chain.launcher, path]
+    const [command, ...operands] = [...chain.launcher, path]
     const ran = await runProgram(command, [...operands, ...words], { milliseconds: 120_000 })
     assert.equal(ran.code, 0, `${words.join(' ')}: ${ran.output}${ran.log}`)
     return ran.output.split('\n').slice(0, -1)
