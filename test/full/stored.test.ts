@@ -5,14 +5,15 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { readFileSync, rmSync, statSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
-import { openSession } from '../../backends/neon/driver/index.ts'
-import type { KeptState, SessionOptions } from '../../backends/neon/driver/index.ts'
+import { initialData, openSession } from '../../backends/neon/driver/index.ts'
+import type { KeptState, KeptValue, SessionOptions } from '../../backends/neon/driver/index.ts'
 import { keptValues } from '../../backends/neon/driver/stateFile.ts'
 import { chooseToolChain } from '../../backends/neon/toolchain/index.ts'
 import type { Source, ToolChain } from '../../backends/neon/toolchain/index.ts'
 import { runProgram } from '../../backends/neon/toolchain/native.ts'
 import { InternalError, UserError } from '../../compiler/diagnostic.ts'
-import type { Program } from '../../compiler/plan/program.ts'
+import type { Program, ProgramValue } from '../../compiler/plan/program.ts'
+import { readKept } from '../../formats/keptStates.ts'
 import { stepLaunches, storedBatch, storedProgram } from '../neon/storedProgram.ts'
 import { lineProgram } from '../neon/runtimeProgram.ts'
 import { assertKept, StoredFiles, StoredRun } from '../support/storedRun.ts'
@@ -143,25 +144,9 @@ describe('values in storage', function () {
     })
 
     it('is refused where the disk has no room for all of it, and does not stay', async () => {
-      const huge: Program = {
-        ...storedProgram,
-        kernels: [],
-        functions: [],
-        frozenCount: 0,
-        storedCount: 1,
-        values: [
-          {
-            name: 'huge', role: 'state', dtype: 'f32', shape: [2 ** 43], bytes: 2 ** 45, streamed: true, versions: true,
-            place: { space: 'stored', index: 0 }, initial: { kind: 'constant', value: 0 },
-          },
-        ],
-      } // prettier-ignore
       const path = files.next()
-      const opening = openSession(huge, { toolchain: host, optimise: 'light', stored: { path } })
-      await assert.rejects(
-        opening,
-        refusedWith('HD711', /states-\d+ the states need 70368744189952 bytes of disk; \d+ are/),
-      )
+      const opening = openSession(oneValue(2 ** 43), { toolchain: host, optimise: 'light', stored: { path } })
+      await assert.rejects(opening, refusedWith('HD711', /states-\d+ the states need \d+ bytes of disk; \d+ are/))
       assert.throws(() => statSync(path), /ENOENT/)
     })
 
@@ -220,6 +205,32 @@ describe('values in storage', function () {
       // An input is no state.
       await run.session.write('ids', storedBatch(1).ids)
       assert.equal((await run.session.keep()).version, next.version)
+    })
+
+    it('holds values that are larger than what is brought at once', async () => {
+      const count = 200_003
+      const path = files.next()
+      const program = oneValue(count, { kind: 'uniform', bound: 0.5 })
+      const session = await openSession(program, { toolchain: host, optimise: 'light', stored: { path } })
+      try {
+        const first = await session.read('value')
+        assert.deepEqual(first, initialData(program.values[0] as ProgramValue, 0))
+        const kept = await session.keep()
+        const next = Float32Array.from({ length: count }, (_, index) => index)
+        await session.write('value', next)
+        assert.deepEqual(await session.read('value'), next)
+        const read = ({ file, version, values }: KeptState): unknown => readKept(file, version, values[0] as KeptValue)
+        assert.deepEqual(read(kept), first)
+        assert.deepEqual(read(await session.keep()), next)
+        // Bytes that were announced cannot be taken back.
+        truncateSync(path, statSync(path).size - 4096)
+        await assert.rejects(
+          session.read('value'),
+          /the compiled program ended .*: bytes \d+ to \d+ of the state file cannot/,
+        )
+      } finally {
+        await session.close()
+      }
     })
 
     it('goes with what was read of it when it is cut off', async () => {
@@ -350,4 +361,26 @@ describe('values in storage', function () {
 function slotEnds(): [number, number] {
   const [begin0 = 0, begin1 = 0] = ([0, 1] as const).map((slot) => keptValues(storedProgram, slot)[0]?.offset)
   return [begin1, 2 * begin1 - begin0]
+}
+
+/** A program that computes nothing and has one value in storage. */
+function oneValue(elements: number, initial: ProgramValue['initial'] = { kind: 'constant', value: 0 }): Program {
+  const place = { space: 'stored', index: 0 } as const
+  const value = {
+    name: 'value',
+    role: 'state',
+    dtype: 'f32',
+    shape: [elements],
+    bytes: 4 * elements,
+    place,
+    initial,
+  } as const
+  const empty = { sizes: [], kernels: [], functions: [], arenaBytes: 0, stateBytes: 0, inputBytes: 0 }
+  return {
+    name: 'one',
+    ...empty,
+    values: [{ ...value, streamed: true, versions: true }],
+    frozenCount: 0,
+    storedCount: 1,
+  }
 }
