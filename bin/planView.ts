@@ -2,7 +2,7 @@
 // what a plan holds, not how it was made.
 
 import { formatPlace } from '../compiler/diagnostic.ts'
-import type { Certificate } from '../train/certificate.ts'
+import type { Certificate, Movement } from '../train/certificate.ts'
 import type { DeviceFit, FittingChange } from '../train/fitting.ts'
 import type { SingleNeed } from '../train/planDetails.ts'
 import { tableLines } from './explainView.ts'
@@ -50,12 +50,36 @@ export function certificateLines(certificate: Certificate, threads: number): str
 /** What is read while a step runs. */
 export function storageLines({ storage }: Certificate): string[] {
   if (!storage) return []
-  const { tensorBytes, windowBytes, reads, readBytes, computeSeconds, stallSeconds } = storage
-  const seconds = (computeSeconds + stallSeconds).toFixed(1)
+  const { tensorBytes, windowBytes, state } = storage
+  const atOnce = `at most ${mebibytes(windowBytes)} MiB of them in memory at once`
   return [
-    `${mebibytes(tensorBytes)} MiB of weights stay in their files, at most ${mebibytes(windowBytes)} MiB of them in memory at once`,
-    `a micro-batch makes ${reads} reads of ${mebibytes(readBytes)} MiB; predicted ${seconds} s: ${computeSeconds.toFixed(1)} computing, ${stallSeconds.toFixed(1)} waiting for storage`,
+    ...(tensorBytes > 0 ? [`${mebibytes(tensorBytes)} MiB of weights stay in their files, ${atOnce}`] : []),
+    ...(state
+      ? [
+          `${mebibytes(state.valueBytes)} MiB of what is trained, its gradients and moments are in a file, ${atOnce}; it takes ${mebibytes(state.fileBytes)} MiB of disk`,
+        ]
+      : []),
+    `a micro-batch ${movementText(storage)}`,
+    ...(state ? [`an update ${movementText(state.update)}`, wearText(storage.writtenBytes + state.update.writtenBytes)] : []),
   ]
+}
+
+function movementText(moved: Movement): string {
+  const { reads, readBytes, writes, writtenBytes, computeSeconds, stallSeconds } = moved
+  const written = writes > 0 ? ` and ${writes} writes of ${mebibytes(writtenBytes)} MiB` : ''
+  const seconds = (computeSeconds + stallSeconds).toFixed(1)
+  return `makes ${reads} reads of ${mebibytes(readBytes)} MiB${written}; predicted ${seconds} s: ${computeSeconds.toFixed(1)} computing, ${stallSeconds.toFixed(1)} waiting for storage`
+}
+
+/** Capacity that wear is told for, and how often cells of three bits are rewritten at the least before they are worn. */
+const FLASH_BYTES = 128e9
+const FLASH_REWRITES = 1000
+
+/** What writing means for flash, with one micro-batch a step. */
+function wearText(bytes: number): string {
+  const steps = (FLASH_BYTES * FLASH_REWRITES) / bytes
+  const round = Number(steps.toPrecision(2)).toLocaleString('en')
+  return `a step of one micro-batch writes ${(bytes / 1e9).toFixed(1)} GB: ${round} of them wear out 128 GB of flash that bears ${FLASH_REWRITES.toLocaleString('en')} rewrites, as TLC does at the least`
 }
 
 const partNames = {

@@ -1,7 +1,7 @@
 // The one ordered list of stages, from a traced model to a program. Each stage says why it stands where it does.
 
 import { InternalError } from './diagnostic.ts'
-import type { Graph, Provenance } from './graph/node.ts'
+import type { Declaration, Graph, Provenance } from './graph/node.ts'
 import { placeInArena, unplaced } from './plan/arena.ts'
 import type { Placing } from './plan/arena.ts'
 import { CheckpointPlanner, checkpointsOf } from './plan/checkpoints/planner.ts'
@@ -29,6 +29,7 @@ import { runPasses } from './transform/runner.ts'
 import type { PassReport } from './transform/runner.ts'
 import { separateWrites } from './transform/separateWrites.ts'
 import { simplify } from './transform/simplify.ts'
+import { gradientOf, trainables } from './transform/states.ts'
 
 export interface CompileOptions {
   readonly name: string
@@ -103,8 +104,13 @@ function beforeCheckpoints(options: Pick<CompileOptions, 'adaptation' | 'optimiz
     // Before checkpoints, which then recompute only what is dear.
     rematerialise(),
     // After the derivative, which scatters where rows were looked up.
-    ...(storage ? [fetchRows((table) => declaredBytes(table) > storage.residentBytes)] : []),
+    ...(storage ? [fetchRows((table) => inStorage(table, storage))] : []),
   ]
+}
+
+/** Whether a parameter may lie in storage; whether it does is the plan's decision. */
+function inStorage(table: Declaration, { residentBytes, state = false }: StorageOptions): boolean {
+  return declaredBytes(table) > residentBytes && (table.role === 'frozen' || state)
 }
 
 function fromCheckpoints(checkpoints: Checkpoints): Pass[] {
@@ -157,7 +163,9 @@ class Compiler {
     const { graph, reports } = this.#run(this.#before.graph, fromCheckpoints(checkpoints))
     const start = performance.now()
     const { functions: names, storage } = this.#options
-    const profile = storage ? { ...this.#options.profile, shardBytes: storage.shardBytes } : this.#options.profile
+    const { shardBytes, state = false } = storage ?? {}
+    const shards = shardBytes === undefined ? {} : { shardBytes, shardsState: state }
+    const profile = { ...this.#options.profile, ...shards }
     const wanted = graph.functions.filter(({ name }) => names?.includes(name) ?? true)
     const functions = wanted.map((fn) => {
       const known = this.#others.get(fn.name)
@@ -175,7 +183,8 @@ class Compiler {
     const start = performance.now()
     const { storage: given } = this.#options
     const storage = given && (least ? { ...given, limit: () => 0 } : given)
-    const options = { placing, ...(storage ? { storage } : {}) }
+    const sums = new Set(trainables(graph).map(({ name }) => gradientOf(name)))
+    const options = { placing, sums, ...(storage ? { storage } : {}) }
     const planned = planProgram(this.#options.name, graph, functions, this.#provenance, options)
     const time = { name: 'plan', milliseconds: performance.now() - start }
     return { ...planned, graph, functions, reports: [...reports, time] }

@@ -18,3 +18,8 @@ export function ratesOf(
 export function readRateOf({ figures: { storage } }: Pick<DeviceProfile, 'figures'>): StorageRate | undefined {
   return storage && { bytesPerSecond: storage.readBytesPerSecond, latencySeconds: storage.latencySeconds }
 }
+
+/** The same for writing. */
+export function writeRateOf({ figures: { storage } }: Pick<DeviceProfile, 'figures'>): StorageRate | undefined {
+  return storage && { bytesPerSecond: storage.writeBytesPerSecond, latencySeconds: storage.latencySeconds }
+}

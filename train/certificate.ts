@@ -1,6 +1,7 @@
 // What a compiled program needs of memory, part by part, and whether it fits: the promise that `heddle plan` prints and
 // a run is held to. Arithmetic on the plan; runs nothing.
 
+import { stateFileBytes } from '../backends/neon/driver/index.ts'
 import { scratchBytes } from '../backends/neon/emit/index.ts'
 import type { Compiled } from '../compiler/pipeline.ts'
 import type { DeviceProfile } from '../devices/index.ts'
@@ -24,7 +25,7 @@ export interface Certificate {
     readonly weights: number
     /** Trained values, gradients, the optimizer's moments, tables. */
     readonly state: number
-    /** Intermediate values, and ranges of frozen tensors that are read meanwhile: the largest function's. */
+    /** Intermediate values, and ranges of tensors that come from storage meanwhile: the largest function's. */
     readonly arena: number
     readonly inputs: number
     /** Packed blocks, one set per thread. */
@@ -33,21 +34,37 @@ export interface Certificate {
   }
   readonly functions: readonly FunctionMemory[]
   readonly kernels: number
-  /** Absent where all frozen tensors are in memory. */
+  /** Absent where every tensor is in memory. */
   readonly storage?: StorageCertificate
 }
 
-/** What a micro-batch of training reads of frozen tensors, by the device's figures. */
-export interface StorageCertificate {
-  /** Bytes of the tensors that are not in memory. */
+/** What is moved between storage and memory by the device's figures, by a micro-batch of training unless stated. */
+export interface StorageCertificate extends Movement {
+  /** Bytes of the frozen tensors that are not in memory. */
   readonly tensorBytes: number
-  /** Bytes of ranges of them in the arena, at most at once. */
+  /** Bytes of ranges in the arena, at most at once. */
   readonly windowBytes: number
+  /** Where what is trained is not in memory either. */
+  readonly state?: StateCertificate
+}
+
+export interface Movement {
   readonly reads: number
   readonly readBytes: number
+  readonly writes: number
+  readonly writtenBytes: number
   readonly computeSeconds: number
-  /** What computing waits for reading. */
+  /** What computing waits for storage. */
   readonly stallSeconds: number
+}
+
+export interface StateCertificate {
+  /** Bytes of trained values, sums of gradients and the optimizer's moments that are not in memory. */
+  readonly valueBytes: number
+  /** Of the file that holds them, in two versions where one must stay whole while the next is written. */
+  readonly fileBytes: number
+  /** What a step moves once, behind its micro-batches. */
+  readonly update: Movement
 }
 
 export interface CertificateSettings {
@@ -87,19 +104,43 @@ export function certify(
       }
     }),
     kernels: program.kernels.length,
-    ...storageOf(program, arenas),
+    ...storedOf(program, arenas),
   }
 }
 
-/** Of the function that reads most: a training step's micro-batch. */
-function storageOf(
-  { values }: Compiled['program'],
+/** Functions that run once a step. */
+const updating: ReadonlySet<string> = new Set(['measure', 'apply'])
+
+function storedOf(
+  program: Compiled['program'],
   arenas: Compiled['arenas'],
 ): { readonly storage?: StorageCertificate } {
-  const [most] = arenas.flatMap(({ storage }) => storage ?? []).sort((a, b) => b.bytes - a.bytes)
-  if (!most) return {}
-  const { windowBytes, computeSeconds, stallSeconds } = most
-  const tensorBytes = values.reduce((sum, { streamed, bytes }) => sum + (streamed ? bytes : 0), 0)
-  const { bytes: readBytes } = most
-  return { storage: { tensorBytes, windowBytes, reads: most.reads.length, readBytes, computeSeconds, stallSeconds } }
+  const uses = arenas.flatMap(({ fn, storage }) => (storage ? [{ fn, ...storage }] : []))
+  const once = uses.filter(({ fn }) => updating.has(fn))
+  // A program that does not train has its largest function instead of a micro-batch.
+  const [often] = uses.filter(({ fn }) => !updating.has(fn)).sort((a, b) => b.readBytes - a.readBytes)
+  if (!often && once.length === 0) return {}
+  const bytesOf = (space: 'frozen' | 'stored'): number =>
+    program.values.reduce((sum, { place, streamed, bytes }) => sum + (streamed && place.space === space ? bytes : 0), 0)
+  const state = { valueBytes: bytesOf('stored'), fileBytes: stateFileBytes(program), update: movementOf(once) }
+  return {
+    storage: {
+      tensorBytes: bytesOf('frozen'),
+      windowBytes: uses.reduce((most, { windowBytes }) => Math.max(most, windowBytes), 0),
+      ...movementOf(often ? [often] : []),
+      ...(program.storedCount > 0 ? { state } : {}),
+    },
+  }
+}
+
+function movementOf(uses: readonly Movement[]): Movement {
+  const total = (key: keyof Movement): number => uses.reduce((sum, use) => sum + use[key], 0)
+  return {
+    reads: total('reads'),
+    readBytes: total('readBytes'),
+    writes: total('writes'),
+    writtenBytes: total('writtenBytes'),
+    computeSeconds: total('computeSeconds'),
+    stallSeconds: total('stallSeconds'),
+  }
 }

@@ -72,7 +72,8 @@ function compiledAt(recipe: Recipe, traced: TracedModel, options: CompileOptions
 /**
  * Compiles a recipe. With `checkpoints: 'auto'`, values are kept as far as they fit the budget; the rest is computed again, as
  * little as possible. Frozen tensors are in memory where that fits; where it does not, or where keeping them there costs more
- * recomputation than reading them costs waiting, they stay in their files and are read by ranges.
+ * recomputation than reading them costs waiting, they stay in their files and are read by ranges. Only where nothing else fits is
+ * what is trained in a file as well, with its gradients and moments: every step writes them.
  *
  * @throws UserError where the recipe does not fit the model (HD301, HD302)
  */
@@ -94,8 +95,12 @@ export function compileRecipe(recipe: Recipe, traced: TracedModel, settings: Com
   }
   const inMemory = compileWith(undefined)
   if ((inMemory.certificate.fits && lostSeconds(inMemory) === 0) || !canStream(device)) return inMemory
-  const streamed = compileWith(storageOf(device, threads, memoryBudget))
-  return isBetter(streamed, inMemory) ? streamed : inMemory
+  const hasFrozen = inMemory.certificate.parts.weights > 0
+  const frozen = hasFrozen ? compileWith(storageOf(device, threads, memoryBudget)) : inMemory
+  const read = isBetter(frozen, inMemory) ? frozen : inMemory
+  if (read.certificate.fits) return read
+  const stored = compileWith(storageOf(device, threads, memoryBudget, true))
+  return isBetter(stored, read) ? stored : read
 }
 
 /** What a micro-batch takes longer than with everything in memory, by the device's figures. */

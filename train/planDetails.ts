@@ -44,15 +44,15 @@ export interface SingleNeed {
   readonly place?: Place | undefined
 }
 
-/** A stretch of a tensor that is read from storage while a function runs, by launches. */
-export interface PlannedRead {
+/** A range of a tensor that is read from storage, or written there, while a function runs. */
+export interface PlannedMove {
+  readonly kind: 'read' | 'write'
   readonly tensor: string
   readonly bytes: number
-  /** The reading takes from one moment to another, in launches of the function. */
+  /** It may begin when so many moments of the function are over. */
   readonly from: number
+  /** The moment that waits for it. */
   readonly until: number
-  /** When it has to be there. */
-  readonly moment: number
 }
 
 export function functionDetails({ program, arenas }: Pick<CompiledRecipe, 'program' | 'arenas'>): FunctionDetails[] {
@@ -68,8 +68,8 @@ export function functionDetails({ program, arenas }: Pick<CompiledRecipe, 'progr
         lowerBound: use.lowerBound,
         buffers: [
           ...use.buffers.map((buffer) => ({ ...buffer, kind: kindOf(buffer, backward) })),
-          ...(use.storage?.reads ?? []).map(({ label, bytes, start, last, offset }): PlacedBuffer => {
-            const range = { label, bytes, first: start, last, offset }
+          ...(use.storage?.ranges ?? []).map(({ label, bytes, start, end, offset }): PlacedBuffer => {
+            const range = { label, bytes, first: start, last: end, offset }
             return { ...range, layer: undefined, place: undefined, isAgain: false, kind: 'streamed' }
           }),
         ],
@@ -106,9 +106,10 @@ export function layerDetails(functions: readonly FunctionDetails[]): LayerDetail
 
 /** What is largest of all that the program holds as a whole. */
 export function largestNeed({ program, arenas }: Pick<CompiledRecipe, 'program' | 'arenas'>): SingleNeed | undefined {
-  const values = program.values.map(({ name, bytes, place }): SingleNeed => {
-    const part = place.space === 'frozen' ? 'weights' : place.space
-    return { name, bytes, part }
+  const values = program.values.flatMap(({ name, bytes, place, streamed }): SingleNeed[] => {
+    // Its ranges are in the arena.
+    if (streamed || place.space === 'stored') return []
+    return [{ name, bytes, part: place.space === 'frozen' ? 'weights' : place.space }]
   })
   const buffers = arenas.flatMap((arena) =>
     arena.buffers.map(({ label, bytes, layer, place }): SingleNeed => {
@@ -122,15 +123,17 @@ export function largestNeed({ program, arenas }: Pick<CompiledRecipe, 'program' 
   )
 }
 
-/** What functions read while they run, by their names. */
-export function plannedReads({ arenas }: Pick<CompiledRecipe, 'arenas'>): Record<string, PlannedRead[]> {
+/** What functions read and write while they run, by their names. */
+export function plannedMoves({ arenas }: Pick<CompiledRecipe, 'arenas'>): Record<string, PlannedMove[]> {
   return Object.fromEntries(
     arenas.flatMap(({ fn, storage }) => {
       if (!storage) return []
-      const reads = storage.reads.map(({ label, bytes, start, first }): PlannedRead => {
-        return { tensor: label, bytes, from: start, until: first, moment: first }
+      const moves = storage.ranges.flatMap(({ label, bytes, start, first, last, end, isRead, isWritten }): PlannedMove[] => {
+        const read = { kind: 'read' as const, tensor: label, bytes, from: start, until: first }
+        const write = { kind: 'write' as const, tensor: label, bytes, from: last + 1, until: end + 1 }
+        return [...(isRead ? [read] : []), ...(isWritten ? [write] : [])]
       })
-      return [[fn, reads]]
+      return [[fn, moves]]
     }),
   )
 }

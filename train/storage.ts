@@ -3,8 +3,8 @@
 
 import { scratchBytes } from '../backends/neon/emit/index.ts'
 import type { StorageOptions } from '../compiler/plan/place.ts'
-import { usualRates, usualStorage } from '../compiler/plan/rates.ts'
-import { ratesOf, readRateOf } from '../devices/index.ts'
+import { usualRates, usualStorage, usualWriting } from '../compiler/plan/rates.ts'
+import { ratesOf, readRateOf, writeRateOf } from '../devices/index.ts'
 import type { DeviceProfile } from '../devices/index.ts'
 
 const KIBIBYTE = 1024
@@ -30,17 +30,27 @@ export function shardBytesOf({ bytesPerSecond, latencySeconds }: StorageOptions[
   return Math.floor(bytes / KIBIBYTE) * KIBIBYTE
 }
 
-/** What the planner is told of a device, of so many threads and of the bytes that the whole process may hold. */
-export function storageOf(device: DeviceProfile, threads: number, memoryBudget: number): StorageOptions {
+/**
+ * What the planner is told of a device, of so many threads and of the bytes that the whole process may hold. `state`: what is
+ * trained may lie in storage as well.
+ */
+export function storageOf(
+  device: DeviceProfile,
+  threads: number,
+  memoryBudget: number,
+  state: boolean = false,
+): StorageOptions {
   const read = readRateOf(device) ?? usualStorage
   return {
     shardBytes: shardBytesOf(read, memoryBudget),
     residentBytes: RESIDENT_BYTES,
-    limit: ({ stateBytes, inputBytes, kernels }) => {
+    limit: ({ inputBytes, kernels }) => {
       const scratch = kernels.reduce((most, kernel) => Math.max(most, scratchBytes(kernel)), 0)
-      return memoryBudget - device.runtimeBytes - stateBytes - inputBytes - scratch * threads
+      return memoryBudget - device.runtimeBytes - inputBytes - scratch * threads
     },
+    state,
     read,
+    write: writeRateOf(device) ?? usualWriting,
     compute: ratesOf(device, threads) ?? usualRates,
   }
 }

@@ -1,4 +1,5 @@
-// A step of a model at its real shapes whose frozen weights stay in their file, and what its certificate promises.
+// A step of a model at its real shapes whose weights stay in a file, what is trained among them, and what its certificate
+// promises.
 
 import type { StorageRate } from '../../compiler/plan/rates.ts'
 import { certify } from '../../train/certificate.ts'
@@ -20,32 +21,36 @@ export interface StoredStep {
 
 export interface StoredStepOptions {
   readonly model: string
-  readonly targets: 'attention' | 'all'
+  /** All weights are trained, or adapters of rank 8 on some layers. */
+  readonly targets: 'attention' | 'all' | 'full'
   readonly length: number
   readonly threads: number
   /** Bytes of the whole process; undefined: every weight in memory. */
   readonly memory: number | undefined
   /** What is read at which rate; the device's own storage unless given. */
   readonly read?: StorageRate
+  readonly write?: StorageRate
 }
 
 const stepFunctions = ['accumulate', 'measure', 'apply']
 
-/** A LoRA step of one sequence with bf16 weights, every layer recomputed. */
+/** A step of one sequence, frozen weights in bf16, every layer recomputed. */
 export function storedStep(options: StoredStepOptions, device: DeviceProfile): StoredStep {
-  const { model, targets, length, threads, memory, read } = options
+  const { model, targets, length, threads, memory, read, write = read } = options
+  const isFull = targets === 'full'
   const shape = shapes[model]
   if (!shape) throw new Error(`there is no shape '${model}': ${Object.keys(shapes).join(', ')}`)
-  const storage = memory === undefined ? undefined : storageOf(device, threads, memory)
+  const storage = memory === undefined ? undefined : storageOf(device, threads, memory, isFull)
   const compiled = compileStep(
     { config: shape.config, targets: targets === 'all' ? allLinear : shape.targets },
     {
-      adapt: 'lora',
+      adapt: isFull ? 'full' : 'lora',
       length,
       checkpoints: 'every',
-      dtype: 'bf16',
+      // What is trained is float32.
+      dtype: isFull ? 'f32' : 'bf16',
       functions: stepFunctions,
-      ...(storage ? { storage: { ...storage, ...(read ? { read } : {}) } } : {}),
+      ...(storage ? { storage: { ...storage, ...(read ? { read } : {}), ...(write ? { write } : {}) } } : {}),
     },
     scheduleProfile(device, threads),
   )

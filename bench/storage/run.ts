@@ -1,37 +1,48 @@
-// npm run bench:storage: what it costs to leave weights in their file. The same step with all weights in memory, then read
-// through a pacer at one bandwidth after another, all in one run; peak memory beside what the certificate promised.
+// npm run bench:storage: what it costs to leave weights in a file. The same step with everything in memory, then through a pacer
+// at one bandwidth after another, all in one run; peak memory beside what the certificate promised.
 
-import { Command } from 'commander'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Command, Option } from 'commander'
 import { openSession } from '../../backends/neon/driver/index.ts'
+import type { Pace } from '../../backends/neon/driver/index.ts'
 import { chooseToolChain } from '../../backends/neon/toolchain/index.ts'
 import { bytesOf } from '../../bin/bytes.ts'
 import type { StorageRate } from '../../compiler/plan/rates.ts'
 import { hostDevice } from '../../devices/index.ts'
+import { smallNumbers } from '../../evaluate/speed/runner.ts'
 import { randomWeights, writeTokens } from '../step.ts'
 import { storedStep } from './plan.ts'
 import type { StoredStep } from './plan.ts'
 
 interface Options {
   readonly model: string
-  readonly targets: 'attention' | 'all'
+  readonly targets: 'attention' | 'all' | 'full'
   readonly length: string
   readonly threads: string
   readonly memory: number
   readonly rates: string
   readonly latency: string
+  readonly writeShare: string
   readonly steps: string
   readonly inMemory: boolean
   readonly json?: true
 }
 
 const command = new Command('bench:storage')
-  .description('A LoRA step with weights in memory, and with weights read through a pacer while it runs.')
-  .option('--model <name>', 'qwen2, gemma3, gemma3-1b, qwen3-4b', 'qwen2')
-  .option('--targets <which>', 'attention (q, k, v, o) or all linear layers', 'attention')
+  .description('A step with weights in memory, and with weights read, and written, through a pacer while it runs.')
+  .option('--model <name>', 'gpt2, qwen2, gemma3, gemma3-1b, qwen3-4b', 'qwen2')
+  .addOption(
+    new Option('--targets <which>', 'adapters on attention (q, k, v, o) or all linear layers, or full fine-tuning')
+      .choices(['attention', 'all', 'full'])
+      .default('attention'),
+  )
   .option('--length <tokens>', 'tokens of the sequence', '256')
   .option('--threads <count>', 'threads', '1')
   .option('--memory <size>', 'what the whole process may hold', bytesOf, 110 * 2 ** 20)
   .option('--rates <list>', 'MB a second, one run each', '2000,500,80')
+  .option('--write-share <share>', 'bandwidth of writing, by that of reading', '0.6')
   .option('--latency <microseconds>', 'of one request', '100')
   .option('--steps <count>', 'steps of each; the best is kept', '2')
   .option('--no-in-memory', 'without the run that has all weights in memory')
@@ -49,11 +60,16 @@ interface Measured {
 }
 
 /** The best step, or its time so far when it takes long. */
-async function measure({ compiled, shape }: StoredStep, pace: StorageRate | undefined): Promise<Measured> {
+async function measure({ compiled, shape }: StoredStep, pace: Pace | undefined): Promise<Measured> {
   const { program } = compiled
   const frozen = randomWeights(program, 'bf16')
-  const session = await openSession(program, { toolchain: chain, threads, frozen, ...(pace ? { pace } : {}) })
+  const folder = mkdtempSync(join(tmpdir(), 'heddle-bench-state-'))
+  const stored = program.storedCount > 0 ? { stored: { path: join(folder, 'state') } } : {}
+  const session = await openSession(program, { toolchain: chain, threads, frozen, ...stored, ...(pace ? { pace } : {}) })
   try {
+    for (const { name, role, initial, bytes } of program.values) {
+      if (role === 'trainable' && !initial) await session.write(name, smallNumbers(bytes / 4))
+    }
     await writeTokens(session, length, shape.vocabulary)
     let [seconds, loss] = [Number.POSITIVE_INFINITY, NaN]
     for (let step = 0; step < steps; step++) {
@@ -66,6 +82,7 @@ async function measure({ compiled, shape }: StoredStep, pace: StorageRate | unde
     return { seconds, loss, peakBytes: (await session.stats()).peakBytes }
   } finally {
     await session.close()
+    rmSync(folder, { recursive: true })
   }
 }
 
@@ -73,9 +90,10 @@ const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(1)
 const say = (line: string): void => void (options.json ?? console.log(line))
 const { model, targets, memory } = options
 const common = { model, targets, length, threads }
+const titles = { attention: 'LoRA on q, k, v, o', all: 'LoRA on all linear layers', full: 'all weights' }
 const whole = storedStep({ ...common, memory: undefined }, device)
 say(
-  `${whole.shape.title}, LoRA on ${targets === 'all' ? 'all linear layers' : 'q, k, v, o'}, 1×${length}, ${threads} thread(s), every layer recomputed`,
+  `${whole.shape.title}, ${titles[targets]}, 1×${length}, ${threads} thread(s), every layer recomputed`,
 )
 const inMemory = options.inMemory ? await measure(whole, undefined) : undefined
 if (inMemory) {
@@ -86,14 +104,18 @@ if (inMemory) {
 const runs: object[] = []
 for (const rate of options.rates.split(',').map(Number)) {
   const read = { bytesPerSecond: rate * 1e6, latencySeconds: Number(options.latency) * 1e-6 }
-  const step = storedStep({ ...common, memory, read }, device)
+  const write = { ...read, bytesPerSecond: read.bytesPerSecond * Number(options.writeShare) }
+  const step = storedStep({ ...common, memory, read, write }, device)
   const { certificate } = step
-  const measured = await measure(step, read)
-  const storageSeconds = (certificate.storage?.readBytes ?? 0) / read.bytesPerSecond
+  const measured = await measure(step, { ...read, writeBytesPerSecond: write.bytesPerSecond })
+  const { storage } = certificate
+  const moved = (key: 'readBytes' | 'writtenBytes'): number =>
+    (storage?.[key] ?? 0) + (storage?.state?.update[key] ?? 0)
+  const storageSeconds = moved('readBytes') / read.bytesPerSecond + moved('writtenBytes') / write.bytesPerSecond
   const least = Math.max(inMemory?.seconds ?? 0, storageSeconds)
   runs.push({ rate, ...measured, certificate, storageSeconds, price: measured.seconds / least })
   say(
-    `${String(rate).padStart(5)} MB/s            ${measured.seconds.toFixed(2)} s   ${(measured.seconds / least).toFixed(2)} × max(compute, ${storageSeconds.toFixed(2)} s of reading)` +
+    `${String(rate).padStart(5)} MB/s            ${measured.seconds.toFixed(2)} s   ${(measured.seconds / least).toFixed(2)} × max(compute, ${storageSeconds.toFixed(2)} s of storage)` +
       `   peak ${mebibytes(measured.peakBytes)} MiB, promised ${mebibytes(certificate.peakBytes)} (${((measured.peakBytes / certificate.peakBytes - 1) * 100).toFixed(1)} %)` +
       `${inMemory && Object.is(measured.loss, inMemory.loss) ? ', the same loss' : ''}`,
   )

@@ -12,7 +12,7 @@ import type { DeviceFit, FittingChange, FittingOptions } from '../../train/fitti
 import { deviceByName, deviceFor } from '../../train/hostDevice.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
 import type { LoadedRecipe } from '../../train/loadRecipe.ts'
-import { functionDetails, largestNeed, layerDetails, plannedReads } from '../../train/planDetails.ts'
+import { functionDetails, largestNeed, layerDetails, plannedMoves } from '../../train/planDetails.ts'
 import { prepareData, prepareModel } from '../../train/prepare.ts'
 import type { PreparedModel } from '../../train/prepare.ts'
 import { trainingFunctions } from '../../train/run.ts'
@@ -91,7 +91,7 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
     fitting.onProgress?.('the page', 0)
     const kernels = explainProgram(compiled, device.privateCache)
     makeDirectory(path.dirname(path.resolve(options.html)))
-    const page = planPage({ subject, device, threads, certificate, checkpoints, functions: details, layers, need, changes, devices, kernels, reads: plannedReads(compiled) }) // prettier-ignore
+    const page = planPage({ subject, device, threads, certificate, checkpoints, functions: details, layers, need, changes, devices, kernels, moves: plannedMoves(compiled) }) // prettier-ignore
     writeFiles([{ path: path.resolve(options.html), chunks: [Buffer.from(page)] }])
     output.say(`the plan as a page: ${shownPath(path.resolve(options.html))}`)
   }

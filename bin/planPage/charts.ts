@@ -7,7 +7,7 @@ import { h } from './element.ts'
 import type { VNode } from './element.ts'
 import { formatPlace } from '../../compiler/diagnostic.ts'
 import { bufferKinds } from '../../train/planDetails.ts'
-import type { BufferKind, FunctionDetails, PlacedBuffer, PlannedRead } from '../../train/planDetails.ts'
+import type { BufferKind, FunctionDetails, PlacedBuffer, PlannedMove } from '../../train/planDetails.ts'
 import { mebibytes, shownPlace } from '../output.ts'
 
 const WIDTH = 1120
@@ -181,13 +181,13 @@ export function liveRows({ buffers, launches }: Pick<FunctionDetails, 'buffers' 
   return rows
 }
 
-/** Reads from storage: a bar for each from its beginning to its end, a mark where it has to be there. */
-export function readLane(fn: FunctionDetails, reads: readonly PlannedRead[]): VNode {
+/** Reads or writes: a bar for each from when it may begin to what waits for it, with a mark there. */
+export function moveLane(fn: FunctionDetails, moves: readonly PlannedMove[]): VNode {
   const x = launchScale(fn)
   const lanes: number[] = []
-  const bars = reads
+  const bars = moves
     .toSorted((a, b) => a.from - b.from)
-    .map(({ tensor, bytes, from, until, moment }) => {
+    .map(({ kind, tensor, bytes, from, until }) => {
       const free = lanes.findIndex((end) => end <= from)
       const lane = free < 0 ? lanes.length : free
       lanes[lane] = until
@@ -197,13 +197,13 @@ export function readLane(fn: FunctionDetails, reads: readonly PlannedRead[]): VN
         {},
         h(
           'rect',
-          { class: 'read', x: rounded(x(from)), y, width: rounded(Math.max(1, x(until) - x(from))), height: 10 },
-          h('title', {}, `${tensor}\n${bytesText(bytes)}, read from ${from} to ${until}, needed at ${moment}`),
+          { class: kind, x: rounded(x(from)), y, width: rounded(Math.max(1, x(until) - x(from))), height: 10 },
+          h('title', {}, `${tensor}\n${bytesText(bytes)}, ${kind} from ${from} on, done by ${until}`),
         ),
-        h('line', { class: 'moment', x1: x(moment), x2: x(moment), y1: y - 1, y2: y + 11 }),
+        h('line', { class: 'moment', x1: x(until), x2: x(until), y1: y - 1, y2: y + 11 }),
       )
     })
-  return svg(4 + lanes.length * 14 + 6, `reads of ${fn.name} from storage`, ...bars)
+  return svg(4 + lanes.length * 14 + 6, `${fn.name} and storage`, ...bars)
 }
 
 /** Parts of a whole, side by side, each as wide as its share. */

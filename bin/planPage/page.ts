@@ -8,10 +8,10 @@ import type { DeviceProfile } from '../../devices/index.ts'
 import type { Certificate } from '../../train/certificate.ts'
 import type { DeviceFit, FittingChange } from '../../train/fitting.ts'
 import { bufferKinds } from '../../train/planDetails.ts'
-import type { FunctionDetails, LayerDetails, PlannedRead, SingleNeed } from '../../train/planDetails.ts'
+import type { FunctionDetails, LayerDetails, PlannedMove, SingleNeed } from '../../train/planDetails.ts'
 import { mebibytes } from '../output.ts'
 import { certificateRows, changeText, checkpointsText, needText } from '../planView.ts'
-import { bytesText, kindNames, liveCurve, memoryMap, readLane, shareBar } from './charts.ts'
+import { bytesText, kindNames, liveCurve, memoryMap, moveLane, shareBar } from './charts.ts'
 import { style } from './style.ts'
 import { workSection } from './work.ts'
 
@@ -30,7 +30,7 @@ export interface PlanPage {
   readonly devices: readonly DeviceFit[]
   readonly kernels: readonly FunctionReport[]
   /** By the name of a function; nothing is shown where there are none. */
-  readonly reads?: Readonly<Record<string, readonly PlannedRead[]>>
+  readonly moves?: Readonly<Record<string, readonly PlannedMove[]>>
 }
 
 export function planPage(page: PlanPage): string {
@@ -115,14 +115,14 @@ function changes({ certificate, changes }: PlanPage): VNode[] {
   ]
 }
 
-function memory({ functions, certificate, reads = {} }: PlanPage): VNode[] {
+function memory({ functions, certificate, moves = {} }: PlanPage): VNode[] {
   const { arena } = certificate.parts
   const room = certificate.budgetBytes - (certificate.peakBytes - arena)
   const sorted = functions.filter(({ buffers }) => buffers.length > 0).toSorted((a, b) => b.peak - a.peak)
   const drawings = (fn: FunctionDetails): VNode[] => [
     h('h3', {}, 'every buffer at its offset, for as long as it lives; the dashed line is the lower bound'),
     memoryMap(fn),
-    ...readsOf(fn, reads[fn.name] ?? []),
+    ...movesOf(fn, moves[fn.name] ?? []),
     h('h3', {}, 'live bytes'),
     liveCurve(fn, room),
   ]
@@ -143,10 +143,15 @@ function memory({ functions, certificate, reads = {} }: PlanPage): VNode[] {
   ] // prettier-ignore
 }
 
-function readsOf(fn: FunctionDetails, reads: readonly PlannedRead[]): VNode[] {
-  if (reads.length === 0) return []
-  const bytes = reads.reduce((sum, read) => sum + read.bytes, 0)
-  return [h('h3', {}, `${reads.length} reads from storage, ${bytesText(bytes)}`), readLane(fn, reads)]
+function movesOf(fn: FunctionDetails, moves: readonly PlannedMove[]): VNode[] {
+  const of = (wanted: PlannedMove['kind']): PlannedMove[] => moves.filter(({ kind }) => kind === wanted)
+  const title = (some: readonly PlannedMove[], what: string): string =>
+    `${some.length} ${what} storage, ${bytesText(some.reduce((sum, { bytes }) => sum + bytes, 0))}`
+  const [reads, writes] = [of('read'), of('write')]
+  return [
+    ...(reads.length === 0 ? [] : [h('h3', {}, title(reads, 'reads from')), moveLane(fn, reads)]),
+    ...(writes.length === 0 ? [] : [h('h3', {}, title(writes, 'writes to')), moveLane(fn, writes)]),
+  ]
 }
 
 const layerText = {

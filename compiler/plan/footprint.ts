@@ -1,5 +1,5 @@
-// Which bytes of an argument some iterations of a kernel's outermost loop can read, whatever run-time extents are. Guards
-// are not asked, so that it may be too much and never too little.
+// Which bytes of an argument some iterations of a kernel's outermost loop can read or write, whatever run-time extents are.
+// Guards are not asked, so that it may be too much and never too little.
 
 import { dtypeBytes } from '../graph/axis.ts'
 import { constantOf } from '../kernel/index.ts'
@@ -30,7 +30,7 @@ export function outermostLoop(kernel: Kernel): { readonly loop: Loop; readonly c
   return loop && count !== undefined ? { loop, count } : undefined
 }
 
-/** What the iterations `begin` … `end` − 1 of the outermost loop read of an argument; all iterations where it has none. */
+/** What the iterations `begin` … `end` − 1 of the outermost loop touch of an argument; all iterations where it has none. */
 export class Footprint {
   readonly #kernel: Kernel
   readonly #outermost: Loop | undefined
@@ -83,16 +83,20 @@ export class Footprint {
     for (const stmt of body) {
       if (stmt.kind === 'for') this.#collect(stmt.body, [...around, stmt])
       else if (stmt.kind === 'if') this.#collect(stmt.body, around)
-      else if (stmt.kind === 'store' || stmt.kind === 'let') this.#note(stmt.value, around)
+      else if (stmt.kind === 'store' || stmt.kind === 'let') this.#loads(stmt.value, around)
+      if (stmt.kind === 'store') this.#note(stmt.buffer, { ...stmt, around })
     }
   }
 
-  #note(expr: Expr, around: readonly Loop[]): void {
+  #loads(expr: Expr, around: readonly Loop[]): void {
     visitExprs(expr, (part) => {
-      if (part.kind !== 'load') return
-      const known = this.#accesses.get(part.buffer) ?? []
-      known.push({ indices: part.indices, lanes: part.lanes, around })
-      this.#accesses.set(part.buffer, known)
+      if (part.kind === 'load') this.#note(part.buffer, { ...part, around })
     })
+  }
+
+  #note(buffer: string, { indices, lanes, around }: Access): void {
+    const known = this.#accesses.get(buffer) ?? []
+    known.push({ indices, lanes, around })
+    this.#accesses.set(buffer, known)
   }
 }

@@ -1,5 +1,5 @@
-// Places of what one function computes for itself, and of what it reads from storage meanwhile: lifetimes on a timeline of
-// launches and their parts, then offsets in the arena.
+// Places of what one function computes for itself, and of what comes from storage meanwhile and goes back: lifetimes on a
+// timeline of launches and their parts, then offsets in the arena.
 
 import { InternalError } from '../diagnostic.ts'
 import type { Place as SourcePlace } from '../diagnostic.ts'
@@ -13,9 +13,10 @@ import { computedAgain } from './again.ts'
 import { align } from './arena.ts'
 import type { Arena, Lifetime, Placing } from './arena.ts'
 import type { StreamedArgument } from './parts.ts'
-import type { Part, Place, Read } from './program.ts'
-import { rangeKey } from './storage.ts'
-import type { CutLaunch, FrozenLaunch, FunctionReads, PlannedRange, StoragePlanner } from './storage.ts'
+import type { FirstOccurrences, Part, Place, TensorPlace, Transfer } from './program.ts'
+import { namedKey, rangeKey, tensorKey } from './storage.ts'
+import type { CutLaunch, FunctionTransfers, NamedArgument, PlacedTransferRange, StorageLaunch, StoragePlanner } from './storage.ts' // prettier-ignore
+import { transfersOf, waitsOf } from './transfers.ts'
 
 export interface ArenaBuffer extends Lifetime {
   readonly label: string
@@ -40,42 +41,56 @@ export interface ArenaUse {
   readonly storage?: StorageUse
 }
 
-/** What a function reads of frozen tensors that are not in memory, by the plan's own figures. */
+/** What a function moves of tensors that are not in memory, by the plan's own figures. */
 export interface StorageUse {
-  /** In the order in which they are read. */
-  readonly reads: readonly (PlannedRange & { readonly label: string; readonly offset: number })[]
-  readonly bytes: number
+  /** In the order of their first moments. */
+  readonly ranges: readonly (PlacedRange & { readonly label: string })[]
+  readonly reads: number
+  readonly readBytes: number
+  readonly writes: number
+  readonly writtenBytes: number
   /** Largest sum of bytes of ranges alive at once. */
   readonly windowBytes: number
   readonly computeSeconds: number
   readonly stallSeconds: number
 }
 
-/** Frozen tensors that are read by ranges: their index and bytes by name. */
-export type StreamedTensors = ReadonlyMap<string, { readonly index: number; readonly bytes: number }>
+type PlacedRange = PlacedTransferRange & { readonly offset: number }
+
+/** Tensors that are not in memory, by name. */
+export type StreamedTensors = ReadonlyMap<string, { readonly place: TensorPlace; readonly bytes: number }>
 
 export interface FunctionStorage {
   readonly planner: StoragePlanner
   readonly tensors: StreamedTensors
-  /** Bytes of frozen tensors in memory. */
+  /** Bytes of frozen tensors and of state in memory. */
   readonly kept: number
+  /** Places of an input of ids, and how many there are. */
+  readonly ids: (name: string) => { readonly place: Place; readonly count: number }
 }
+
+type Value = Node | Buffer | string
 
 export class FunctionPlaces {
   readonly use: ArenaUse
-  readonly reads: readonly Read[]
+  readonly transfers: readonly Transfer[]
+  readonly firsts: readonly FirstOccurrences[]
   readonly #cut: readonly CutLaunch[]
-  readonly #places = new Map<Node | Buffer, Place>()
-  readonly #placed: readonly (PlannedRange & { readonly offset: number })[]
+  readonly #places = new Map<Value, Place>()
+  readonly #ranges: readonly PlacedRange[]
+  readonly #byKey = new Map<string, PlacedRange[]>()
+  readonly #waits: Int32Array
+  readonly #tensors: StreamedTensors | undefined
 
   constructor(fn: ScheduledFunction, provenance: Provenance, placing: Placing, storage: FunctionStorage | undefined) {
-    const launches = fn.regions.map((region) => frozenLaunch(region, storage?.tensors))
+    const launches = fn.regions.map((region) => storageLaunch(region, storage))
+    this.#tensors = storage?.tensors
     this.#cut = storage
       ? storage.planner.cut(launches)
       : launches.map((_, place) => ({ first: place, last: place, parts: undefined }))
     const moments = (this.#cut.at(-1)?.last ?? -1) + 1
-    const lives = new Map<Node | Buffer, { bytes: number; first: number; last: number }>()
-    const touch = (value: Node | Buffer, bytes: number, first: number, last = first): void => {
+    const lives = new Map<Value, { bytes: number; first: number; last: number }>()
+    const touch = (value: Value, bytes: number, first: number, last = first): void => {
       const known = lives.get(value)
       lives.set(value, {
         bytes,
@@ -83,12 +98,17 @@ export class FunctionPlaces {
         last: Math.max(known?.last ?? last, last),
       })
     }
+    const ids = new Set<string>()
     fn.regions.forEach((region, place) => {
       const { first, last } = this.#cut[place] as CutLaunch
       for (const reference of region.references) {
         if (reference.kind === 'node') touch(reference.node, nodeBytes(reference.node), first, last)
         if (reference.kind === 'carry')
           touch(this.#carry(place, reference.buffer), bufferBytes(reference.buffer), first, last)
+        if (reference.kind !== 'firsts') continue
+        ids.add(reference.ids)
+        // Worked out before anything else.
+        touch(firstsOf(reference.ids), 4 * (storage?.ids(reference.ids).count ?? 0), 0, last)
       }
     })
     for (const { node } of fn.fn.outputs) if (!fn.targets.has(node)) touch(node, nodeBytes(node), moments)
@@ -96,24 +116,40 @@ export class FunctionPlaces {
     const lifetimes: Lifetime[] = [...lives.values()]
     const live = liveBytes(lifetimes, moments)
     const { planned, arena } = storage
-      ? placeWithReads(placing, lifetimes, storage, (room) => storage.planner.reads(launches, this.#cut, live, room))
+      ? placeWithRanges(placing, lifetimes, storage, (room) =>
+          storage.planner.transfers(launches, this.#cut, live, room),
+        )
       : { planned: undefined, arena: placing(lifetimes) }
-    const ranges = planned?.reads ?? []
+    const ranges = planned?.ranges ?? []
     values.forEach((value, index) =>
       this.#places.set(value, { space: 'arena', offset: arena.offsets[index] as number }),
     )
-    this.#placed = ranges.map((range, index) => ({ ...range, offset: arena.offsets[values.length + index] as number }))
-    this.reads = this.#placed.map(({ range, offset, start }): Read => ({ ...range, offset, after: start }))
+    this.#ranges = ranges.map((range, index) => ({ ...range, offset: arena.offsets[values.length + index] as number }))
+    for (const range of this.#ranges) this.#byKey.set(range.key, [...(this.#byKey.get(range.key) ?? []), range])
+    const order = transfersOf(ranges)
+    this.#waits = waitsOf(ranges, order, moments)
+    this.firsts = [...ids].map((name) => {
+      const { place, count } = (storage as FunctionStorage).ids(name)
+      return { ids: place, firsts: this.#offsetOf(firstsOf(name)), count }
+    })
+    this.transfers = order.map(({ kind, range, after }) =>
+      this.#transfer(kind, this.#ranges[range] as PlacedRange, after, storage as FunctionStorage),
+    )
     const again = computedAgain(fn.fn)
-    const describe = (value: Node | Buffer): Pick<ArenaBuffer, 'label' | 'layer' | 'place' | 'isAgain'> =>
-      'op' in value
+    const describe = (value: Value): Pick<ArenaBuffer, 'label' | 'layer' | 'place' | 'isAgain'> =>
+      typeof value === 'object' && 'op' in value
         ? {
             label: provenance.name(value) ?? value.op,
             layer: value.layer,
             place: provenance.place(value),
             isAgain: again.has(value),
           }
-        : { label: 'sums between phases', layer: undefined, place: undefined, isAgain: false }
+        : {
+            label: typeof value === 'string' ? value : 'sums between phases',
+            layer: undefined,
+            place: undefined,
+            isAgain: false,
+          }
     this.use = {
       fn: fn.fn.name,
       peak: arena.peak,
@@ -136,19 +172,37 @@ export class FunctionPlaces {
     return this.#placeOf(this.#carry(launch, buffer), buffer.name)
   }
 
-  /** The parts of a launch, with what they read from storage in its place. */
+  /** Rows that a launch has of a tensor in storage. */
+  named(launch: number, name: string, ids: string): Place {
+    const tensor = this.#tensors?.get(name)?.place
+    const [range] = (tensor && this.#byKey.get(namedKey({ tensor, ids }, launch))) ?? []
+    if (!range) throw new InternalError(`nothing brings the rows of '${name}' that '${ids}' name`)
+    return { space: 'arena', offset: range.offset }
+  }
+
+  firstOccurrences(ids: string): Place {
+    return this.#placeOf(firstsOf(ids), firstsOf(ids))
+  }
+
+  /** The parts of a launch, with what they need from storage in its place. */
   parts(launch: number): Part[] | undefined {
     const { first, parts } = this.#cut[launch] as CutLaunch
     return parts?.map(({ begin, end, uses }, offset) => {
       const moment = first + offset
       const windows = uses.map(({ argument, ...use }) => {
         const key = rangeKey(use)
-        const range = this.#placed.find((one) => one.key === key && one.first <= moment && moment <= one.last)
-        if (!range) throw new InternalError(`nothing reads range ${key} of a frozen tensor`)
+        const range = this.#byKey.get(key)?.find((one) => one.first <= moment && moment <= one.last)
+        if (!range) throw new InternalError(`nothing brings range ${key}`)
         return { argument, from: use.from, offset: range.offset }
       })
-      return { begin, end, reads: this.#readsUntil(moment), windows }
+      return { begin, end, transfers: this.#waits[moment] ?? 0, windows }
     })
+  }
+
+  /** How many transfers a launch without parts waits for: what is written makes room, what is only read is of parts. */
+  waitsOf(launch: number): number {
+    const { first, parts } = this.#cut[launch] as CutLaunch
+    return parts || !this.#ranges.some(({ isWritten }) => isWritten) ? 0 : (this.#waits[first] ?? 0)
   }
 
   readonly #carried = new Map<string, Buffer>()
@@ -161,79 +215,98 @@ export class FunctionPlaces {
     return known
   }
 
-  #placeOf(value: Node | Buffer, what: string): Place {
+  #placeOf(value: Value, what: string): Place {
     const place = this.#places.get(value)
     if (!place) throw new InternalError(`${what} has no place`)
     return place
   }
 
-  #readsUntil(moment: number): number {
-    // In the order of their first moments.
-    let [low, high] = [0, this.#placed.length]
-    while (low < high) {
-      const middle = (low + high) >> 1
-      if ((this.#placed[middle]?.first ?? 0) <= moment) low = middle + 1
-      else high = middle
-    }
-    return low
+  #offsetOf(value: Value): number {
+    const place = this.#places.get(value)
+    if (place?.space !== 'arena') throw new InternalError('a value has no place in the arena')
+    return place.offset
   }
 
-  #storageUse(planned: FunctionReads, { tensors }: FunctionStorage, moments: number): StorageUse {
-    const names = new Map([...tensors].map(([name, { index }]) => [index, name]))
-    const reads = this.#placed.map((range) => {
-      const { index, from } = range.range
-      return { ...range, label: `${names.get(index) ?? index} from byte ${from}` }
+  #transfer(kind: Transfer['kind'], { range, offset }: PlacedRange, after: number, storage: FunctionStorage): Transfer {
+    const { tensor, from, bytes, named } = range
+    const common = { kind, tensor, from, bytes, offset, after }
+    if (!named) return common
+    const { place } = storage.ids(named.ids)
+    const firsts = this.#offsetOf(firstsOf(named.ids))
+    return { ...common, rows: { ids: place, firsts, count: named.count, rowBytes: named.rowBytes } }
+  }
+
+  #storageUse(planned: FunctionTransfers, { tensors }: FunctionStorage, moments: number): StorageUse {
+    const names = new Map([...tensors].map(([name, { place }]) => [tensorKey(place), name]))
+    const ranges = this.#ranges.map((one) => {
+      const { tensor, from, named } = one.range
+      const name = names.get(tensorKey(tensor)) ?? tensorKey(tensor)
+      return { ...one, label: named ? `rows of ${name} that ${named.ids} name` : `${name} from byte ${from}` }
     })
     const alive = liveBytes(
-      reads.map(({ bytes, start, last }) => ({ bytes, first: start, last })),
+      ranges.map(({ bytes, start, end }) => ({ bytes, first: start, last: end })),
       moments,
     )
-    const { bytes, computeSeconds, stallSeconds } = planned
+    const { readBytes, writtenBytes, computeSeconds, stallSeconds } = planned
     return {
-      reads,
-      bytes,
-      windowBytes: alive.reduce((most, live) => Math.max(most, live), 0),
+      ranges,
+      reads: ranges.filter(({ isRead }) => isRead).length,
+      readBytes,
+      writes: ranges.filter(({ isWritten }) => isWritten).length,
+      writtenBytes,
+      windowBytes: alive.reduce((most, bytes) => Math.max(most, bytes), 0),
       computeSeconds,
       stallSeconds,
     }
   }
 }
 
-/** Plans of reads that leave less and less room, until what is placed has enough. */
+/** Plans of transfers that leave less and less room, until what is placed has enough. */
 const MOST_ATTEMPTS = 4
-
-/** What an arena may have above its lower bound, and what of that bound the next plan may have where it had more. */
-const DENSE = 1.02
 const LESS = 0.97
 
 /** Values and ranges in one arena: where gaps between them cost more than there is, less is read ahead. */
-function placeWithReads(
+function placeWithRanges(
   placing: Placing,
   lifetimes: readonly Lifetime[],
   { planner, kept }: FunctionStorage,
-  reads: (room: number) => FunctionReads,
-): { readonly planned: FunctionReads; readonly arena: Arena } {
+  plan: (room: number) => FunctionTransfers,
+): { readonly planned: FunctionTransfers; readonly arena: Arena } {
   const limit = planner.limit - kept
   let room = limit
-  let best: { planned: FunctionReads; arena: Arena } | undefined
+  let best: { planned: FunctionTransfers; arena: Arena } | undefined
   for (let attempt = 1; attempt <= MOST_ATTEMPTS; attempt++) {
-    const planned = reads(attempt === MOST_ATTEMPTS ? 0 : room)
-    const ranges = planned.reads.map(({ bytes, start, last }) => ({ bytes, first: start, last }))
+    const planned = plan(attempt === MOST_ATTEMPTS ? 0 : room)
+    const ranges = planned.ranges.map(({ bytes, start, end }) => ({ bytes, first: start, last: end }))
     const arena = placing([...lifetimes, ...ranges])
     if (!best || arena.peak < best.arena.peak) best = { planned, arena }
-    const isDense = arena.peak <= DENSE * arena.lowerBound
-    if ((arena.peak <= limit && isDense) || arena.lowerBound > room) break
-    room = arena.peak > limit ? room - (arena.peak - limit) : LESS * arena.lowerBound
+    if (arena.peak <= limit || arena.lowerBound > room) break
+    // Gaps take about the same share of less.
+    room *= (LESS * limit) / arena.peak
   }
-  return best as { planned: FunctionReads; arena: Arena }
+  return best as { planned: FunctionTransfers; arena: Arena }
 }
 
-function frozenLaunch(region: LoweredRegion, tensors: StreamedTensors | undefined): FrozenLaunch {
+function storageLaunch(region: LoweredRegion, storage: FunctionStorage | undefined): StorageLaunch {
+  const { tensors, ids } = storage ?? {}
   const streamed = region.references.flatMap((reference, argument): StreamedArgument[] => {
     const tensor = reference.kind === 'declared' ? tensors?.get(reference.name) : undefined
-    return tensor ? [{ argument, ...tensor }] : []
+    return tensor ? [{ argument, tensor: tensor.place, bytes: tensor.bytes }] : []
   })
-  return { region, streamed }
+  const named = region.references.flatMap((reference, argument): NamedArgument[] => {
+    if (reference.kind !== 'named') return []
+    const tensor = tensors?.get(reference.name)
+    const buffer = region.kernel.arguments[argument]
+    if (!tensor || !ids || !buffer) throw new InternalError(`rows of '${reference.name}' are named, and it is in memory`)
+    const { count } = ids(reference.ids)
+    const rowBytes = bufferBytes(buffer) / count
+    return [{ tensor: tensor.place, tensorBytes: tensor.bytes, ids: reference.ids, count, rowBytes }]
+  })
+  return { region, streamed, named }
+}
+
+function firstsOf(ids: string): string {
+  return `first occurrences in ${ids}`
 }
 
 function nodeBytes({ axes, dtype }: Node): number {

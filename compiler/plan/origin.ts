@@ -77,6 +77,10 @@ export class Origins {
         return `table of ${reference.node.attrs.axis.name}`
       case 'carry':
         return 'what its phases pass on'
+      case 'named':
+        return `rows of ${reference.name} that ${reference.ids} name`
+      case 'firsts':
+        return `first occurrences in ${reference.ids}`
       case 'node':
         return this.#provenance.name(reference.node) ?? `a ${reference.node.op}`
     }

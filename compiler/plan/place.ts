@@ -11,14 +11,14 @@ import type { LoweredRegion } from '../schedule/lowering.ts'
 import type { ScheduledFunction } from '../schedule/schedule.ts'
 import type { ValueRef } from '../schedule/scope.ts'
 import { declaredBytes } from '../schedule/shards.ts'
-import { align, placeInArena } from './arena.ts'
+import { align, placeInArena, unplaced } from './arena.ts'
 import type { Placing } from './arena.ts'
 import { FunctionPlaces } from './functionPlaces.ts'
 import type { ArenaUse, StreamedTensors } from './functionPlaces.ts'
 import { Origins } from './origin.ts'
 import type { KernelOrigin } from './origin.ts'
-import type { Launch, Place, Program, ProgramFunction, ProgramOutput, ProgramValue, RowsRead } from './program.ts'
-import { StoragePlanner } from './storage.ts'
+import type { Launch, Place, Program, ProgramFunction, ProgramOutput, ProgramValue, RowsRead, TensorPlace } from './program.ts' // prettier-ignore
+import { StoragePlanner, tensorKey } from './storage.ts'
 import type { ProgramNeeds, StorageOptions } from './storage.ts'
 
 export type { ArenaBuffer, ArenaUse, StorageUse } from './functionPlaces.ts'
@@ -33,13 +33,15 @@ export interface PlannedProgram {
 
 export interface PlanOptions {
   readonly storage?: StorageOptions
+  /** State that is zero between two steps: in storage it needs no versions. */
+  readonly sums?: ReadonlySet<string>
   /** `placeInArena` unless given. */
   readonly placing?: Placing
 }
 
 /**
- * `storage`: frozen tensors need not all be in memory; those that are not are read by ranges into the arena. What memory is
- * left over is given to those that would be read most often.
+ * `storage`: not all tensors need be in memory; of those that are not, ranges come into the arena, and go back where they are
+ * changed. What memory is left over is given to those that would be moved most often.
  */
 export function planProgram(
   name: string,
@@ -48,49 +50,69 @@ export function planProgram(
   provenance: Provenance,
   options: PlanOptions = {},
 ): PlannedProgram {
-  const { storage, placing = placeInArena } = options
+  const { storage, sums = new Set(), placing = placeInArena } = options
   if (!storage) return planWith(name, graph, functions, provenance, placing, undefined)
   const limit = storage.limit(needsOf(graph, functions))
-  const planner = new StoragePlanner(storage, limit)
-  const plan = (extra: ReadonlySet<string>): PlannedProgram => {
+  const named = namedTensors(graph, functions)
+  const plan = (extra: ReadonlySet<string>, within: number, by: Placing): PlannedProgram => {
     const isStreamed = (declared: Declaration): boolean =>
-      declared.role === 'frozen' && declaredBytes(declared) > storage.residentBytes && !extra.has(declared.name)
-    return planWith(name, graph, functions, provenance, placing, { planner, isStreamed })
+      canStream(declared, storage) && declaredBytes(declared) > storage.residentBytes && !extra.has(declared.name)
+    const planner = new StoragePlanner(storage, within)
+    return planWith(name, graph, functions, provenance, by, { planner, isStreamed, sums })
   }
-  const least = plan(new Set())
-  const extra = worthKeeping(least, limit)
-  if (extra.size === 0) return least
-  const kept = plan(extra)
-  return neededBytes(kept) <= limit ? kept : least
+  // A tensor that changes is moved in several functions and both ways: it is kept before ranges are within one. What is only
+  // read is kept with what reading ahead has left over.
+  const first = storage.state ? plan(new Set(), 0, unplaced) : plan(new Set(), limit, placing)
+  for (const share of storage.state ? STATE_SHARES : FROZEN_SHARES) {
+    const extra = worthKeeping(first, (limit - neededBytes(first)) * share, named)
+    if (extra.size === 0) break
+    const kept = plan(extra, limit, placing)
+    if (neededBytes(kept) <= limit) return kept
+  }
+  return storage.state ? plan(new Set(), limit, placing) : first
+}
+
+/** Of the memory that is left over, what tensors get: some of it is for what a denser arena wastes, or for reading ahead. */
+const FROZEN_SHARES = [0.97]
+const STATE_SHARES = [0.85, 0.6]
+
+function canStream({ role }: Declaration, { state = false }: StorageOptions): boolean {
+  return role === 'frozen' || (state && (role === 'trainable' || role === 'state'))
 }
 
 function needsOf(graph: Graph, functions: readonly ScheduledFunction[]): ProgramNeeds {
   const places = new DeclaredPlaces(graph, () => false)
   const regions = functions.flatMap((fn) => fn.regions)
-  for (const { references } of regions)
-    for (const reference of references) if (reference.kind === 'table') places.table(reference.node)
   const kernels = [...new Set(regions.map(({ kernel }) => kernel))]
-  return { stateBytes: places.bytes('state'), inputBytes: places.bytes('inputs'), kernels }
+  return { inputBytes: places.bytes('inputs'), kernels }
 }
 
-/** Bytes of the arena and of the frozen tensors in memory. */
+/** State of which programs read or write single rows: it is in storage or no kernel could do so. */
+function namedTensors({ declarations }: Graph, functions: readonly ScheduledFunction[]): Set<string> {
+  const references = functions.flatMap(({ regions }) => regions.flatMap((region) => region.references))
+  const named = references.flatMap((reference) => (reference.kind === 'named' ? [reference.name] : []))
+  const fetched = [...declarations.values()].flatMap(({ rows }) => (rows ? [rows.table] : []))
+  return new Set([...named, ...fetched.filter((table) => declarations.get(table)?.role !== 'frozen')])
+}
+
+/** Bytes of the arena, of the frozen tensors in memory and of the state there. */
 function neededBytes({ program }: PlannedProgram): number {
   return program.values.reduce(
     (sum, { role, streamed, bytes }) => sum + (role === 'frozen' && !streamed ? bytes : 0),
-    program.arenaBytes,
+    program.arenaBytes + program.stateBytes,
   )
 }
 
-/** Of the streamed tensors those that are read most often for their size, as long as there is room. */
-function worthKeeping(planned: PlannedProgram, limit: number): Set<string> {
-  const read = new Map<number, number>()
-  for (const { reads = [] } of planned.program.functions)
-    for (const { index, bytes } of reads) read.set(index, (read.get(index) ?? 0) + bytes)
-  const times = (value: ProgramValue): number =>
-    value.place.space === 'frozen' ? (read.get(value.place.index) ?? 0) / value.bytes : 0
-  let room = (limit - neededBytes(planned)) * SPARE_SHARE
+/** Of the tensors in storage those that are moved most often for their size, as long as there is room. */
+function worthKeeping(planned: PlannedProgram, bytes: number, named: ReadonlySet<string>): Set<string> {
+  const moved = new Map<string, number>()
+  for (const { transfers = [] } of planned.program.functions)
+    for (const { tensor, bytes } of transfers) moved.set(tensorKey(tensor), (moved.get(tensorKey(tensor)) ?? 0) + bytes)
+  const times = ({ place, ...value }: ProgramValue): number =>
+    'index' in place ? (moved.get(tensorKey(place)) ?? 0) / value.bytes : 0
+  let room = bytes
   const kept = new Set<string>()
-  const streamed = planned.program.values.filter((value) => value.streamed && times(value) > 0)
+  const streamed = planned.program.values.filter((value) => value.streamed && !named.has(value.name) && times(value) > 0)
   for (const value of streamed.toSorted((a, b) => times(b) - times(a))) {
     if (value.bytes > room) continue
     room -= value.bytes
@@ -99,12 +121,10 @@ function worthKeeping(planned: PlannedProgram, limit: number): Set<string> {
   return kept
 }
 
-/** Some of what is left over is for what a denser arena wastes. */
-const SPARE_SHARE = 0.97
-
 interface PlannedStorage {
   readonly planner: StoragePlanner
   readonly isStreamed: (declared: Declaration) => boolean
+  readonly sums: ReadonlySet<string>
 }
 
 function planWith(
@@ -115,11 +135,19 @@ function planWith(
   placing: Placing,
   storage: PlannedStorage | undefined,
 ): PlannedProgram {
-  const values = new DeclaredPlaces(graph, storage?.isStreamed ?? (() => false))
+  const values = new DeclaredPlaces(graph, storage?.isStreamed ?? (() => false), storage?.sums)
   const kernels = new KernelTable()
   const origins = new Origins(provenance)
   const arenas: ArenaUse[] = []
-  const onDisk = storage && { planner: storage.planner, tensors: values.streamed, kept: values.keptBytes }
+  // What lies in the state must be known before the arena gets what is left.
+  for (const { references } of functions.flatMap((fn) => fn.regions))
+    for (const reference of references) if (reference.kind === 'table') values.table(reference.node)
+  const onDisk = storage && {
+    planner: storage.planner,
+    tensors: values.streamed,
+    kept: values.keptBytes + values.bytes('state'),
+    ids: (ids: string) => values.ids(ids),
+  }
   const planned = functions.map((fn): ProgramFunction => {
     const places = new FunctionPlaces(fn, provenance, placing, onDisk)
     arenas.push(places.use)
@@ -133,17 +161,23 @@ function planWith(
           return places.place(reference.node)
         case 'carry':
           return places.carried(launch, reference.buffer)
+        case 'named':
+          return places.named(launch, reference.name, reference.ids)
+        case 'firsts':
+          return places.firstOccurrences(reference.ids)
       }
     }
     const launches = fn.regions.map((region, place): Launch => {
       const kernel = kernels.add(region.kernel)
       origins.note(kernels.list[kernel]?.name ?? '', fn.fn.name, region)
       const parts = places.parts(place)
+      const transfers = places.waitsOf(place)
       return {
         kernel,
         arguments: region.references.map((reference) => resolve(reference, place)),
         label: labelOf(region, provenance),
         ...(parts ? { parts } : {}),
+        ...(transfers > 0 ? { transfers } : {}),
       }
     })
     const outputs = fn.fn.outputs.map(({ name: output, node }): ProgramOutput => {
@@ -152,12 +186,16 @@ function planWith(
       return { name: output, dtype: node.dtype, shape: fn.layout(node).map((axis) => axis.size), place }
     })
     const rows = values.rowsOf(fn)
+    const { transfers, firsts } = places
+    const updates = transfers.some(({ kind, tensor }) => kind === 'write' && values.hasVersions(tensor))
     return {
       name: fn.fn.name,
       launches,
       outputs,
-      ...(places.reads.length > 0 ? { reads: places.reads } : {}),
+      ...(transfers.length > 0 ? { transfers } : {}),
       ...(rows.length > 0 ? { rows } : {}),
+      ...(firsts.length > 0 ? { firsts } : {}),
+      ...(updates ? { updates } : {}),
     }
   })
   const sizes = new Map<string, SizeBound>()
@@ -172,7 +210,8 @@ function planWith(
     arenaBytes: Math.max(0, ...arenas.map((arena) => arena.peak)),
     stateBytes: values.bytes('state'),
     inputBytes: values.bytes('inputs'),
-    frozenCount: values.frozen,
+    frozenCount: values.counts.frozen,
+    storedCount: values.counts.stored,
   }
   return { program, arenas, origins: origins.byKernel }
 }
@@ -183,22 +222,28 @@ class DeclaredPlaces {
   readonly #places = new Map<string, Place>()
   readonly #used = { state: 0, inputs: 0 }
   readonly #graph: Graph
-  frozen = 0
+  readonly counts = { frozen: 0, stored: 0 }
 
-  constructor(graph: Graph, isStreamed: (declared: Declaration) => boolean) {
+  constructor(graph: Graph, isStreamed: (declared: Declaration) => boolean, sums: ReadonlySet<string> = new Set()) {
     this.#graph = graph
     for (const declared of graph.declarations.values()) {
       const { name, role, dtype, stored, initial, rows } = declared
-      const more = { ...(isStreamed(declared) ? { streamed: true as const } : {}), ...(rows ? { rows } : {}) }
+      const streamed = isStreamed(declared)
+      const versions = streamed && role !== 'frozen' && !sums.has(name)
+      const more = {
+        ...(streamed ? { streamed: true as const } : {}),
+        ...(versions ? { versions: true as const } : {}),
+        ...(rows ? { rows } : {}),
+      }
       this.#declare(name, role, dtype, shapeOf(stored), initial, more)
     }
   }
 
-  /** Frozen tensors that are not in memory. */
+  /** Tensors that are not in memory. */
   get streamed(): StreamedTensors {
     return new Map(
-      this.list.flatMap(({ name, place, bytes, streamed }): [string, { index: number; bytes: number }][] =>
-        streamed && place.space === 'frozen' ? [[name, { index: place.index, bytes }]] : [],
+      this.list.flatMap(({ name, place, bytes, streamed }): [string, { place: TensorPlace; bytes: number }][] =>
+        streamed && 'index' in place ? [[name, { place, bytes }]] : [],
       ),
     )
   }
@@ -208,6 +253,17 @@ class DeclaredPlaces {
     return this.list.reduce((sum, { role, bytes, streamed }) => sum + (role === 'frozen' && !streamed ? bytes : 0), 0)
   }
 
+  hasVersions({ space, index }: TensorPlace): boolean {
+    return this.list.some(({ place, versions }) => versions && place.space === space && place.index === index)
+  }
+
+  /** Where an input of ids lies, and how many they are. */
+  ids(name: string): { readonly place: Place; readonly count: number } {
+    const declared = this.#graph.declarations.get(name)
+    if (!declared) throw new InternalError(`there are no ids '${name}'`)
+    return { place: this.place(name), count: shapeOf(declared.stored).reduce((product, size) => product * size, 1) }
+  }
+
   /** What a function needs fetched before it starts. */
   rowsOf({ regions }: ScheduledFunction): RowsRead[] {
     const names = new Set(
@@ -215,11 +271,10 @@ class DeclaredPlaces {
     )
     return this.list.flatMap(({ name, bytes, place, rows }): RowsRead[] => {
       if (!rows || !names.has(name)) return []
-      const table = this.place(rows.table)
-      const ids = this.#graph.declarations.get(rows.ids)
-      if (table.space !== 'frozen' || !ids) throw new InternalError(`'${name}' has no table to be fetched from`)
-      const count = shapeOf(ids.stored).reduce((product, size) => product * size, 1)
-      return [{ index: table.index, ids: this.place(rows.ids), to: place, count, rowBytes: bytes / count }]
+      const tensor = this.place(rows.table)
+      if (!('index' in tensor)) throw new InternalError(`'${name}' has no table to be fetched from`)
+      const ids = this.ids(rows.ids)
+      return [{ tensor, ids: ids.place, to: place, count: ids.count, rowBytes: bytes / ids.count }]
     })
   }
 
@@ -229,13 +284,15 @@ class DeclaredPlaces {
     dtype: DType,
     shape: readonly number[],
     initial: ProgramValue['initial'],
-    more: Pick<ProgramValue, 'streamed' | 'rows'> = {},
+    more: Pick<ProgramValue, 'streamed' | 'versions' | 'rows'> = {},
   ): Place {
     const bytes = shape.reduce((product, size) => product * size, 1) * dtypeBytes[dtype]
     const space = role === 'input' ? 'inputs' : 'state'
-    const place: Place =
-      role === 'frozen' ? { space: 'frozen', index: this.frozen++ } : { space, offset: this.#used[space] }
-    if (role !== 'frozen') this.#used[space] += align(bytes)
+    const tensors = role === 'frozen' ? 'frozen' : more.streamed ? 'stored' : undefined
+    const place: Place = tensors
+      ? { space: tensors, index: this.counts[tensors]++ }
+      : { space, offset: this.#used[space] }
+    if (!tensors) this.#used[space] += align(bytes)
     this.#places.set(name, place)
     this.list.push({ name, role, dtype, shape, bytes, place, ...(initial ? { initial } : {}), ...more })
     return place

@@ -18,8 +18,9 @@ export interface StorageRate {
 /** Two x86-64 cores with AVX2 in round numbers, where a device's profile states nothing. */
 export const usualRates: Rates = { flopsPerSecond: 1e11, bytesPerSecond: 1.5e10 }
 
-/** Flash of a phone of the middle class, where a device's profile states nothing. */
+/** Flash of a phone of the middle class, where a device's profile states nothing: reading, and writing. */
 export const usualStorage: StorageRate = { bytesPerSecond: 5e8, latencySeconds: 2e-4 }
+export const usualWriting: StorageRate = { bytesPerSecond: 3e8, latencySeconds: 2e-4 }
 
 /**
  * Seconds of a kernel by the roofline (Williams, Waterman and Patterson 2009): max(flops / rate, bytes / bandwidth). No
@@ -30,9 +31,10 @@ export function kernelSeconds(flops: number, bytes: number, { flopsPerSecond, by
 }
 
 /**
- * Seconds of one request to storage: latency + bytes / bandwidth. A measured bandwidth of requests of 1 MiB has their latency
- * in it already, so that what comes out is rather too long, by at most one latency for each request.
+ * Seconds of `requests` to storage for so many bytes together: latency each + bytes / bandwidth. A measured bandwidth of
+ * requests of 1 MiB has their latency in it already, so that what comes out is rather too long, by at most one latency for
+ * each request.
  */
-export function readSeconds(bytes: number, { bytesPerSecond, latencySeconds }: StorageRate): number {
-  return latencySeconds + bytes / bytesPerSecond
+export function requestSeconds(bytes: number, { bytesPerSecond, latencySeconds }: StorageRate, requests = 1): number {
+  return latencySeconds * requests + bytes / bytesPerSecond
 }

@@ -1,31 +1,36 @@
-// Where frozen tensors are while a function runs: in memory all the time, or read by ranges into the arena. Cuts launches
-// into parts, plans the reads and gives each range its place beside the intermediate values.
+// Where tensors are while a function runs that need not be in memory: kept there all the time, or brought by ranges into the
+// arena. Cuts launches into parts, plans the transfers and gives each range its place beside the intermediate values.
 
+import { InternalError } from '../diagnostic.ts'
 import type { Kernel } from '../kernel/ir.ts'
 import type { LoweredRegion } from '../schedule/lowering.ts'
 import { align } from './arena.ts'
 import { Costs } from './costs.ts'
 import { outermostLoop } from './footprint.ts'
 import { PartCutter } from './parts.ts'
-import type { CutPart, StreamedArgument } from './parts.ts'
-import { planReads } from './reads.ts'
-import type { PlannedRead, RangeUse, ReadPlan } from './reads.ts'
+import type { CutPart, PartUse, StreamedArgument } from './parts.ts'
+import type { TensorPlace } from './program.ts'
+import { planTransfers } from './transfers.ts'
+import type { PlannedRange, RangeUse, TransferPlan } from './transfers.ts'
 import type { Rates, StorageRate } from './rates.ts'
 
 export interface StorageOptions {
-  /** Bytes that a part of a launch reads from storage at most, where its kernel allows that. */
+  /** Bytes that a part of a launch needs of one tensor at most, where its kernel allows that. */
   readonly shardBytes: number
-  /** Smaller frozen tensors are in memory all the time. */
+  /** Smaller tensors are in memory all the time. */
   readonly residentBytes: number
-  /** Bytes for the arena and the frozen tensors in memory, by what else the program needs. */
+  /** Trained values, sums of gradients and the optimizer's state may lie in storage, not only frozen tensors. */
+  readonly state?: boolean
+  /** Bytes for the arena, the frozen tensors in memory and the state there, by what else the program needs. */
   readonly limit: (needs: ProgramNeeds) => number
   readonly read: StorageRate
+  /** Until it is on the medium; as reading unless given. */
+  readonly write?: StorageRate
   readonly compute: Rates
 }
 
 /** What of a program's memory is known before anything is placed. */
 export interface ProgramNeeds {
-  readonly stateBytes: number
   readonly inputBytes: number
   readonly kernels: readonly Kernel[]
 }
@@ -35,19 +40,30 @@ export interface CutLaunch {
   /** Its first moment and its last. */
   readonly first: number
   readonly last: number
-  /** Undefined where it reads nothing from storage: one moment. */
+  /** Undefined where it needs no ranges from storage: one moment. */
   readonly parts: readonly CutPart[] | undefined
 }
 
-/** A launch, and what it reads of frozen tensors that are not kept in memory. */
-export interface FrozenLaunch {
+/** An argument of rows that ids name, one after the other in memory. */
+export interface NamedArgument {
+  readonly tensor: TensorPlace
+  /** Of the whole tensor. */
+  readonly tensorBytes: number
+  readonly ids: string
+  readonly count: number
+  readonly rowBytes: number
+}
+
+/** A launch, and what it needs of tensors that are not kept in memory. */
+export interface StorageLaunch {
   readonly region: LoweredRegion
   readonly streamed: readonly StreamedArgument[]
+  readonly named: readonly NamedArgument[]
 }
 
 export class StoragePlanner {
   readonly #options: StorageOptions
-  /** Bytes for the arena and the frozen tensors in memory. */
+  /** Bytes for the arena, the frozen tensors in memory and the state there. */
   readonly limit: number
   readonly #cutter: PartCutter
   readonly #costs: Costs
@@ -59,7 +75,7 @@ export class StoragePlanner {
     this.#costs = new Costs(options.compute)
   }
 
-  cut(launches: readonly FrozenLaunch[]): CutLaunch[] {
+  cut(launches: readonly StorageLaunch[]): CutLaunch[] {
     let next = 0
     return launches.map(({ region, streamed }): CutLaunch => {
       const cut = streamed.length === 0 ? [] : this.#cutter.cut(region.kernel, streamed)
@@ -71,53 +87,89 @@ export class StoragePlanner {
   }
 
   /** `live`: bytes of everything else at each moment; `room`: bytes that may be alive in the arena. */
-  reads(
-    launches: readonly FrozenLaunch[],
+  transfers(
+    launches: readonly StorageLaunch[],
     cut: readonly CutLaunch[],
     live: readonly number[],
     room: number,
-  ): FunctionReads {
+  ): FunctionTransfers {
     const uses: RangeUse[] = []
     const seconds: number[] = []
     const ranges = new Map<string, TensorRange>()
-    cut.forEach(({ first, parts }, place) => {
-      const { region } = launches[place] as FrozenLaunch
+    cut.forEach(({ first, last, parts }, place) => {
+      const { region, named } = launches[place] as StorageLaunch
       const whole = this.#costs.of(region).seconds
-      if (!parts) {
-        seconds.push(whole)
-        return
-      }
       const count = outermostLoop(region.kernel)?.count ?? 1
-      parts.forEach((part, offset) => {
-        seconds.push((whole * (part.end - part.begin)) / count)
-        for (const { index, from, bytes } of part.uses) {
-          const key = rangeKey({ index, from, bytes })
-          ranges.set(key, { index, from, bytes })
-          uses.push({ key, bytes: align(bytes), moment: first + offset })
-        }
-      })
+      for (let moment = first; moment <= last; moment++) {
+        const part = parts?.[moment - first]
+        seconds.push(part ? (whole * (part.end - part.begin)) / count : whole)
+        for (const use of part?.uses ?? []) uses.push(rangeUse(use, moment, ranges))
+        for (const argument of named) uses.push(namedUse(argument, place, moment, ranges))
+      }
     })
-    const plan = planReads({ uses, live, seconds, budget: room, storage: this.#options.read })
-    return { ...plan, reads: plan.reads.map((read) => ({ ...read, range: ranges.get(read.key) as TensorRange })) }
+    const { read, write = read } = this.#options
+    const plan = planTransfers({ uses: changedAlike(uses), live, seconds, budget: room, read, write })
+    return { ...plan, ranges: plan.ranges.map((one) => ({ ...one, range: ranges.get(one.key) as TensorRange })) }
   }
 }
 
-/** Bytes of a frozen tensor. */
+/** Bytes of a tensor, or rows of it that ids name. */
 export interface TensorRange {
-  readonly index: number
+  readonly tensor: TensorPlace
   readonly from: number
   readonly bytes: number
+  readonly named?: NamedArgument
 }
 
-export interface PlannedRange extends PlannedRead {
-  readonly range: TensorRange
-}
+export type PlacedTransferRange = PlannedRange & { readonly range: TensorRange }
 
-export interface FunctionReads extends ReadPlan {
-  readonly reads: readonly PlannedRange[]
+export interface FunctionTransfers extends TransferPlan {
+  readonly ranges: readonly PlacedTransferRange[]
 }
 
 /** Ranges of equal bytes of a tensor are one range. */
-export function rangeKey({ index, from, bytes }: TensorRange): string {
-  return `${index} ${from} ${bytes}`
+export function rangeKey({ tensor, from, bytes }: TensorRange): string {
+  return `${tensorKey(tensor)} ${from} ${bytes}`
+}
+
+/** Rows that a launch has of a tensor. */
+export function namedKey({ tensor, ids }: Pick<NamedArgument, 'tensor' | 'ids'>, launch: number): string {
+  return `${tensorKey(tensor)} named by ${ids} for ${launch}`
+}
+
+export function tensorKey({ space, index }: TensorPlace): string {
+  return `${space} ${index}`
+}
+
+type Ranges = Map<string, TensorRange>
+
+function rangeUse({ tensor, from, bytes, isWritten, isFresh }: PartUse, moment: number, ranges: Ranges): RangeUse {
+  const key = rangeKey({ tensor, from, bytes })
+  ranges.set(key, { tensor, from, bytes })
+  const extent = { tensor: tensorKey(tensor), begin: from, end: from + bytes }
+  return { key, bytes: align(bytes), moment, isWritten, isFresh, extent }
+}
+
+function namedUse(named: NamedArgument, launch: number, moment: number, ranges: Ranges): RangeUse {
+  const { tensor, tensorBytes, count, rowBytes } = named
+  const key = namedKey(named, launch)
+  const bytes = count * rowBytes
+  ranges.set(key, { tensor, from: 0, bytes, named })
+  const extent = { tensor: tensorKey(tensor), begin: 0, end: tensorBytes }
+  return { key, bytes: align(bytes), moment, isWritten: true, extent, requests: count }
+}
+
+/** Only tensors that the function changes need their order kept; of a range that a moment reads and changes, it changes it. */
+function changedAlike(uses: readonly RangeUse[]): RangeUse[] {
+  const changed = new Set(uses.flatMap(({ isWritten, extent }) => (isWritten && extent ? [extent.tensor] : [])))
+  const seen = new Map<string, string>()
+  return uses.map(({ extent, ...use }) => {
+    if (!extent || !changed.has(extent.tensor)) return use
+    const place = `${extent.tensor} at ${use.moment}`
+    const known = seen.get(place)
+    // Two pieces of memory for one tensor while it changes would not see each other.
+    if (known !== undefined && known !== use.key) throw new InternalError(`a launch has '${use.key}' beside '${known}'`)
+    seen.set(place, use.key)
+    return { ...use, extent }
+  })
 }

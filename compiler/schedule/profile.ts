@@ -39,6 +39,8 @@ export interface ScheduleProfile {
    * Absent where all lie in memory.
    */
   readonly shardBytes?: number
+  /** Trained values and the optimizer's do as well, and go back the same way. */
+  readonly shardsState?: boolean
   /** Threads that a launch should be able to feed. */
   readonly threads: number
 }

@@ -13,6 +13,7 @@ import { declareLoop, guarded, load, loop, runsAsLanes } from './nest.ts'
 import type { Region } from './regions.ts'
 import { exprScalars, storeBlock } from './scalars.ts'
 import { Env, KernelScope } from './scope.ts'
+import { isSharded } from './shards.ts'
 
 /** Columns that one thread takes at a time. */
 const columnBlock = 64
@@ -49,9 +50,11 @@ export function lowerScatter(lowering: Lowering, region: Region): LoweredRegion 
     ...declareLoop(scope, 'r', scope.extent(axis)),
   }))
   const counted = outerEnv.with(counters.map(({ axis, index: at }) => [axis, at] as const))
+  const ids = namedRows(lowering, scope, node)
   const adds = perColumn(along, counted, (here) => {
-    const row = loadedIndex(scope.value(index, here), table.size)
-    const stored = scope.store(node, here.with([[table, row]]), exprScalars.float(0))
+    const stored = ids
+      ? scope.storeNamed(node, ids, here, exprScalars.float(0))
+      : scope.store(node, here.with([[table, loadedIndex(scope.value(index, here), table.size)]]), exprScalars.float(0))
     if (stored.kind !== 'store') return stored
     scope.markUpdated(stored.buffer)
     const value = exprScalars.add(load(stored.buffer, stored.indices), scope.value(updates, here))
@@ -71,11 +74,7 @@ export function lowerScatter(lowering: Lowering, region: Region): LoweredRegion 
 
   /** The base's values, unless they lie where the sums go. */
   function startOf(): Stmt[] {
-    const target = scope.storage.target(node)
-    const inPlace =
-      target !== undefined &&
-      (scope.storage.target(base) === target || (isOp(base, 'read') && base.attrs.name === target))
-    if (inPlace) {
+    if (addsInPlace(scope, node)) {
       scope.noteRead(base)
       return []
     }
@@ -85,4 +84,23 @@ export function lowerScatter(lowering: Lowering, region: Region): LoweredRegion 
     })
     return [loop(row.name, scope.extent(table), copy)]
   }
+}
+
+/** Whether the sums go where the table lies. */
+function addsInPlace({ storage }: KernelScope, node: Node<'scatterAdd'>): boolean {
+  const [base] = node.inputs
+  const target = storage.target(node)
+  if (target === undefined || !base) return false
+  return storage.target(base) === target || (isOp(base, 'read') && base.attrs.name === target)
+}
+
+/** The ids, an input as it is stored, that name the rows of a sharded table to which a scatter adds; undefined otherwise. */
+function namedRows(lowering: Lowering, scope: KernelScope, node: Node<'scatterAdd'>): Node<'read'> | undefined {
+  const target = scope.storage.target(node)
+  const index = node.inputs[1]
+  if (target === undefined || !index || !isOp(index, 'read') || !addsInPlace(scope, node)) return undefined
+  const table = lowering.declaration(target)
+  const ids = lowering.declaration(index.attrs.name)
+  const isRows = table.stored[0]?.length === 1 && table.stored[0][0] === node.attrs.axis
+  return isRows && ids.role === 'input' && ids.dtype === 'i32' && isSharded(table, lowering.profile) ? index : undefined
 }

@@ -14,14 +14,17 @@ import type { Index, Range } from '../kernel/index.ts'
 import { choose, exprScalars } from './scalars.ts'
 
 /**
- * What a kernel argument stands for: a value some kernel computes, a declared one, a table of constants, or memory of one
- * launch alone that its phases pass on.
+ * What a kernel argument stands for: a value some kernel computes, a declared one, a table of constants, memory of one launch
+ * alone that its phases pass on, the rows of a declared value that an input's ids name, or for each of those ids the flat
+ * place of the first one equal to it.
  */
 export type ValueRef =
   | { readonly kind: 'node'; readonly node: Node }
   | { readonly kind: 'declared'; readonly name: string }
   | { readonly kind: 'table'; readonly node: Node<'table'> }
   | { readonly kind: 'carry'; readonly buffer: Buffer }
+  | { readonly kind: 'named'; readonly name: string; readonly ids: string }
+  | { readonly kind: 'firsts'; readonly ids: string }
 
 /** Where in its axes a value is wanted. `groups` are runs of axes walked by one index; each axis is listed as well. */
 export class Env {
@@ -48,6 +51,12 @@ export class Env {
       at,
       this.groups.filter((group) => !group.axes.some((axis) => touched.has(axis))),
     )
+  }
+
+  /** `axes` walked by one index that does not say where in each of them. */
+  inGroup(axes: readonly Axis[], index: Index): Env {
+    if (axes.length === 1 && axes[0]) return this.with([[axes[0], index]])
+    return new Env(this.at, [...this.groups, { axes, index }])
   }
 
   withGroup(axes: readonly Axis[], index: Index, ranges: ReadonlyMap<string, Range>): Env {
@@ -196,6 +205,23 @@ export class KernelScope {
     return { kind: 'store', ...place, value, lanes: 1 }
   }
 
+  /**
+   * The store of a row's element where only rows that `ids` name are in memory: all that are equal add to the first one's.
+   * `node` is written to a declared value that has those rows.
+   */
+  storeNamed(node: Node, ids: Node<'read'>, env: Env, value: Expr): Stmt {
+    const { ref, dtype } = this.#placeOf(node)
+    if (ref.kind !== 'declared') throw new InternalError(`a ${node.op} is written to no declared value`)
+    const { name } = ids.attrs
+    const places = this.storage.declaration(name).stored.flat()
+    const first = this.#load({ kind: 'firsts', ids: name }, places, 'i32', env)
+    const count = places.reduce((product, axis) => product * axis.size, 1)
+    const row = env.inGroup(places, loadedIndex(first, count))
+    const axes = [...places, ...this.storage.layout(node).slice(1)]
+    const place = this.#access({ kind: 'named', name: ref.name, ids: name }, axes, dtype, row, 'write')
+    return { kind: 'store', ...place, value, lanes: 1 }
+  }
+
   /** Where a stored result lies, and as what. */
   #placeOf(node: Node): { ref: ValueRef; dtype: DType } {
     const target = this.storage.target(node)
@@ -297,6 +323,16 @@ export function viewEnv(node: Node, env: Env, ranges: ReadonlyMap<string, Range>
 }
 
 function refKey(ref: ValueRef): string {
-  if (ref.kind === 'carry') return `carry ${ref.buffer.name}`
-  return ref.kind === 'declared' ? `declared ${ref.name}` : `${ref.kind} ${ref.node.id}`
+  switch (ref.kind) {
+    case 'carry':
+      return `carry ${ref.buffer.name}`
+    case 'declared':
+      return `declared ${ref.name}`
+    case 'named':
+      return `named ${ref.ids} ${ref.name}`
+    case 'firsts':
+      return `firsts ${ref.ids}`
+    default:
+      return `${ref.kind} ${ref.node.id}`
+  }
 }

@@ -9,6 +9,7 @@ import type { Directive } from '../kernel/directives.ts'
 import type { Expr } from '../kernel/ir.ts'
 import { indexMentions } from '../kernel/index.ts'
 import type { Lowering } from './lowering.ts'
+import type { ScheduleProfile } from './profile.ts'
 import { memoryOf } from './operands.ts'
 import type { KernelScope } from './scope.ts'
 import type { Walk } from './walks.ts'
@@ -16,6 +17,13 @@ import type { Walk } from './walks.ts'
 /** Bytes of a declared value as it is stored. */
 export function declaredBytes({ stored, dtype }: Declaration): number {
   return stored.flat().reduce((product, axis) => product * axis.size, dtypeBytes[dtype])
+}
+
+/** Whether a declared value comes by ranges of its rows. */
+export function isSharded(declared: Declaration, { shardBytes, shardsState = false }: ScheduleProfile): boolean {
+  const { role } = declared
+  const isMeant = role === 'frozen' || (shardsState && (role === 'trainable' || role === 'state'))
+  return isMeant && shardBytes !== undefined && declaredBytes(declared) > shardBytes
 }
 
 /**
@@ -34,7 +42,7 @@ export function phaseSteps(
   for (const operand of operands) {
     const memory = memoryOf(operand, scope)
     const declared = memory && scope.declaredBehind(memory.buffer)
-    if (!memory || declared?.role !== 'frozen' || declaredBytes(declared) <= shardBytes) continue
+    if (!memory || !declared || !isSharded(declared, lowering.profile)) continue
     const rows = memory.indices.find((index) => index.terms.length > 0)
     if (!rows || !kWalks.some((walk) => indexMentions(rows, walk.name))) continue
     const fit = Math.floor(shardBytes / (memory.total / kBound))
@@ -68,7 +76,7 @@ function rowsOfShard(lowering: Lowering, operands: readonly Node[], axis: Axis):
   const { shardBytes = Number.POSITIVE_INFINITY } = lowering.profile
   for (const operand of operands) {
     const declared = isOp(operand, 'read') ? lowering.declaration(operand.attrs.name) : undefined
-    if (declared?.role !== 'frozen' || declaredBytes(declared) <= shardBytes) continue
+    if (!declared || !isSharded(declared, lowering.profile)) continue
     if (declared.stored.flat()[0] === axis) return Math.floor(shardBytes / (declaredBytes(declared) / axis.size))
   }
   return undefined

@@ -1,16 +1,16 @@
-// Rows of large frozen tables that inputs ask for are fetched before a call instead of being looked up by kernels: the table
-// need not be in memory. It must not know where tables lie.
+// Rows of large tables that inputs ask for are fetched before a call instead of being looked up by kernels: the table need not
+// be in memory. It must not know where tables lie.
 
 import { isOp, rootsOf, topological } from '../graph/node.ts'
 import type { Declaration, Graph, Node } from '../graph/node.ts'
 import type { Pass } from './pass.ts'
 import { builderAfter, Copier } from './rebuild.ts'
 
-/** `gather` of a frozen table for which `isLarge`, at an input's ids along the table's rows, becomes a read of fetched rows. */
+/** `gather` of a parameter for which `isLarge`, at an input's ids along the table's rows, becomes a read of fetched rows. */
 export function fetchRows(isLarge: (declared: Declaration) => boolean): Pass {
   return {
     name: 'fetchRows',
-    summary: 'rows of frozen tables that are not in memory are fetched before a call',
+    summary: 'rows of tables that are not in memory are fetched before a call',
     run: (graph, { provenance }) => {
       const wanted = new Map<string, Declaration>()
       const roots = graph.functions.flatMap(rootsOf)
@@ -34,12 +34,16 @@ export function fetchRows(isLarge: (declared: Declaration) => boolean): Pass {
   }
 }
 
+function isParameter({ role }: Declaration): boolean {
+  return role === 'frozen' || role === 'trainable'
+}
+
 function fetched(graph: Graph, node: Node, isLarge: (declared: Declaration) => boolean): Declaration | undefined {
   if (!isOp(node, 'gather')) return undefined
   const [table, ids] = node.inputs.map((input) =>
     isOp(input, 'read') ? graph.declarations.get(input.attrs.name) : undefined,
   )
-  if (table?.role !== 'frozen' || ids?.role !== 'input' || ids.rows || !isLarge(table)) return undefined
+  if (!table || !isParameter(table) || ids?.role !== 'input' || ids.rows || !isLarge(table)) return undefined
   const [rows] = table.stored
   if (rows?.length !== 1 || rows[0] !== node.attrs.axis) return undefined
   return {

@@ -1,7 +1,7 @@
 // Predicted times, in numbers that can be checked by hand.
 
 import assert from 'node:assert/strict'
-import { kernelSeconds, readSeconds } from '../../compiler/plan/rates.ts'
+import { kernelSeconds, requestSeconds } from '../../compiler/plan/rates.ts'
 
 describe('predicted times', () => {
   const rates = { flopsPerSecond: 8e9, bytesPerSecond: 1e10 }
@@ -15,7 +15,7 @@ describe('predicted times', () => {
   })
 
   it('of a request are its latency and its bytes', () => {
-    assert.equal(readSeconds(1e9, { bytesPerSecond: 1e9, latencySeconds: 0.25 }), 1.25)
-    assert.equal(readSeconds(1e9, { bytesPerSecond: 5e8, latencySeconds: 0 }), 2)
+    assert.equal(requestSeconds(1e9, { bytesPerSecond: 1e9, latencySeconds: 0.25 }), 1.25)
+    assert.equal(requestSeconds(1e9, { bytesPerSecond: 5e8, latencySeconds: 0 }), 2)
   })
 })

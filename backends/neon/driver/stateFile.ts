@@ -22,6 +22,13 @@ export function keptValues(program: Program, slot: 0 | 1): KeptValue[] {
   })
 }
 
+/** Bytes of the whole file; 0 for a program that has none. */
+export function stateFileBytes(program: Program): number {
+  if (program.storedCount === 0) return 0
+  const sums = program.values.filter(({ place, versions }) => place.space === 'stored' && !versions)
+  return sums.reduce((sum, { bytes }) => sum + wholeBlocks(bytes), BLOCK + 2 * slotLayout(program).slotBytes)
+}
+
 /** Bytes of a slot, and where in one each stored value with versions begins. */
 function slotLayout(program: Program): { slotBytes: number; offsets: ReadonlyMap<number, number> } {
   let slotBytes = wholeBlocks(program.stateBytes)
