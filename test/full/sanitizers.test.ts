@@ -24,6 +24,8 @@ import { twoAtATime } from '../support/pairwise.ts'
 import { assertStressed, runStress, stressSources } from '../support/poolStress.ts'
 import { Reports, sanitizedChain } from '../support/sanitizedRun.ts'
 import type { Sanitizer } from '../support/sanitizedRun.ts'
+import { assertKept, StoredFiles, StoredRun } from '../support/storedRun.ts'
+import { storedProbe } from '../support/storedProbe.ts'
 import { smallStorage } from '../support/smallStorage.ts'
 import { compileCase, hashState, openTrainCase, profileOf, withFunctions } from '../support/trainCase.ts'
 
@@ -96,6 +98,31 @@ describe('emitted C++ under sanitizers', function () {
       assert.equal(await stepHash(name, await sanitized(sanitizer), 2, 4096), expected, sanitizer)
     })
     reports.assertNone()
+  })
+
+  it('values in storage come and go, fail and are left, as in a plain build', async () => {
+    const files = new StoredFiles()
+    try {
+      const plain = await storedProbe(await hostChain(cache, { command: 'g++', isa: 'avx2' }))
+      const asked = [['log'], ['steps', '2', 'slow'], ['fail', '97'], ['abandon'], ['close'], ['refusals'], ['faults']]
+      await twoAtATime(sanitizers, async (sanitizer) => {
+        const chain = await sanitized(sanitizer)
+        const probe = await storedProbe(chain)
+        for (const words of asked) assert.deepEqual(await probe(...words), await plain(...words), sanitizer)
+        const run = await StoredRun.open(files, chain, { threads: 2 })
+        try {
+          for (let step = 0; step < 3; step++) await run.step()
+          await run.write({ ...run.state, step: 9 })
+          assertKept(await run.session.keep(), run.state)
+          await run.assertHolds()
+        } finally {
+          await run.session.close()
+        }
+      })
+      reports.assertNone()
+    } finally {
+      files.remove()
+    }
   })
 
   it('24 random graphs have the bits of the interpreter', async () => {

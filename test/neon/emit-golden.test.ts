@@ -8,10 +8,11 @@ import { InternalError } from '../../compiler/diagnostic.ts'
 import { addIndex, ceilDivide, constantIndex, scaleIndex, size, variable } from '../../compiler/kernel/index.ts'
 import { denseDims } from '../../compiler/kernel/ir.ts'
 import type { Binding, Buffer, Expr, Kernel, Stmt } from '../../compiler/kernel/ir.ts'
-import type { Program } from '../../compiler/plan/program.ts'
+import type { Part, Program } from '../../compiler/plan/program.ts'
 import { golden } from '../support/golden.ts'
 import { laneCheck } from './emit-cases.ts'
 import { contraction } from './emit-contraction.ts'
+import { storedProgram } from './storedProgram.ts'
 
 /** A sum of squares per row: partial results in 16 lanes, the tree, a scratch row and a condition. */
 function rowNorm(lanes: number): Kernel {
@@ -248,9 +249,14 @@ describe('an emitted program', () => {
     golden('neon/program-tables.cpp', text.slice(text.indexOf('static int64_t kernel_0')))
   })
 
+  it('prints what moves between memory and storage', () => {
+    const text = emitProgram(storedProgram, isaOf('neon'))
+    golden('neon/stored-tables.cpp', text.slice(text.indexOf('static const int64_t shapes')))
+  })
+
   it('refuses launches that do not fit', () => {
     const state = { space: 'state', offset: 0 } as const
-    const refused: readonly [Program, RegExp][] = [
+    const refused: [Program, RegExp][] = [
       [launched(state), /1 places for 2 arguments/],
       [launched(state, { space: 'state', offset: 0 }), /y is written but shares memory with x/],
       [launched(state, { space: 'arena', offset: 320 }), /y at arena \+ 320 does not fit/],
@@ -258,6 +264,20 @@ describe('an emitted program', () => {
       [launched(state, { space: 'frozen', index: 0 }), /y cannot be checkpoint tensor 0/],
       [launched({ space: 'frozen', index: 1 }, { space: 'arena', offset: 0 }), /x cannot be checkpoint tensor 1/],
     ]
+    const inStorage = (parts: readonly Part[] | undefined, index = 0, storedCount = 1): Program => {
+      const places = [state, { space: 'stored', index }] as const
+      const launch = { kernel: 0, arguments: places, label: 'loss', ...(parts ? { parts } : {}) }
+      return { ...program, storedCount, functions: [{ name: 'forward', launches: [launch], outputs: [] }] }
+    }
+    const window = { argument: 1, from: 0, offset: 0 }
+    const part = { begin: 0, end: 1, transfers: 0, windows: [window] }
+    refused.push(
+      [inStorage([part], 1), /y cannot be stored value 1/],
+      [inStorage(undefined), /nothing brings y from storage/],
+      [inStorage([]), /nothing brings y from storage/],
+      [inStorage([part, { ...part, windows: [{ ...window, argument: 0 }] }]), /nothing brings y from storage/],
+    )
+    assert.doesNotThrow(() => emitProgram(inStorage([part]), isaOf('neon')))
     for (const [wrong, message] of refused) assert.throws(() => emitProgram(wrong, isaOf('neon')), message)
     assert.doesNotThrow(() => emitProgram(launched(state, { space: 'arena', offset: 256 }), isaOf('neon')))
   })

@@ -75,7 +75,7 @@ export interface KeptValue {
   readonly offset: number
 }
 
-/** A version of what is trained and of the optimizer's state, in the state file until the second update after it. */
+/** A version of what is trained and of the optimizer's state; whole in the state file until the second one after it begins. */
 export interface KeptState {
   readonly file: string
   readonly version: number

@@ -144,7 +144,7 @@ inline void stop_mover(Mover& mover) {
   __atomic_store_n(&mover.stopping, 1, __ATOMIC_SEQ_CST);
   // Each word changes, so that nobody goes to sleep on what it was.
   set_and_wake(&mover.generation, __atomic_load_n(&mover.generation, __ATOMIC_SEQ_CST) + 1);
-  set_and_wake(&mover.moments, __atomic_load_n(&mover.moments, __ATOMIC_SEQ_CST) + 1);
+  set_and_wake(&mover.moments, -1);
   pthread_join(mover.handle, nullptr);
   mover.started = 0;
 }

@@ -1,0 +1,91 @@
+// What moves between memory and storage while a program runs, asked of the run-time's C interface with storage that tells what
+// it was asked for, is slow, or fails: order, waiting, calls that are given up, damaged tables. Needs a host compiler.
+
+import assert from 'node:assert/strict'
+import { chooseToolChain } from '../../backends/neon/toolchain/index.ts'
+import type { Program, Transfer } from '../../compiler/plan/program.ts'
+import { count, storedProgram } from '../neon/storedProgram.ts'
+import { golden } from '../support/golden.ts'
+import { storedProbe } from '../support/storedProbe.ts'
+import type { Probe } from '../support/storedProbe.ts'
+
+/** The ids that the probe gives. */
+const ids = Array.from({ length: count }, (_, t) => (t * t) % 7)
+
+/** What storage is asked for in a step, by the tables. */
+function requests({ functions, values }: Program): string[] {
+  const nameOf = (tensor: Transfer['tensor']): string => {
+    const value = values.find(
+      ({ place }) => 'index' in place && place.space === tensor.space && place.index === tensor.index,
+    )
+    return value?.name ?? ''
+  }
+  return functions.flatMap(({ transfers = [], rows = [], updates }) => [
+    ...rows.flatMap(({ tensor, rowBytes }) =>
+      // Neighbours that are equal are read once.
+      ids.flatMap((id, t) => (id === ids[t - 1] ? [] : [`read ${nameOf(tensor)} ${id * rowBytes} ${rowBytes}`])),
+    ),
+    ...(updates ? ['begin update 0 0'] : []),
+    ...transfers.flatMap(({ kind, tensor, from, bytes, rows: named }) => {
+      const request = (begin: number, length: number): string => `${kind} ${nameOf(tensor)} ${begin} ${length}`
+      return named
+        ? [...new Set(ids)].map((id) => request(id * named.rowBytes, named.rowBytes))
+        : [request(from, bytes)]
+    }),
+    ...(updates ? [`end update 0 ${storedProgram.stateBytes}`] : []),
+  ])
+}
+
+describe('transfers', function () {
+  this.timeout(300_000)
+  let probe: Probe
+  before(async () => {
+    probe = await storedProbe(await chooseToolChain('host'))
+  })
+
+  it('are made in their order, rows at their first occurrence only', async () => {
+    assert.deepEqual(await probe('log'), [...requests(storedProgram), '0'])
+  })
+
+  it('are waited for by whatever needs them, however slow they are', async () => {
+    const [expected] = await probe('steps', '1')
+    for (let turn = 0; turn < 3; turn++) assert.deepEqual(await probe('steps', '2', 'slow'), [expected])
+  })
+
+  it('that fail end the call, and an update that fails all that could follow', async () => {
+    const asked = requests(storedProgram)
+    const begin = asked.indexOf('begin update 0 0')
+    const lines = await probe('fail', String(asked.length + 1))
+    // The first step is done then, and the second one's first request fails.
+    assert.equal(lines.pop(), '0 idle new, 5 ')
+    lines.forEach((line, number) => {
+      const [outcome, stands, next = ''] = line.split(', ', 3)
+      assert.equal(outcome, `5 ${number > begin ? 'updating' : 'idle'} request ${number} failed`)
+      assert.equal(stands, 'stands')
+      assert.match(next, number < begin ? /^0 $/ : /^3 an update was begun and never finished: /)
+    })
+  })
+
+  it('are left behind when a call is given up or the session is closed', async () => {
+    const left = await probe('abandon')
+    assert.deepEqual(
+      left.map((line) => line.split(' ').slice(0, 3).join(' ')),
+      ['1 0 0', '2 0 0', '3 0 0', '4 0 0', '5 1 0', '6 1 3', '7 1 3'],
+    )
+    assert.deepEqual(await probe('close'), ['1 0 0', '2 0 0', '3 0 0', '4 0 0', '5 1 0', '6 1 0', '7 1 0'])
+  })
+
+  it('of ids without a row are refused before anything is asked of storage', async () => {
+    const refusals = ids.slice(0, 4).flatMap((_, index) => {
+      const id = [19, -1, 2147483647, -2147483648][index]
+      return [`3 there is no row ${id}; ids go from 0 to 18, 0 requests`, '0']
+    })
+    const nothing = '3 the program has tensors in storage while it runs, and nothing was given to reach them with'
+    const view = "3 'weight' is in storage: it lies nowhere in memory"
+    assert.deepEqual(await probe('refusals'), [view, ...refusals, nothing, nothing, nothing])
+  })
+
+  it('by a damaged table are refused, each for its reason', async () => {
+    golden('neon/damaged-tables.txt', `${(await probe('faults')).join('\n')}\n`)
+  })
+})

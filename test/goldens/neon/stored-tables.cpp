@@ -1,0 +1,290 @@
+static const int64_t shapes[] = {
+  1,
+  1,
+  1,
+  11,
+  11,
+  24,
+  11,
+  24,
+  40,
+  24,
+  40,
+  24,
+  40,
+  24,
+  19,
+  24,
+  19,
+  24,
+  40,
+  24,
+};
+static const heddle_place arguments[] = {
+  {HEDDLE_IN_INPUTS, 1152},
+  {HEDDLE_IN_INPUTS, 64},
+  {HEDDLE_IN_ARENA, 64},
+  {HEDDLE_IN_ARENA, 0},
+  {HEDDLE_IN_ARENA, 64},
+  {HEDDLE_IN_ARENA, 1152},
+  {HEDDLE_IN_STORAGE, 0},
+  {HEDDLE_IN_CHECKPOINT, 0},
+  {HEDDLE_IN_STORAGE, 1},
+  {HEDDLE_IN_STATE, 0},
+  {HEDDLE_IN_STATE, 0},
+  {HEDDLE_IN_STATE, 64},
+  {HEDDLE_IN_STORAGE, 0},
+  {HEDDLE_IN_STORAGE, 2},
+  {HEDDLE_IN_STORAGE, 1},
+  {HEDDLE_IN_STATE, 0},
+  {HEDDLE_IN_STATE, 128},
+  {HEDDLE_IN_STORAGE, 3},
+  {HEDDLE_IN_STORAGE, 4},
+};
+static const heddle_part parts[] = {
+  {0, 7, 5, 0, 3},
+  {7, 14, 8, 3, 3},
+  {14, 21, 12, 6, 3},
+  {21, 28, 16, 9, 3},
+  {28, 35, 20, 12, 3},
+  {35, 40, 24, 15, 3},
+  {0, 7, 3, 18, 3},
+  {7, 14, 6, 21, 3},
+  {14, 21, 12, 24, 3},
+  {21, 28, 18, 27, 3},
+  {28, 35, 24, 30, 3},
+  {35, 40, 30, 33, 3},
+  {0, 5, 38, 36, 2},
+  {5, 10, 40, 38, 2},
+  {10, 15, 44, 40, 2},
+  {15, 19, 48, 42, 2},
+};
+static const heddle_window windows[] = {
+  {0, 0, 2240},
+  {1, 0, 2944},
+  {2, 0, 3648},
+  {0, 672, 4352},
+  {1, 672, 5056},
+  {2, 672, 5760},
+  {0, 1344, 2240},
+  {1, 1344, 2944},
+  {2, 1344, 3648},
+  {0, 2016, 4352},
+  {1, 2016, 5056},
+  {2, 2016, 5760},
+  {0, 2688, 2240},
+  {1, 2688, 2944},
+  {2, 2688, 3648},
+  {0, 3360, 4352},
+  {1, 3360, 5056},
+  {2, 3360, 5760},
+  {0, 0, 2240},
+  {1, 0, 2944},
+  {2, 0, 3648},
+  {0, 672, 4352},
+  {1, 672, 5056},
+  {2, 672, 5760},
+  {0, 1344, 2240},
+  {1, 1344, 2944},
+  {2, 1344, 3648},
+  {0, 2016, 4352},
+  {1, 2016, 5056},
+  {2, 2016, 5760},
+  {0, 2688, 2240},
+  {1, 2688, 2944},
+  {2, 2688, 3648},
+  {0, 3360, 4352},
+  {1, 3360, 5056},
+  {2, 3360, 5760},
+  {0, 0, 2240},
+  {1, 0, 2752},
+  {0, 480, 3264},
+  {1, 480, 3776},
+  {0, 960, 2240},
+  {1, 960, 2752},
+  {0, 1440, 3264},
+  {1, 1440, 3776},
+};
+static const heddle_size sizes[] = {
+  {},
+};
+static const heddle_kernel kernels[] = {
+  {"gather", kernel_0_gather, kernel_0_gather_grid, 0, 3, 11, 0},
+  {"addMatrix", kernel_1_addMatrix, kernel_1_addMatrix_grid, 0, 3, 40, 0},
+  {"scatterRows", kernel_2_scatterRows, kernel_2_scatterRows_grid, 0, 3, 1, 0},
+  {"count", kernel_3_count, kernel_3_count_grid, 0, 1, 1, 0},
+  {"measure", kernel_4_measure, kernel_4_measure_grid, 0, 2, 1, 0},
+  {"updateMatrix", kernel_5_updateMatrix, kernel_5_updateMatrix_grid, 0, 3, 40, 0},
+  {"updateRows", kernel_6_updateRows, kernel_6_updateRows_grid, 0, 2, 19, 0},
+  {"finish", kernel_7_finish, kernel_7_finish_grid, 0, 2, 1, 0},
+};
+static const heddle_value values[] = {
+  {"sum/weight", HEDDLE_STATE, HEDDLE_F32, {HEDDLE_IN_STATE, 0}, 4, 1, &shapes[0], HEDDLE_CONSTANT, 0, 0, 0},
+  {"report/loss", HEDDLE_STATE, HEDDLE_F32, {HEDDLE_IN_STATE, 64}, 4, 1, &shapes[1], HEDDLE_CONSTANT, 0, 0, 0},
+  {"step", HEDDLE_STATE, HEDDLE_F32, {HEDDLE_IN_STATE, 128}, 4, 1, &shapes[2], HEDDLE_CONSTANT, 0, 0, 0},
+  {"ids", HEDDLE_INPUT, HEDDLE_I32, {HEDDLE_IN_INPUTS, 0}, 44, 1, &shapes[3], HEDDLE_NO_INITIAL, 0, 0, 0},
+  {"x", HEDDLE_INPUT, HEDDLE_F32, {HEDDLE_IN_INPUTS, 64}, 1056, 2, &shapes[4], HEDDLE_NO_INITIAL, 0, 0, 0},
+  {"given", HEDDLE_INPUT, HEDDLE_F32, {HEDDLE_IN_INPUTS, 1152}, 1056, 2, &shapes[6], HEDDLE_NO_INITIAL, 0, 0, 0},
+  {"weight", HEDDLE_TRAINABLE, HEDDLE_F32, {HEDDLE_IN_STORAGE, 0}, 3840, 2, &shapes[8], HEDDLE_NO_INITIAL, 0, 1, 1},
+  {"grad/weight", HEDDLE_STATE, HEDDLE_F32, {HEDDLE_IN_STORAGE, 1}, 3840, 2, &shapes[10], HEDDLE_CONSTANT, 0, 1, 0},
+  {"moment/weight", HEDDLE_STATE, HEDDLE_F32, {HEDDLE_IN_STORAGE, 2}, 3840, 2, &shapes[12], HEDDLE_CONSTANT, 0, 1, 1},
+  {"embedding", HEDDLE_TRAINABLE, HEDDLE_F32, {HEDDLE_IN_STORAGE, 3}, 1824, 2, &shapes[14], HEDDLE_NO_INITIAL, 0, 1, 1},
+  {"grad/embedding", HEDDLE_STATE, HEDDLE_F32, {HEDDLE_IN_STORAGE, 4}, 1824, 2, &shapes[16], HEDDLE_CONSTANT, 0, 1, 0},
+  {"base", HEDDLE_FROZEN, HEDDLE_F32, {HEDDLE_IN_CHECKPOINT, 0}, 3840, 2, &shapes[18], HEDDLE_NO_INITIAL, 0, 1, 0},
+};
+static const heddle_launch launches_0[] = {
+  {0, 0, "gather", 0, 0, 0},
+  {2, 3, "scatterRows", 0, 0, 1},
+  {1, 6, "addMatrix", 0, 6, 0},
+  {3, 9, "count", 6, 0, 0},
+};
+static const heddle_output outputs_0[] = {
+  {},
+};
+static const heddle_transfer transfers_0[] = {
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 4}, 0, 1056, 1152, 1, 0},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 4}, 0, 1056, 1152, 2, 0},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 0}, 0, 672, 2240, 2, -1},
+  {HEDDLE_READ, {HEDDLE_IN_CHECKPOINT, 0}, 0, 672, 2944, 2, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 1}, 0, 672, 3648, 2, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 0}, 672, 672, 4352, 2, -1},
+  {HEDDLE_READ, {HEDDLE_IN_CHECKPOINT, 0}, 672, 672, 5056, 2, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 1}, 672, 672, 5760, 2, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 1}, 0, 672, 3648, 3, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 0}, 1344, 672, 2240, 3, -1},
+  {HEDDLE_READ, {HEDDLE_IN_CHECKPOINT, 0}, 1344, 672, 2944, 3, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 1}, 1344, 672, 3648, 3, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 1}, 672, 672, 5760, 4, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 0}, 2016, 672, 4352, 4, -1},
+  {HEDDLE_READ, {HEDDLE_IN_CHECKPOINT, 0}, 2016, 672, 5056, 4, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 1}, 2016, 672, 5760, 4, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 1}, 1344, 672, 3648, 5, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 0}, 2688, 672, 2240, 5, -1},
+  {HEDDLE_READ, {HEDDLE_IN_CHECKPOINT, 0}, 2688, 672, 2944, 5, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 1}, 2688, 672, 3648, 5, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 1}, 2016, 672, 5760, 6, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 0}, 3360, 480, 4352, 6, -1},
+  {HEDDLE_READ, {HEDDLE_IN_CHECKPOINT, 0}, 3360, 480, 5056, 6, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 1}, 3360, 480, 5760, 6, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 1}, 2688, 672, 3648, 7, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 1}, 3360, 480, 5760, 8, -1},
+};
+static const heddle_named named_0[] = {
+  {{HEDDLE_IN_INPUTS, 0}, 0, 11, 96},
+};
+static const heddle_rows rows_0[] = {
+  {{HEDDLE_IN_STORAGE, 3}, {HEDDLE_IN_INPUTS, 0}, {HEDDLE_IN_INPUTS, 1152}, 11, 96},
+};
+static const heddle_firsts firsts_0[] = {
+  {{HEDDLE_IN_INPUTS, 0}, 0, 11},
+};
+static const heddle_launch launches_1[] = {
+  {4, 10, "measure", 6, 0, 0},
+};
+static const heddle_output outputs_1[] = {
+  {},
+};
+static const heddle_transfer transfers_1[] = {
+  {},
+};
+static const heddle_named named_1[] = {
+  {},
+};
+static const heddle_rows rows_1[] = {
+  {},
+};
+static const heddle_firsts firsts_1[] = {
+  {},
+};
+static const heddle_launch launches_2[] = {
+  {5, 12, "updateMatrix", 6, 6, 0},
+  {7, 15, "finish", 12, 0, 0},
+  {6, 17, "updateRows", 12, 4, 0},
+};
+static const heddle_output outputs_2[] = {
+  {},
+};
+static const heddle_transfer transfers_2[] = {
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 0}, 0, 672, 2240, 0, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 2}, 0, 672, 2944, 0, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 1}, 0, 672, 3648, 0, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 0}, 672, 672, 4352, 0, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 2}, 672, 672, 5056, 0, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 1}, 672, 672, 5760, 0, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 0}, 0, 672, 2240, 1, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 2}, 0, 672, 2944, 1, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 1}, 0, 672, 3648, 1, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 0}, 1344, 672, 2240, 1, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 2}, 1344, 672, 2944, 1, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 1}, 1344, 672, 3648, 1, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 0}, 672, 672, 4352, 2, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 2}, 672, 672, 5056, 2, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 1}, 672, 672, 5760, 2, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 0}, 2016, 672, 4352, 2, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 2}, 2016, 672, 5056, 2, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 1}, 2016, 672, 5760, 2, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 0}, 1344, 672, 2240, 3, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 2}, 1344, 672, 2944, 3, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 1}, 1344, 672, 3648, 3, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 0}, 2688, 672, 2240, 3, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 2}, 2688, 672, 2944, 3, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 1}, 2688, 672, 3648, 3, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 0}, 2016, 672, 4352, 4, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 2}, 2016, 672, 5056, 4, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 1}, 2016, 672, 5760, 4, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 0}, 3360, 480, 4352, 4, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 2}, 3360, 480, 5056, 4, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 1}, 3360, 480, 5760, 4, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 0}, 2688, 672, 2240, 5, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 2}, 2688, 672, 2944, 5, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 1}, 2688, 672, 3648, 5, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 0}, 3360, 480, 4352, 6, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 2}, 3360, 480, 5056, 6, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 1}, 3360, 480, 5760, 6, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 3}, 0, 480, 2240, 7, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 4}, 0, 480, 2752, 7, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 3}, 480, 480, 3264, 7, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 4}, 480, 480, 3776, 7, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 3}, 0, 480, 2240, 8, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 4}, 0, 480, 2752, 8, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 3}, 960, 480, 2240, 8, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 4}, 960, 480, 2752, 8, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 3}, 480, 480, 3264, 9, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 4}, 480, 480, 3776, 9, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 3}, 1440, 384, 3264, 9, -1},
+  {HEDDLE_READ, {HEDDLE_IN_STORAGE, 4}, 1440, 384, 3776, 9, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 3}, 960, 480, 2240, 10, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 4}, 960, 480, 2752, 10, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 3}, 1440, 384, 3264, 11, -1},
+  {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 4}, 1440, 384, 3776, 11, -1},
+};
+static const heddle_named named_2[] = {
+  {},
+};
+static const heddle_rows rows_2[] = {
+  {},
+};
+static const heddle_firsts firsts_2[] = {
+  {},
+};
+static const heddle_function functions[] = {
+  {"accumulate", 4, launches_0, 0, outputs_0, 26, transfers_0, 1, named_0, 1, rows_0, 1, firsts_0, 0},
+  {"measure", 1, launches_1, 0, outputs_1, 0, transfers_1, 0, named_1, 0, rows_1, 0, firsts_1, 0},
+  {"apply", 3, launches_2, 0, outputs_2, 52, transfers_2, 0, named_2, 0, rows_2, 0, firsts_2, 1},
+};
+}  // namespace heddle_generated
+#pragma GCC diagnostic pop
+#undef INLINE
+extern "C" const heddle_program heddle_program_table = {
+  HEDDLE_PROGRAM_VERSION, "stored", "neon",
+  0, heddle_generated::sizes,
+  8, heddle_generated::kernels,
+  19, heddle_generated::arguments,
+  16, heddle_generated::parts,
+  44, heddle_generated::windows,
+  12, heddle_generated::values,
+  3, heddle_generated::functions,
+  6464, 192, 2240,
+  1, 5,
+  0, 3,
+};
