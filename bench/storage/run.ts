@@ -1,19 +1,15 @@
 // npm run bench:storage: what it costs to leave weights in a file. The same step with everything in memory, then through a pacer
 // at one bandwidth after another, all in one run; peak memory beside what the certificate promised.
 
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { Command, Option } from 'commander'
-import { openSession } from '../../backends/neon/driver/index.ts'
 import type { Pace } from '../../backends/neon/driver/index.ts'
 import { chooseToolChain } from '../../backends/neon/toolchain/index.ts'
 import { bytesOf } from '../../bin/bytes.ts'
 import { hostDevice } from '../../devices/index.ts'
-import { smallNumbers } from '../../evaluate/speed/runner.ts'
-import { randomWeights, writeTokens } from '../step.ts'
 import { storedStep } from './plan.ts'
 import type { StoredStep } from './plan.ts'
+import { runStored } from './step.ts'
+import type { StoredRun } from './step.ts'
 
 interface Options {
   readonly model: string
@@ -26,6 +22,7 @@ interface Options {
   readonly writeShare: string
   readonly steps: string
   readonly inMemory: boolean
+  readonly enforce?: true
   readonly json?: true
 }
 
@@ -45,6 +42,7 @@ const command = new Command('bench:storage')
   .option('--latency <microseconds>', 'of one request', '100')
   .option('--steps <count>', 'steps of each; the best is kept', '2')
   .option('--no-in-memory', 'without the run that has all weights in memory')
+  .option('--enforce', 'the system gives the process no more (ulimit -d)')
   .option('--json', 'one JSON object')
   .parse()
 const options = command.opts<Options>()
@@ -52,44 +50,8 @@ const [length, threads, steps] = [Number(options.length), Number(options.threads
 const chain = await chooseToolChain('host')
 const device = hostDevice(chain.isa.name)
 
-interface Measured {
-  readonly seconds: number
-  readonly peakBytes: number
-  readonly loss: number
-}
-
-/** The best step, or its time so far when it takes long. */
-async function measure({ compiled, shape }: StoredStep, pace: Pace | undefined): Promise<Measured> {
-  const { program } = compiled
-  const frozen = randomWeights(program, 'bf16')
-  const folder = mkdtempSync(join(tmpdir(), 'heddle-bench-state-'))
-  const stored = program.storedCount > 0 ? { stored: { path: join(folder, 'state') } } : {}
-  const session = await openSession(program, {
-    toolchain: chain,
-    threads,
-    frozen,
-    ...stored,
-    ...(pace ? { pace } : {}),
-  })
-  try {
-    for (const { name, role, initial, bytes } of program.values) {
-      if (role === 'trainable' && !initial) await session.write(name, smallNumbers(bytes / 4))
-    }
-    await writeTokens(session, length, shape.vocabulary)
-    let [seconds, loss] = [Number.POSITIVE_INFINITY, NaN]
-    for (let step = 0; step < steps; step++) {
-      const start = performance.now()
-      const outcome = await session.step({ seq: length }, 'last')
-      if (outcome.status !== 'ok') throw new Error(outcome.message)
-      seconds = Math.min(seconds, (performance.now() - start) / 1000)
-      loss = (await session.read('report/loss'))[0] ?? NaN
-    }
-    return { seconds, loss, peakBytes: (await session.stats()).peakBytes }
-  } finally {
-    await session.close()
-    rmSync(folder, { recursive: true })
-  }
-}
+const measure = ({ enforce, ...step }: StoredStep & { enforce: boolean }, pace?: Pace): Promise<StoredRun> =>
+  runStored(step, { chain, threads, steps, ...(pace ? { pace } : {}), ...(enforce ? { limit: options.memory } : {}) })
 
 const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(1)
 const say = (line: string): void => void (options.json ?? console.log(line))
@@ -98,7 +60,7 @@ const common = { model, targets, length, threads }
 const titles = { attention: 'LoRA on q, k, v, o', all: 'LoRA on all linear layers', full: 'all weights' }
 const whole = storedStep({ ...common, memory: undefined }, device)
 say(`${whole.shape.title}, ${titles[targets]}, 1×${length}, ${threads} thread(s), every layer recomputed`)
-const inMemory = options.inMemory ? await measure(whole, undefined) : undefined
+const inMemory = options.inMemory ? await measure({ ...whole, enforce: false }) : undefined
 if (inMemory) {
   say(
     `weights in memory    ${inMemory.seconds.toFixed(2)} s   peak ${mebibytes(inMemory.peakBytes)} MiB, promised ${mebibytes(whole.certificate.peakBytes)}`,
@@ -110,7 +72,10 @@ for (const rate of options.rates.split(',').map(Number)) {
   const write = { ...read, bytesPerSecond: read.bytesPerSecond * Number(options.writeShare) }
   const step = storedStep({ ...common, memory, read, write }, device)
   const { certificate } = step
-  const measured = await measure(step, { ...read, writeBytesPerSecond: write.bytesPerSecond })
+  const measured = await measure(
+    { ...step, enforce: options.enforce ?? false },
+    { ...read, writeBytesPerSecond: write.bytesPerSecond },
+  )
   const { storage } = certificate
   const moved = (key: 'readBytes' | 'writtenBytes'): number =>
     (storage?.[key] ?? 0) + (storage?.state?.update[key] ?? 0)
@@ -120,7 +85,7 @@ for (const rate of options.rates.split(',').map(Number)) {
   say(
     `${String(rate).padStart(5)} MB/s            ${measured.seconds.toFixed(2)} s   ${(measured.seconds / least).toFixed(2)} × max(compute, ${storageSeconds.toFixed(2)} s of storage)` +
       `   peak ${mebibytes(measured.peakBytes)} MiB, promised ${mebibytes(certificate.peakBytes)} (${((measured.peakBytes / certificate.peakBytes - 1) * 100).toFixed(1)} %)` +
-      `${inMemory && Object.is(measured.loss, inMemory.loss) ? ', the same loss' : ''}`,
+      `${inMemory && Object.is(measured.losses.at(-1), inMemory.losses.at(-1)) ? ', the same loss' : ''}`,
   )
 }
 if (options.json) console.log(JSON.stringify({ ...common, memory, inMemory, runs }))

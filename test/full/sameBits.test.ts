@@ -35,26 +35,32 @@ interface Run {
   readonly target: Target
   readonly threads: number
   readonly checkpoints: 'none' | 'every'
-  /** Bytes of the ranges by which frozen tensors are read; 0: they are in memory. */
+  /** Bytes of the ranges by which tensors come from storage, what is trained as well in full; 0: all are in memory. */
   readonly shards?: number
 }
 
 async function hashOf(oracle: TrainingOracle, { target, threads, checkpoints, shards = 0 }: Run): Promise<string> {
+  // A module in WebAssembly has no storage.
+  const isSharded = shards > 0 && target !== 'relaxed wasm'
+  const state = isSharded && oracle.mode === 'full'
+  const folder = mkdtempSync(join(tmpdir(), 'heddle-state-'))
   const open = await openTrainCase(oracle, {
     toolchain: await targets[target](),
     threads,
     checkpoints,
-    // A module in WebAssembly has no storage.
-    ...(shards > 0 && target !== 'relaxed wasm' ? { storage: smallStorage(shards) } : {}),
+    ...(isSharded ? { storage: { ...smallStorage(shards), state } } : {}),
+    ...(state ? { stored: { path: join(folder, 'trained.bin') } } : {}),
     optimise: 'light',
     functions: ['accumulate', 'measure', 'apply'],
   })
   try {
+    assert.equal(open.compiled.program.storedCount > 0, state)
     if (oracle.adapterDirectory === undefined) await writeAdapterNoise(open)
     await open.step()
     return await hashState(open)
   } finally {
     await open.session.close()
+    rmSync(folder, { recursive: true })
   }
 }
 
