@@ -1,9 +1,9 @@
-// Everything there is to check, in order: tools, types, lint, format, all tests, a sample of mutations, the oracle's
-// fixtures.
+// Everything there is to check: tools, then all tests, with types, lint, format and the oracle's fixtures one after another
+// beside them, then a sample of mutations, which takes all cores.
 // A missing tool is a failure, never a skip. Ends with `N passed, N failed`. Must not know what any test tests.
 
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -24,6 +24,7 @@ const programs = [
 ]
 
 const totals = { passed: 0, failed: 0 }
+/** By the order in which phases are declared, which is not that in which they end. */
 const summary = []
 /** What failed phases said, told again at the end: whoever reads only the last lines of a long log finds it there. */
 const said = []
@@ -31,11 +32,31 @@ const begun = performance.now()
 
 const minutes = (since) => ((performance.now() - since) / 60_000).toFixed(1)
 
-/** All output of the program that ran last. */
-let lastOutput = ''
+/** What a phase prints: at once, or held until the phase on the screen has ended, so that no two mix. */
+class Output {
+  #isHeld
+  #text = ''
+  /** All that the program said which ran last. */
+  last = ''
+
+  constructor(isHeld) {
+    this.#isHeld = isHeld
+  }
+
+  write(text, stream = process.stdout) {
+    if (this.#isHeld) this.#text += text
+    else stream.write(text)
+  }
+
+  release() {
+    this.#isHeld = false
+    process.stdout.write(this.#text)
+    this.#text = ''
+  }
+}
 
 /** Runs a program in the repository's root and hands its output through; resolves with exit code and output. */
-function run(command, operands) {
+function run(output, command, operands) {
   return new Promise((resolve) => {
     const child = spawn(command, operands, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
     let text = ''
@@ -46,12 +67,12 @@ function run(command, operands) {
       stream.setEncoding('utf8')
       stream.on('data', (part) => {
         text += part
-        shown.write(part)
+        output.write(part, shown)
       })
     }
-    const end = (code, output) => {
-      lastOutput = output
-      resolve({ code, text: output })
+    const end = (code, all) => {
+      output.last = all
+      resolve({ code, text: all })
     }
     child.on('error', (error) => end(127, `${text}\n${error.message}`))
     child.on('close', (code) => end(code ?? 1, text))
@@ -66,33 +87,37 @@ function complaint(text) {
 }
 
 /** A phase gives how many checks passed and failed; one that throws counts as one failure. */
-async function phase(title, check) {
+async function phase(title, check, isHeld = false) {
   const since = performance.now()
-  lastOutput = ''
-  console.log(`\n----- ${title}`)
+  const place = summary.push('') - 1
+  const output = new Output(isHeld)
+  output.write(`\n----- ${title}\n`)
   let result
   try {
-    result = await check()
+    result = await check(output)
   } catch (error) {
-    console.log(error)
-    lastOutput += String(error)
+    const words = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    output.write(`${words}\n`)
+    output.last += words
     result = { passed: 0, failed: 1 }
   }
-  if (result.failed > 0) said.push(`----- ${title} said:\n${complaint(lastOutput)}`)
+  if (result.failed > 0) said[place] = `----- ${title} said:\n${complaint(output.last)}`
   totals.passed += result.passed
   totals.failed += result.failed
   const line = `${title}: ${result.passed} passed, ${result.failed} failed, ${minutes(since)} minutes`
-  summary.push(line)
-  console.log(`----- ${line}`)
+  summary[place] = line
+  output.write(`----- ${line}\n`)
+  return output
 }
 
 const one = (good) => ({ passed: good ? 1 : 0, failed: good ? 0 : 1 })
-const single = async (command, operands) => one((await run(command, operands)).code === 0)
+const single = async (output, command, operands) => one((await run(output, command, operands)).code === 0)
+const script = (name) => (output) => single(output, 'npm', ['run', '--silent', name])
 const bin = (name) => join(root, 'node_modules/.bin', name)
 
 /** Mocha's counts. A test that was skipped, a run without tests, and a crash after the last test are failures. */
-async function mocha(operands) {
-  const { code, text } = await run(bin('mocha'), [
+async function mocha(output, operands) {
+  const { code, text } = await run(output, bin('mocha'), [
     '--no-config',
     '--node-option',
     'import=./test/support/typescript.mjs',
@@ -105,57 +130,87 @@ async function mocha(operands) {
   return { passed, failed: failed > 0 || isClean ? failed : 1 }
 }
 
-await phase('tools', () => {
+/** Makes fixtures in a folder of their own, or in one file there, and has them compared with those of the repository. */
+const remade =
+  (maker, compare, file = '') =>
+  async (output) => {
+    const folder = mkdtempSync(join(tmpdir(), 'heddle-fixtures-'))
+    try {
+      const made = await run(output, python, [maker, '--out', join(folder, file)])
+      return made.code === 0 ? await single(output, ...compare(join(folder, file))) : one(false)
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  }
+
+/** Each takes one core at most. */
+const besideTests = [
+  ['types', script('check:types')],
+  ['lint', script('check:lint')],
+  ['format', script('check:format')],
+  [
+    'fixtures made again',
+    remade('tools/oracle/make_fixtures.py', (folder) => [
+      python,
+      ['tools/oracle/compare_fixtures.py', fixtures, folder],
+    ]),
+  ],
+  [
+    'packed fixtures made again',
+    remade('tools/oracle/make_packed.py', (folder) => [
+      python,
+      ['tools/oracle/compare_fixtures.py', 'test/fixtures/packed', folder],
+    ]),
+  ],
+  [
+    'chat fixtures made again',
+    remade('tools/oracle/make_chat.py', (folder) => ['diff', ['-r', 'test/fixtures/chat', folder]]),
+  ],
+  [
+    'generation fixture made again',
+    remade('tools/oracle/make_generation.py', (file) => ['diff', ['test/fixtures/generation.json', file]], 'made.json'),
+  ],
+  ['fixtures questioned', (output) => single(output, python, ['tools/oracle/check_oracle.py', fixtures])],
+]
+
+/**
+ * Those that take minutes begin first, so that none is left to run alone at the end; what `oracle-host` has compiled need
+ * not be compiled again for `peft`.
+ */
+const longest = ['randomGraphs', 'sameBits', 'oracle-host', 'kill', 'arena', 'evaluate', 'sanitizers', 'storage', 'generate', 'peft'] // prettier-ignore
+
+function testFiles(folder) {
+  const files = readdirSync(join(root, folder), { recursive: true }).map((name) => join(folder, name))
+  const rank = (file) => {
+    const place = longest.findIndex((name) => file === join('test/full', `${name}.test.ts`))
+    return place < 0 ? longest.length : place
+  }
+  return files.filter((name) => name.endsWith('.test.ts')).sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1))
+}
+
+await phase('tools', (output) => {
   const missing = programs.filter(([command, ...operands]) => spawnSync(command, operands).status !== 0)
-  lastOutput = missing.map(([command]) => `${command} is missing or broken; npm run setup:full installs it`).join('\n')
-  if (missing.length > 0) console.log(lastOutput)
+  output.last = missing.map(([command]) => `${command} is missing or broken; npm run setup:full installs it`).join('\n')
+  if (missing.length > 0) output.write(`${output.last}\n`)
   return { passed: programs.length - missing.length, failed: missing.length }
 })
-await phase('types', () => single('npm', ['run', '--silent', 'check:types']))
-await phase('lint', () => single('npm', ['run', '--silent', 'check:lint']))
-await phase('format', () => single('npm', ['run', '--silent', 'check:format']))
+const held = []
+const beside = (async () => {
+  for (const [title, check] of besideTests) held.push(await phase(title, check, true))
+})()
 // What continuous integration has just seen pass in `npm test` need not take a quarter of an hour again.
 const seen = process.env.HEDDLE_NPM_TEST === 'passed'
 if (seen) console.log('\nonly the tests that `npm test`, which has just passed, leaves out')
-const tests = seen ? ['test/full/**/*.test.ts', 'test/package/**/*.test.ts'] : ['test/**/*.test.ts']
+const tests = seen ? [...testFiles('test/full'), ...testFiles('test/package')] : testFiles('test')
 // Most wait for one compiler after another: as many files at once as there are cores.
 const jobs = ['--parallel', '--jobs', String(Math.min(4, availableParallelism()))]
-await phase('tests', () => mocha(['--timeout', '400000', ...jobs, ...tests]))
-await phase('mutations, a sample', () =>
-  single('npm', ['run', '--silent', 'mutate', '--', '--every', '7', '--minutes', '10']),
+await phase('tests', (output) => mocha(output, ['--timeout', '400000', ...jobs, ...tests]))
+await beside
+for (const output of held) output.release()
+await phase('mutations, a sample', (output) =>
+  single(output, 'npm', ['run', '--silent', 'mutate', '--', '--every', '7', '--minutes', '10']),
 )
-/** Makes fixtures in a folder of their own, or in one file there, and has them compared with those of the repository. */
-async function remade(script, compare, file = '') {
-  const folder = mkdtempSync(join(tmpdir(), 'heddle-fixtures-'))
-  try {
-    const made = await run(python, [script, '--out', join(folder, file)])
-    return made.code === 0 ? await compare(join(folder, file)) : one(false)
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
-await phase('fixtures made again', () =>
-  remade('tools/oracle/make_fixtures.py', (folder) =>
-    single(python, ['tools/oracle/compare_fixtures.py', fixtures, folder]),
-  ),
-)
-await phase('packed fixtures made again', () =>
-  remade('tools/oracle/make_packed.py', (folder) =>
-    single(python, ['tools/oracle/compare_fixtures.py', 'test/fixtures/packed', folder]),
-  ),
-)
-await phase('chat fixtures made again', () =>
-  remade('tools/oracle/make_chat.py', (folder) => single('diff', ['-r', 'test/fixtures/chat', folder])),
-)
-await phase('generation fixture made again', () =>
-  remade(
-    'tools/oracle/make_generation.py',
-    (file) => single('diff', ['test/fixtures/generation.json', file]),
-    'made.json',
-  ),
-)
-await phase('fixtures questioned', () => single(python, ['tools/oracle/check_oracle.py', fixtures]))
-console.log(`\n${[...said, summary.join('\n')].join('\n\n')}`)
+console.log(`\n${[...said.filter((words) => words !== undefined), summary.join('\n')].join('\n\n')}`)
 console.log(`${minutes(begun)} minutes on ${availableParallelism()} cores`)
 console.log(`${totals.passed} passed, ${totals.failed} failed`)
 process.exitCode = totals.failed === 0 ? 0 : 1

@@ -39,8 +39,15 @@ export function constantIndex(constant: number): Index {
   return { constant, terms: [] }
 }
 
+/** One for each name, so that its text is made once: there are few names and very many terms. */
+const variables = new Map<string, Index>()
+
 export function variable(name: string): Index {
-  return { constant: 0, terms: [{ scale: 1, atom: { kind: 'variable', name } }] }
+  const known = variables.get(name)
+  if (known) return known
+  const made: Index = { constant: 0, terms: [{ scale: 1, atom: { kind: 'variable', name } }] }
+  variables.set(name, made)
+  return made
 }
 
 export function size(name: string): Index {
@@ -67,21 +74,35 @@ function atomKey(atom: Atom): string {
   return text
 }
 
+/** Terms of both in the order of their texts; both are in it. */
+function mergeTerms(a: readonly Term[], b: readonly Term[]): readonly Term[] {
+  if (a.length === 0) return b
+  if (b.length === 0) return a
+  const merged: Term[] = []
+  let [i, j] = [0, 0]
+  for (;;) {
+    const [one, other] = [a[i], b[j]]
+    if (!one || !other) break
+    const [key, otherKey] = one.atom === other.atom ? ['', ''] : [atomKey(one.atom), atomKey(other.atom)]
+    if (key <= otherKey) i++
+    if (otherKey <= key) j++
+    if (key !== otherKey) merged.push(key < otherKey ? one : other)
+    else if (one.scale + other.scale !== 0) merged.push({ scale: one.scale + other.scale, atom: one.atom })
+  }
+  return [...merged, ...a.slice(i), ...b.slice(j)]
+}
+
 export function addIndex(...parts: readonly (Index | number)[]): Index {
   let constant = 0
-  const merged = new Map<string, Term>()
+  let terms: readonly Term[] = []
   for (const part of parts) {
-    const index = asIndex(part)
-    constant += index.constant
-    for (const term of index.terms) {
-      const key = atomKey(term.atom)
-      const known = merged.get(key)
-      merged.set(key, { scale: (known?.scale ?? 0) + term.scale, atom: term.atom })
+    if (typeof part === 'number') constant += part
+    else {
+      constant += part.constant
+      terms = mergeTerms(terms, part.terms)
     }
   }
-  const terms = [...merged.entries()].filter(([, term]) => term.scale !== 0)
-  terms.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
-  return { constant, terms: terms.map(([, term]) => term) }
+  return { constant, terms }
 }
 
 export function scaleIndex(index: Index | number, by: number): Index {
@@ -270,6 +291,8 @@ export function substituteIndex(
   inExpr: (expr: Expr) => Expr,
   ranges: Ranges = noRanges,
 ): Index {
+  // Without new ranges nothing is simpler than it was.
+  if (ranges === noRanges && !mentionsAny(index, replace)) return index
   const parts = index.terms.map(({ scale, atom }) => {
     switch (atom.kind) {
       case 'variable':
@@ -294,6 +317,11 @@ export function substituteIndex(
     }
   })
   return addIndex(index.constant, ...parts)
+}
+
+function mentionsAny(index: Index, names: ReadonlyMap<string, Index>): boolean {
+  for (const name of names.keys()) if (indexMentions(index, name)) return true
+  return false
 }
 
 /** Names of the variables an index depends on. */

@@ -12,33 +12,47 @@ export interface Rewriter {
   readonly expr?: (expr: Expr) => Expr
 }
 
+const same = <T>(given: T): T => given
+
+/** The same list where `change` changes nothing in it. */
+function mapShared<T>(list: readonly T[], change: (item: T) => T): readonly T[] {
+  const changed = list.map(change)
+  return changed.some((item, place) => item !== list[place]) ? changed : list
+}
+
+/** What does not change is shared with what was given: most of a kernel does not. */
 export function mapExpr(expr: Expr, rewriter: Rewriter): Expr {
-  const index = rewriter.index ?? ((same: Index) => same)
-  const finish = rewriter.expr ?? ((same: Expr) => same)
+  const { index = same, expr: finish = same } = rewriter
   switch (expr.kind) {
     case 'constant':
     case 'local':
     case 'tree':
       return finish(expr)
     case 'index':
-    case 'ramp':
-      return finish({ ...expr, index: index(expr.index) })
-    case 'load':
-      return finish({
-        ...expr,
-        indices: expr.indices.map(index),
-        ...(expr.valid === undefined ? {} : { valid: index(expr.valid) }),
-      })
-    case 'splat':
-      return finish({ ...expr, value: mapExpr(expr.value, rewriter) })
+    case 'ramp': {
+      const moved = index(expr.index)
+      return finish(moved === expr.index ? expr : { ...expr, index: moved })
+    }
+    case 'load': {
+      const indices = mapShared(expr.indices, index)
+      const valid = expr.valid && index(expr.valid)
+      if (indices === expr.indices && valid === expr.valid) return finish(expr)
+      return finish({ ...expr, indices, ...(valid === undefined ? {} : { valid }) })
+    }
+    case 'splat': {
+      const value = mapExpr(expr.value, rewriter)
+      return finish(value === expr.value ? expr : { ...expr, value })
+    }
     case 'apply':
-    case 'pack':
-      return finish({ ...expr, args: expr.args.map((arg) => mapExpr(arg, rewriter)) })
+    case 'pack': {
+      const args = mapShared(expr.args, (arg) => mapExpr(arg, rewriter))
+      return finish(args === expr.args ? expr : { ...expr, args })
+    }
   }
 }
 
 export function mapStmt(stmt: Stmt, rewriter: Rewriter): Stmt {
-  const index = rewriter.index ?? ((same: Index) => same)
+  const { index = same } = rewriter
   switch (stmt.kind) {
     case 'for':
       return { ...stmt, extent: index(stmt.extent), body: stmt.body.map((inner) => mapStmt(inner, rewriter)) }
@@ -75,10 +89,12 @@ export function substitution(replace: ReadonlyMap<string, Index>, ranges?: Range
 
 /** Rewrites every statement list, innermost first; `change` may replace a statement by several. */
 export function mapBlocks(body: readonly Stmt[], change: (stmt: Stmt) => readonly Stmt[]): Stmt[] {
-  return body.flatMap((stmt) => {
-    if (stmt.kind === 'for' || stmt.kind === 'if') return change({ ...stmt, body: mapBlocks(stmt.body, change) })
-    return change(stmt)
-  })
+  const made: Stmt[] = []
+  for (const stmt of body) {
+    const isBlock = stmt.kind === 'for' || stmt.kind === 'if'
+    for (const changed of change(isBlock ? { ...stmt, body: mapBlocks(stmt.body, change) } : stmt)) made.push(changed)
+  }
+  return made
 }
 
 /** Adds conditions to each leaf (store or let) below, in front of those it has. */

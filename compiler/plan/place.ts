@@ -328,12 +328,21 @@ function labelOf(region: LoweredRegion, provenance: Provenance): string {
 }
 
 /** Kernels by their text: layers of the same shape share code. */
+/** Plans are made again for other budgets and with other tensors in memory, of the same kernels. */
+const texts = new WeakMap<Kernel, string>()
+
+function textOf(kernel: Kernel): string {
+  const text = texts.get(kernel) ?? printKernel(kernel)
+  texts.set(kernel, text)
+  return text
+}
+
 class KernelTable {
   readonly list: Kernel[] = []
   readonly #known = new Map<string, number>()
 
   add(kernel: Kernel): number {
-    const text = printKernel(kernel)
+    const text = textOf(kernel)
     const known = this.#known.get(text)
     if (known !== undefined) return known
     const place = this.list.length

@@ -42,6 +42,22 @@ export interface LoweredRegion {
 /** Lowered kernels by the text of their nest and directives: the layers of a model share them. */
 export type LoweredKernels = Map<string, Kernel>
 
+/** Those that were lowered last, whatever for: a model is compiled again for other budgets, devices and functions. */
+const recent: LoweredKernels = new Map()
+
+/** A training program has about 80 kernels. */
+const MOST_RECENT = 256
+
+function loweredKernel(key: string, nest: Kernel, directives: readonly Directive[]): Kernel {
+  const kernel = recent.get(key) ?? lowerKernel(applyDirectives(nest, directives))
+  // The one that was wanted longest ago stands first.
+  recent.delete(key)
+  recent.set(key, kernel)
+  const [oldest] = recent.keys()
+  if (recent.size > MOST_RECENT && oldest !== undefined) recent.delete(oldest)
+  return kernel
+}
+
 export class Lowering {
   readonly profile: ScheduleProfile
   readonly partition: Partition
@@ -102,7 +118,7 @@ export class Lowering {
   finish(region: Region, scope: KernelScope, body: readonly Stmt[], directives: readonly Directive[]): LoweredRegion {
     const nest = scope.kernel(region.kind, body)
     const key = `${printKernel(nest)}${directives.map(printDirective).join('\n')}`
-    const kernel = this.#lowered.get(key) ?? lowerKernel(applyDirectives(nest, directives))
+    const kernel = this.#lowered.get(key) ?? loweredKernel(key, nest, directives)
     this.#lowered.set(key, kernel)
     const tiles = this.#tiles.get(scope) ?? []
     // What a directive adds to the arguments stands behind those of the nest.

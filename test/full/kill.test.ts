@@ -6,17 +6,15 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { serialize } from 'node:v8'
 import { Random } from '../../data/random.ts'
 import { SnapshotDirectory } from '../../formats/snapshots.ts'
 import { tinyProject, writeRecipe } from '../bin/support.ts'
+import { writePlainJavaScript } from '../support/plainJavaScript.ts'
 import { hashOfResult, metricsOf, prepareRun, trainPrepared } from '../support/preparedRun.ts'
 import type { PreparedRun } from '../support/preparedRun.ts'
 import { tracedFiles } from '../support/tracedFiles.ts'
 
-const root = fileURLToPath(new URL('../../', import.meta.url))
-const script = path.join(root, 'test/support/killedRun.ts')
 /** At once; there are two cores. */
 const PROCESSES = 2
 const RANDOM_KILLS = 100
@@ -27,6 +25,7 @@ const batch = '{ sequences: 2, length: 24, accumulate: 2, steps: 3 }'
 describe('a run that is killed', function () {
   this.timeout(1_500_000)
   let dir = ''
+  let script = ''
   let run: PreparedRun
   let straight = ''
   const prepared = (): string => path.join(dir, 'prepared.bin')
@@ -36,6 +35,7 @@ describe('a run that is killed', function () {
     writeRecipe(dir, 'recipe.ts', { adapt, batch, save: '{ every: 1 }', evaluate: '{ share: 0.3, every: 2 }' })
     run = await prepareRun(path.join(dir, 'recipe.ts'), 'host')
     fs.writeFileSync(prepared(), serialize(run))
+    script = writePlainJavaScript(path.join(dir, 'plain'), 'test/support/killedRun.ts', ['backends/neon/runtime'])
     straight = path.join(dir, 'straight')
     await trainPrepared(run, straight)
   })
@@ -46,11 +46,7 @@ describe('a run that is killed', function () {
    */
   function killed(out: string, end: { at: number } | { lines: number; delay: number }): Promise<NodeJS.Signals | null> {
     const at = 'at' in end ? [String(end.at)] : []
-    const child = spawn(
-      process.execPath,
-      ['--import', './test/support/typescript.mjs', script, prepared(), out, ...at],
-      { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] },
-    )
+    const child = spawn(process.execPath, [script, prepared(), out, ...at], { stdio: ['ignore', 'pipe', 'inherit'] })
     let said = 0
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       const before = said

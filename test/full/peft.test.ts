@@ -2,13 +2,9 @@
 // wrote, loaded by `train/`. Needs a host compiler and the Python oracle (`.venv`, or HEDDLE_ORACLE_PYTHON).
 
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { chooseToolChain } from '../../backends/neon/toolchain/index.ts'
 import { hostDevice } from '../../devices/index.ts'
 import { openCheckpoint, saveCheckpoint } from '../../formats/checkpoint.ts'
@@ -19,22 +15,10 @@ import { CheckpointBinding } from '../../train/bindCheckpoint.ts'
 import { openPrediction } from '../../train/openPrediction.ts'
 import { oracleCases } from '../support/oracle.ts'
 import type { LogitFingerprint, OracleCase } from '../support/oracle.ts'
+import { OracleProcess } from '../support/oracleProcess.ts'
 import { lengthOf, openTrainCase } from '../support/trainCase.ts'
 import type { TrainCase } from '../support/trainCase.ts'
 import { checkLogits, predictedLogits, relative, trainingFunctions } from '../truth/comparing.ts'
-
-const root = fileURLToPath(new URL('../../', import.meta.url))
-
-function oraclePython(): string {
-  const python = process.env['HEDDLE_ORACLE_PYTHON'] ?? join(root, '.venv/bin/python')
-  assert.ok(existsSync(python), `${python} is missing; npm run setup:full makes it`)
-  return python
-}
-
-async function oracleSays(script: string, ...operands: string[]): Promise<LogitFingerprint> {
-  const { stdout } = await promisify(execFile)(oraclePython(), [join(root, 'tools/oracle', script), ...operands])
-  return JSON.parse(stdout) as LogitFingerprint
-}
 
 function batchFile(oracle: OracleCase): string {
   return join(oracle.modelDirectory, '../batch.json')
@@ -83,10 +67,14 @@ async function saveTrainedAdapter(dir: string, oracle: OracleCase, open: TrainCa
 describe('trained here, loaded there', function () {
   this.timeout(300_000)
   let folder = ''
+  const python = new OracleProcess()
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'heddle-truth-'))
   })
-  after(() => rm(folder, { recursive: true, force: true }))
+  after(async () => {
+    await python.close()
+    await rm(folder, { recursive: true, force: true })
+  })
 
   for (const oracle of oracleCases()) {
     it(`${oracle.name}: ${oracle.lora ? 'PEFT loads the adapter' : 'transformers loads the model'}, same logits`, async () => {
@@ -97,14 +85,15 @@ describe('trained here, loaded there', function () {
         let theirs: LogitFingerprint
         if (oracle.lora) {
           await saveTrainedAdapter(dir, oracle, open)
-          theirs = await oracleSays('check_adapter.py', oracle.modelDirectory, dir, batchFile(oracle))
+          const { modelDirectory } = oracle
+          theirs = await python.logits({ modelDirectory, adapterDirectory: dir, batchFile: batchFile(oracle) })
         } else {
           const tensors = []
           for (const { name, role, shape } of open.compiled.program.values) {
             if (role === 'trainable') tensors.push(float32Tensor(name, shape, await floats(open, name)))
           }
           saveCheckpoint(dir, { config: openCheckpoint(oracle.modelDirectory).config, tensors })
-          theirs = await oracleSays('check_model.py', dir, batchFile(oracle))
+          theirs = await python.logits({ modelDirectory: dir, batchFile: batchFile(oracle) })
         }
         checkLogits(ours, theirs)
         // Training has moved the logits, so that equal ones say something.

@@ -16,6 +16,9 @@ import re
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+# For sequences this short threads wait for one another most of the time, and longer still beside other work.
+torch.set_num_threads(1)
+
 
 def arc(path):
     for line in open(path, encoding="utf-8"):

@@ -91,10 +91,13 @@ export class Scope {
 
   /** The C++ name, or undefined where nothing of that name is in scope. */
   use(kind: NameKind, name: string): string | undefined {
-    const entry = this.#entries.get(`${kind} ${name}`)
-    if (!entry) return this.#parent?.use(kind, name)
-    entry.used = true
-    return entry.text
+    const entry = this.#inScope(`${kind} ${name}`)
+    if (entry) entry.used = true
+    return entry?.text
+  }
+
+  #inScope(key: string): Entry | undefined {
+    return this.#entries.get(key) ?? (this.#parent ? this.#parent.#inScope(key) : undefined)
   }
 
   /** Whether the name declared in this very block was used so far. */
