@@ -327,7 +327,6 @@ function labelOf(region: LoweredRegion, provenance: Provenance): string {
   return `${named ?? region.region.kind}${layer === undefined ? '' : ` layer ${layer}`}`
 }
 
-/** Kernels by their text: layers of the same shape share code. */
 /** Plans are made again for other budgets and with other tensors in memory, of the same kernels. */
 const texts = new WeakMap<Kernel, string>()
 
@@ -337,6 +336,7 @@ function textOf(kernel: Kernel): string {
   return text
 }
 
+/** Kernels by their text: layers of the same shape share code. */
 class KernelTable {
   readonly list: Kernel[] = []
   readonly #known = new Map<string, number>()
