@@ -81,7 +81,7 @@ const FLASH_REWRITES = 1000
 function wearText(bytes: number): string {
   const steps = (FLASH_BYTES * FLASH_REWRITES) / bytes
   const round = Number(steps.toPrecision(2)).toLocaleString('en')
-  return `a step of one micro-batch writes ${(bytes / 1e9).toFixed(1)} GB: ${round} of them wear out 128 GB of flash that bears ${FLASH_REWRITES.toLocaleString('en')} rewrites, as TLC does at the least`
+  return `a step of one micro-batch writes ${mebibytes(bytes)} MiB: ${round} of them wear out 128 GB of flash that bears ${FLASH_REWRITES.toLocaleString('en')} rewrites, as TLC does at the least`
 }
 
 const partNames = {

@@ -10,6 +10,7 @@ import type { HeldOutFigures } from '../train/watch.ts'
 import type { Interruption } from './interruption.ts'
 import { clock, exitCodes, mebibytes, shownPath } from './output.ts'
 import type { Output } from './output.ts'
+import { storageLines } from './planView.ts'
 
 /** A log is read later: a line now and then is enough. */
 const LINE_MILLISECONDS = 1000
@@ -70,6 +71,7 @@ export class TrainView implements RunObserver {
     this.#output.say(
       `memory: ${mebibytes(peakBytes)} MiB (weights ${mebibytes(parts.weights)}, state ${mebibytes(parts.state)}, arena ${mebibytes(parts.arena)})`,
     )
+    for (const line of storageLines(certificate)) this.#output.say(line)
     this.#output.event('planned', { certificate })
   }
 
