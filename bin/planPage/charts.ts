@@ -21,7 +21,7 @@ export const kindNames: Readonly<Record<BufferKind, string>> = {
   forward: 'passing by, forward',
   again: 'computed again',
   backward: 'passing by, backward',
-  streamed: 'a weight, as read',
+  streamed: 'a range from storage',
 }
 
 /** Bytes with the unit that suits them. */

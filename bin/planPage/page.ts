@@ -10,7 +10,7 @@ import type { DeviceFit, FittingChange } from '../../train/fitting.ts'
 import { bufferKinds } from '../../train/planDetails.ts'
 import type { FunctionDetails, LayerDetails, PlannedMove, SingleNeed } from '../../train/planDetails.ts'
 import { mebibytes } from '../output.ts'
-import { certificateRows, changeText, checkpointsText, needText } from '../planView.ts'
+import { certificateRows, changeText, checkpointsText, needText, storageLines } from '../planView.ts'
 import { bytesText, kindNames, liveCurve, memoryMap, moveLane, shareBar } from './charts.ts'
 import { style } from './style.ts'
 import { workSection } from './work.ts'
@@ -93,6 +93,7 @@ function head({ subject, device, certificate, threads, checkpoints, need }: Plan
       ),
     ),
     ...(need ? [h('p', {}, sentence(needText(need)))] : []),
+    ...storageLines(certificate).map((line) => h('p', {}, sentence(line))),
   ] // prettier-ignore
 }
 
