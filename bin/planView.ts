@@ -60,7 +60,9 @@ export function storageLines({ storage }: Certificate): string[] {
         ]
       : []),
     `a micro-batch ${movementText(storage)}`,
-    ...(state ? [`an update ${movementText(state.update)}`, wearText(storage.writtenBytes + state.update.writtenBytes)] : []),
+    ...(state
+      ? [`an update ${movementText(state.update)}`, wearText(storage.writtenBytes + state.update.writtenBytes)]
+      : []),
   ]
 }
 

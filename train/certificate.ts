@@ -111,10 +111,7 @@ export function certify(
 /** Functions that run once a step. */
 const updating: ReadonlySet<string> = new Set(['measure', 'apply'])
 
-function storedOf(
-  program: Compiled['program'],
-  arenas: Compiled['arenas'],
-): { readonly storage?: StorageCertificate } {
+function storedOf(program: Compiled['program'], arenas: Compiled['arenas']): { readonly storage?: StorageCertificate } {
   const uses = arenas.flatMap(({ fn, storage }) => (storage ? [{ fn, ...storage }] : []))
   const once = uses.filter(({ fn }) => updating.has(fn))
   // A program that does not train has its largest function instead of a micro-batch.

@@ -128,11 +128,13 @@ export function plannedMoves({ arenas }: Pick<CompiledRecipe, 'arenas'>): Record
   return Object.fromEntries(
     arenas.flatMap(({ fn, storage }) => {
       if (!storage) return []
-      const moves = storage.ranges.flatMap(({ label, bytes, start, first, last, end, isRead, isWritten }): PlannedMove[] => {
-        const read = { kind: 'read' as const, tensor: label, bytes, from: start, until: first }
-        const write = { kind: 'write' as const, tensor: label, bytes, from: last + 1, until: end + 1 }
-        return [...(isRead ? [read] : []), ...(isWritten ? [write] : [])]
-      })
+      const moves = storage.ranges.flatMap(
+        ({ label, bytes, start, first, last, end, isRead, isWritten }): PlannedMove[] => {
+          const read = { kind: 'read' as const, tensor: label, bytes, from: start, until: first }
+          const write = { kind: 'write' as const, tensor: label, bytes, from: last + 1, until: end + 1 }
+          return [...(isRead ? [read] : []), ...(isWritten ? [write] : [])]
+        },
+      )
       return [[fn, moves]]
     }),
   )

@@ -9,7 +9,6 @@ import { openSession } from '../../backends/neon/driver/index.ts'
 import type { Pace } from '../../backends/neon/driver/index.ts'
 import { chooseToolChain } from '../../backends/neon/toolchain/index.ts'
 import { bytesOf } from '../../bin/bytes.ts'
-import type { StorageRate } from '../../compiler/plan/rates.ts'
 import { hostDevice } from '../../devices/index.ts'
 import { smallNumbers } from '../../evaluate/speed/runner.ts'
 import { randomWeights, writeTokens } from '../step.ts'
@@ -65,7 +64,13 @@ async function measure({ compiled, shape }: StoredStep, pace: Pace | undefined):
   const frozen = randomWeights(program, 'bf16')
   const folder = mkdtempSync(join(tmpdir(), 'heddle-bench-state-'))
   const stored = program.storedCount > 0 ? { stored: { path: join(folder, 'state') } } : {}
-  const session = await openSession(program, { toolchain: chain, threads, frozen, ...stored, ...(pace ? { pace } : {}) })
+  const session = await openSession(program, {
+    toolchain: chain,
+    threads,
+    frozen,
+    ...stored,
+    ...(pace ? { pace } : {}),
+  })
   try {
     for (const { name, role, initial, bytes } of program.values) {
       if (role === 'trainable' && !initial) await session.write(name, smallNumbers(bytes / 4))
@@ -92,9 +97,7 @@ const { model, targets, memory } = options
 const common = { model, targets, length, threads }
 const titles = { attention: 'LoRA on q, k, v, o', all: 'LoRA on all linear layers', full: 'all weights' }
 const whole = storedStep({ ...common, memory: undefined }, device)
-say(
-  `${whole.shape.title}, ${titles[targets]}, 1×${length}, ${threads} thread(s), every layer recomputed`,
-)
+say(`${whole.shape.title}, ${titles[targets]}, 1×${length}, ${threads} thread(s), every layer recomputed`)
 const inMemory = options.inMemory ? await measure(whole, undefined) : undefined
 if (inMemory) {
   say(

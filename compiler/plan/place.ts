@@ -112,7 +112,9 @@ function worthKeeping(planned: PlannedProgram, bytes: number, named: ReadonlySet
     'index' in place ? (moved.get(tensorKey(place)) ?? 0) / value.bytes : 0
   let room = bytes
   const kept = new Set<string>()
-  const streamed = planned.program.values.filter((value) => value.streamed && !named.has(value.name) && times(value) > 0)
+  const streamed = planned.program.values.filter(
+    (value) => value.streamed && !named.has(value.name) && times(value) > 0,
+  )
   for (const value of streamed.toSorted((a, b) => times(b) - times(a))) {
     if (value.bytes > room) continue
     room -= value.bytes
