@@ -107,8 +107,8 @@ export class FunctionPlaces {
           touch(this.#carry(place, reference.buffer), bufferBytes(reference.buffer), first, last)
         if (reference.kind !== 'firsts') continue
         ids.add(reference.ids)
-        // Worked out before anything else.
-        touch(firstsOf(reference.ids), 4 * (storage?.ids(reference.ids).count ?? 0), 0, last)
+        // Worked out before anything else; rows are written, by what it says, after the launch that changes them.
+        touch(firstsOf(reference.ids), 4 * (storage?.ids(reference.ids).count ?? 0), 0, moments - 1)
       }
     })
     for (const { node } of fn.fn.outputs) if (!fn.targets.has(node)) touch(node, nodeBytes(node), moments)
@@ -297,7 +297,8 @@ function storageLaunch(region: LoweredRegion, storage: FunctionStorage | undefin
     if (reference.kind !== 'named') return []
     const tensor = tensors?.get(reference.name)
     const buffer = region.kernel.arguments[argument]
-    if (!tensor || !ids || !buffer) throw new InternalError(`rows of '${reference.name}' are named, and it is in memory`)
+    if (!tensor || !ids || !buffer)
+      throw new InternalError(`rows of '${reference.name}' are named, and it is in memory`)
     const { count } = ids(reference.ids)
     const rowBytes = bufferBytes(buffer) / count
     return [{ tensor: tensor.place, tensorBytes: tensor.bytes, ids: reference.ids, count, rowBytes }]
