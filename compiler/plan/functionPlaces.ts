@@ -107,8 +107,8 @@ export class FunctionPlaces {
           touch(this.#carry(place, reference.buffer), bufferBytes(reference.buffer), first, last)
         if (reference.kind !== 'firsts') continue
         ids.add(reference.ids)
-        // Worked out before anything else.
-        touch(firstsOf(reference.ids), 4 * (storage?.ids(reference.ids).count ?? 0), 0, last)
+        // Worked out before anything else; rows are written, by what it says, after the launch that changes them.
+        touch(firstsOf(reference.ids), 4 * (storage?.ids(reference.ids).count ?? 0), 0, moments - 1)
       }
     })
     for (const { node } of fn.fn.outputs) if (!fn.targets.has(node)) touch(node, nodeBytes(node), moments)

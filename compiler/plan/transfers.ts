@@ -14,7 +14,7 @@ export interface RangeUse {
   readonly moment: number
   /** The moment changes it. */
   readonly isWritten?: boolean
-  /** The moment, the first that uses it, writes all of it and reads nothing. */
+  /** The use writes all of it and reads nothing. */
   readonly isFresh?: boolean
   /** Where it lies, when it is of a tensor that changes: `begin` … `end` − 1. */
   readonly extent?: { readonly tensor: string; readonly begin: number; readonly end: number }
@@ -137,15 +137,11 @@ export function waitsOf(
 function keptRanges({ uses, budget }: Timeline, live: Float64Array): Draft[] {
   const latest = new Map<string, RangeUse>()
   const gaps: { readonly from: RangeUse; readonly to: RangeUse }[] = []
-  const distinct: RangeUse[] = []
-  const written = new Set<string>()
-  for (const use of uses) if (use.isWritten) written.add(`${use.key} ${use.moment}`)
-  for (const use of uses) {
+  const distinct = onceAMoment(uses)
+  for (const use of distinct) {
     const before = latest.get(use.key)
-    if (before?.moment === use.moment) continue
     if (before) gaps.push({ from: before, to: use })
     latest.set(use.key, use)
-    distinct.push(use)
     live[use.moment] = (live[use.moment] ?? 0) + use.bytes
   }
   const others = new Changes(uses)
@@ -164,8 +160,7 @@ function keptRanges({ uses, budget }: Timeline, live: Float64Array): Draft[] {
   const drafts: Draft[] = []
   const current = new Map<string, Draft>()
   for (const use of distinct) {
-    const { key, bytes, moment, extent, requests = 1, isFresh = false } = use
-    const isWritten = written.has(`${key} ${moment}`)
+    const { key, bytes, moment, extent, requests = 1, isWritten = false, isFresh = false } = use
     const draft = current.get(key)
     if (draft && kept.has(use)) {
       draft.last = draft.end = moment
@@ -178,6 +173,21 @@ function keptRanges({ uses, budget }: Timeline, live: Float64Array): Draft[] {
     drafts.push(made)
   }
   return drafts
+}
+
+/** All uses of a range by one moment as one: it is changed where one of them does that, and fresh only where all of them are. */
+function onceAMoment(uses: readonly RangeUse[]): RangeUse[] {
+  const known = new Map<string, RangeUse>()
+  for (const use of uses) {
+    const key = `${use.moment} ${use.key}`
+    const { isWritten = false, isFresh = true } = known.get(key) ?? {}
+    known.set(key, {
+      ...use,
+      isWritten: isWritten || use.isWritten === true,
+      isFresh: isFresh && use.isFresh === true,
+    })
+  }
+  return [...known.values()]
 }
 
 /** Uses of tensors that change, for asking whether two of them see the same bytes. */

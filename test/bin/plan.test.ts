@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
-import { liveRows, readLane } from '../../bin/planPage/charts.ts'
+import { liveRows, moveLane } from '../../bin/planPage/charts.ts'
 import { planPage } from '../../bin/planPage/page.ts'
 import type { PlanPage } from '../../bin/planPage/page.ts'
 import { certificateLines, changeLines, deviceLines, needText } from '../../bin/planView.ts'
@@ -195,21 +195,26 @@ describe('the page of a plan', function () {
     assert.ok(fn)
     const named = { ...fn, launches: fn.launches.map(() => hostile), buffers: fn.buffers.map((buffer) => ({ ...buffer, label: hostile, place: { file: `/x/${hostile}.ts`, line: 1 } })) } // prettier-ignore
     const need = { name: hostile, bytes: 1, part: 'weights' } as const
-    const { html } = page({ subject: hostile, functions: [named], need, device: { ...phone, title: hostile, source: hostile }, reads: { [fn.name]: [{ tensor: hostile, bytes: 1, from: 0, until: 2, moment: 3 }] } }) // prettier-ignore
+    const { html } = page({ subject: hostile, functions: [named], need, device: { ...phone, title: hostile, source: hostile }, moves: { [fn.name]: [{ kind: 'read', tensor: hostile, bytes: 1, from: 0, until: 2 }] } }) // prettier-ignore
     assertWellFormed(html)
     assert.doesNotMatch(html, /<script/)
     assert.ok(html.includes('&lt;script'))
   })
 
-  it('has a lane of reads where there are some', () => {
+  it('has a lane of reads and one of writes where there are some', () => {
     const { functions } = page()
     const [fn] = functions
     assert.ok(fn)
-    const read = { tensor: 'wte.weight', bytes: 1 * MEBIBYTE, from: 0, until: 4, moment: 5 }
-    const { html } = page({ reads: { [fn.name]: [read, { ...read, from: 2, until: 6, moment: 7 }] } })
+    const read = { kind: 'read', tensor: 'wte.weight', bytes: 1 * MEBIBYTE, from: 0, until: 5 } as const
+    const write = { ...read, kind: 'write', from: 6, until: 9 } as const
+    const { html } = page({ moves: { [fn.name]: [read, { ...read, from: 2, until: 7 }, write] } })
     assert.equal(html.match(/class="read"/g)?.length, 2)
+    assert.equal(html.match(/class="write"/g)?.length, 1)
     assert.match(html, /2 reads from storage, 2\.0 MiB/)
-    assert.doesNotMatch(page().html, /from storage/)
-    assert.ok(readLane(fn, []))
+    assert.match(html, /1 writes to storage, 1\.0 MiB/)
+    assert.match(html, /read from 2 on, done by 7/)
+    assert.doesNotMatch(page({ moves: { [fn.name]: [read] } }).html, /to storage/)
+    assert.doesNotMatch(page().html, /(from|to) storage/)
+    assert.ok(moveLane(fn, []))
   })
 })

@@ -1,75 +1,61 @@
-// Kernels that read frozen tensors by ranges of their rows: the interpreter's bits with nothing in memory but the ranges
-// that the plan says, for any size of range; and plans in which no two things share memory while both are needed.
+// Kernels that find only ranges of tensors in memory, frozen ones and what is trained: the interpreter's bits with nothing in
+// memory but what the plan says, for any size of range; and plans in which nothing is overwritten that is still needed.
 
 import assert from 'node:assert/strict'
 import { dtypeBytes } from '../../compiler/graph/axis.ts'
 import { gridOf } from '../../compiler/kernel/ir.ts'
-import { align } from '../../compiler/plan/arena.ts'
 import { PartCutter } from '../../compiler/plan/parts.ts'
-import type { CutPart, StreamedArgument } from '../../compiler/plan/parts.ts'
+import type { CutPart } from '../../compiler/plan/parts.ts'
 import { planProgram } from '../../compiler/plan/place.ts'
-import type { PlannedProgram, StorageOptions } from '../../compiler/plan/place.ts'
+import type { PlannedProgram } from '../../compiler/plan/place.ts'
 import { Provenance } from '../../compiler/graph/node.ts'
-import type { Graph } from '../../compiler/graph/node.ts'
 import { scheduleFunction } from '../../compiler/schedule/schedule.ts'
 import type { LoweredRegion } from '../../compiler/schedule/lowering.ts'
-import { declaredBytes } from '../../compiler/schedule/shards.ts'
 import { backwards, expected, firstDifference, launch, smallProfile, verifyScheduled } from '../schedule/launch.ts'
 import { training } from '../schedule/trainings.ts'
 import type { TrainingOptions } from '../schedule/trainings.ts'
-
-function storageOf(shardBytes: number, limit = 1): StorageOptions {
-  return {
-    shardBytes,
-    residentBytes: 64,
-    limit: () => limit,
-    read: { bytesPerSecond: 1e8, latencySeconds: 1e-5 },
-    compute: { flopsPerSecond: 1e9, bytesPerSecond: 1e9 },
-  }
-}
-
-/** Arguments of a kernel that are frozen tensors above the limit. */
-function streamedOf(
-  { references }: LoweredRegion,
-  graph: Graph,
-  { residentBytes }: StorageOptions,
-): StreamedArgument[] {
-  return references.flatMap((reference, argument) => {
-    const declared = reference.kind === 'declared' ? graph.declarations.get(reference.name) : undefined
-    if (declared?.role !== 'frozen' || declaredBytes(declared) <= residentBytes) return []
-    return [{ argument, index: 0, bytes: declaredBytes(declared) }]
-  })
-}
+import { checkPlanned, storageOf, streamedOf, sumsOf } from './streaming.ts'
 
 const cases: readonly TrainingOptions[] = [
   { model: 'gpt2', adaptation: 'lora', dtype: 'f16' },
   { model: 'gpt2', adaptation: 'lora', dtype: 'f32', checkpoints: 'every' },
   { model: 'qwen2', adaptation: 'lora', dtype: 'bf16', checkpoints: 'every' },
   { model: 'qwen2', adaptation: 'lora', dtype: 'f32' },
+  // With a table that the update takes in several pieces.
+  { model: 'gpt2', adaptation: 'full', dtype: 'f32', checkpoints: 'every', length: 20, vocabulary: 400 },
+  { model: 'qwen2', adaptation: 'full', dtype: 'bf16', length: 20, vocabulary: 300 },
+  { model: 'gemma3', adaptation: 'full', dtype: 'f32', length: 20, vocabulary: 400 },
 ]
 
-describe('kernels that read ranges of frozen tensors', () => {
+function nameOf({ model, adaptation, dtype }: TrainingOptions): string {
+  return `${model} ${adaptation} ${dtype}`
+}
+
+describe('kernels that find ranges of tensors', () => {
   for (const [turn, options] of cases.entries()) {
-    it(`${options.model} ${options.dtype}: the same bits with only those ranges in memory`, () => {
+    it(`${nameOf(options)}: the same bits with only those ranges in memory`, () => {
+      const state = options.adaptation === 'full'
       const phased = new Set<string>()
-      let cut = 0
+      const seen = { cut: 0, written: 0, fresh: 0, named: 0 }
       for (const [place, shardBytes] of [96, 333, 1024].entries()) {
-        const storage = storageOf(shardBytes)
+        const storage = storageOf(shardBytes, state)
         const { graph, values, extents } = training({ ...options, storage })
         for (const fn of graph.functions) {
           const wanted = expected(graph, fn, values, extents)
           const lanes = place === 1 ? 16 : 4
-          const scheduled = scheduleFunction(graph, fn, {
-            ...smallProfile(lanes, 1 + ((turn + place) % 2)),
-            shardBytes,
-          })
+          const profile = { ...smallProfile(lanes, 1 + ((turn + place) % 2)), shardBytes, shardsState: state }
+          const scheduled = scheduleFunction(graph, fn, profile)
           verifyScheduled(scheduled)
           const cutter = new PartCutter(shardBytes)
           const parts = (region: LoweredRegion): CutPart[] | undefined => {
+            if (region.references.some(({ kind }) => kind === 'named')) seen.named++
             const streamed = streamedOf(region, graph, storage)
             if (streamed.length === 0) return undefined
             const made = cutter.cut(region.kernel, streamed)
-            if (made.length > 1) cut++
+            const uses = made.flatMap((part) => part.uses)
+            if (made.length > 1) seen.cut++
+            if (made.length > 1 && uses.some(({ isWritten }) => isWritten)) seen.written++
+            if (uses.some(({ isFresh }) => isFresh)) seen.fresh++
             if (gridOf(region.kernel.body).phase) phased.add(region.region.kind)
             return made
           }
@@ -78,72 +64,40 @@ describe('kernels that read ranges of frozen tensors', () => {
           assert.equal(firstDifference(launch(run), wanted), undefined, `'${fn.name}' by ${shardBytes} bytes`)
         }
       }
-      assert.ok(cut > 5, `only ${cut} launches were cut`)
+      assert.ok(seen.cut > 5, `only ${seen.cut} launches were cut`)
       assert.deepEqual([...phased].sort(), ['contraction', 'softmax'])
+      if (!state) assert.deepEqual({ ...seen, cut: 0 }, { cut: 0, written: 0, fresh: 0, named: 0 })
+      else for (const [what, times] of Object.entries(seen)) assert.ok(times >= 3, `${what}: ${times}`)
     })
   }
 })
 
-/** Everything in the arena of a function: what it computes, and ranges from the moment at which reading may begin. */
-function checkArena({ arenas, program }: PlannedProgram): void {
-  for (const { fn, buffers, storage, launchOf, peak } of arenas) {
-    const ranges = (storage?.reads ?? []).map(({ start, last, ...range }) => ({ ...range, first: start, last }))
-    const all = [...buffers, ...ranges].map((one) => ({ ...one, end: one.offset + align(one.bytes) }))
-    for (const [place, one] of all.entries()) {
-      assert.ok(one.end <= peak)
-      for (const other of all.slice(place + 1)) {
-        const apart = one.last < other.first || other.last < one.first
-        assert.ok(apart || one.end <= other.offset || other.end <= one.offset, `${fn}: ${one.label} and ${other.label}`)
-      }
-    }
-    const planned = program.functions.find(({ name }) => name === fn)
-    const reads = planned?.reads ?? []
-    reads.forEach((read, place) =>
-      assert.ok(read.after >= (reads[place - 1]?.after ?? 0), `${fn}: a read is overtaken`),
-    )
-    let moment = 0
-    planned?.launches.forEach(({ parts }, launched) => {
-      for (const part of parts ?? [undefined]) {
-        assert.equal(launchOf[moment], launched)
-        // A read that has to wait for the part that waits for it would never come.
-        if (part) reads.slice(0, part.reads).forEach(({ after }) => assert.ok(after <= moment, `${fn}: a deadlock`))
-        for (const { from, offset } of part?.windows ?? []) {
-          const range = storage?.reads.find((one) => one.offset === offset && one.first <= moment && moment <= one.last)
-          assert.ok(range, `${fn}: nothing was read to ${offset}`)
-          const read = reads[(storage?.reads ?? []).indexOf(range)]
-          assert.equal(read?.from, from)
-          assert.ok((part?.reads ?? 0) > (storage?.reads ?? []).indexOf(range), `${fn}: not waited for`)
-        }
-        moment++
-      }
-    })
-    assert.equal(launchOf.length, moment)
-  }
-}
-
-describe('plans of what is read when', () => {
+describe('plans of what moves when', () => {
   for (const options of cases) {
-    it(`${options.model} ${options.dtype}: nothing shares memory with what is still needed`, () => {
+    it(`${nameOf(options)}: nothing overwrites what is still needed, and everything arrives`, () => {
+      const state = options.adaptation === 'full'
       const sizes = new Set<number>()
+      const seen = { named: 0, fresh: 0, written: 0 }
       for (const shardBytes of [96, 1024]) {
-        const { graph } = training({ ...options, storage: storageOf(shardBytes) })
-        const profile = { ...smallProfile(4), shardBytes }
+        const { graph } = training({ ...options, storage: storageOf(shardBytes, state) })
+        const profile = { ...smallProfile(4), shardBytes, shardsState: state }
         const functions = graph.functions.map((fn) => scheduleFunction(graph, fn, profile))
-        const least = planProgram('test', graph, functions, new Provenance(), { storage: storageOf(shardBytes) })
-        for (const limit of [1, 60_000, 80_000, 200_000]) {
-          const storage = storageOf(shardBytes, limit)
-          const planned = planProgram('test', graph, functions, new Provenance(), { storage })
-          checkArena(planned)
-          const kept = planned.program.values.reduce(
-            (sum, { role, streamed, bytes }) => sum + (role === 'frozen' && !streamed ? bytes : 0),
-            0,
-          )
-          sizes.add(planned.program.arenaBytes + kept)
-          const fits = planned.program.arenaBytes + kept <= limit
+        const plan = (limit: number): PlannedProgram => {
+          const storage = storageOf(shardBytes, state, limit)
+          return planProgram('test', graph, functions, new Provenance(), { storage, sums: sumsOf(graph) })
+        }
+        const least = plan(1)
+        for (const share of [0, 1.05, 1.5, 3]) {
+          const limit = heldBytes(least) * share
+          const planned = share === 0 ? least : plan(limit)
+          checkPlanned(planned, functions, seen)
+          sizes.add(heldBytes(planned))
+          const fits = heldBytes(planned) <= limit
           assert.ok(fits || planned.program.arenaBytes <= 1.02 * least.program.arenaBytes, `${limit}: it would fit`)
         }
       }
       assert.ok(sizes.size > 1, `the budget changes nothing: ${[...sizes].join()}`)
+      for (const [what, times] of Object.entries(seen)) assert.equal(times > 3, state, `${what}: ${times}`)
     })
   }
 
@@ -160,3 +114,11 @@ describe('plans of what is read when', () => {
     }
   })
 })
+
+/** Bytes of the arena, of frozen tensors in memory and of state there. */
+function heldBytes({ program }: PlannedProgram): number {
+  return program.values.reduce(
+    (sum, { role, streamed, bytes }) => sum + (role === 'frozen' && !streamed ? bytes : 0),
+    program.arenaBytes + program.stateBytes,
+  )
+}

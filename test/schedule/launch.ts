@@ -1,7 +1,6 @@
 // Runs a scheduled function with the kernel interpreter, as a program would: kernels in order over memory that holds
 // rubbish wherever nothing was written. Results come back as canonical tensors; writes are read from their declared place.
 
-import { dtypeBytes } from '../../compiler/graph/axis.ts'
 import type { Axis, DType } from '../../compiler/graph/axis.ts'
 import { float32 } from '../../compiler/graph/float32.ts'
 import { interpret } from '../../compiler/graph/interpret.ts'
@@ -10,18 +9,15 @@ import { countElements, extentOf, makeTensor } from '../../compiler/graph/tensor
 import type { Extents, Tensor } from '../../compiler/graph/tensor.ts'
 import { narrowBf16, narrowF16, widenBf16, widenF16 } from '../../compiler/kernel/halves.ts'
 import { runKernel } from '../../compiler/kernel/interpret.ts'
-import type { KernelArray, KernelRun } from '../../compiler/kernel/interpret.ts'
-import { constantIndex } from '../../compiler/kernel/index.ts'
+import type { KernelArray } from '../../compiler/kernel/interpret.ts'
 import { bufferElements } from '../../compiler/kernel/ir.ts'
-import type { Kernel, Loop } from '../../compiler/kernel/ir.ts'
-import { mapStmt, substitution } from '../../compiler/kernel/rewrite.ts'
 import { verifyKernel } from '../../compiler/kernel/verify.ts'
-import { outermostLoop } from '../../compiler/plan/footprint.ts'
 import type { CutPart } from '../../compiler/plan/parts.ts'
 import type { LoweredRegion } from '../../compiler/schedule/lowering.ts'
 import type { ScheduleProfile } from '../../compiler/schedule/profile.ts'
 import type { ScheduledFunction } from '../../compiler/schedule/schedule.ts'
 import type { ValueRef } from '../../compiler/schedule/scope.ts'
+import { emptyArray, firstsOf, NamedRows, runInParts } from './rowsInMemory.ts'
 
 /** Small tiles and little cache, so that blocks, edges and packing all occur at small sizes. */
 export const smallProfile = (lanes: number, threads = 2): ScheduleProfile => ({
@@ -44,11 +40,6 @@ export function roundNarrow(graph: Graph, values: ReadonlyMap<string, Tensor>): 
     const [narrow, widen] = [narrowers[dtype], wideners[dtype]]
     if (narrow && widen) data.forEach((value, index) => void (data[index] = widen(narrow(value))))
   }
-}
-
-function emptyArray(dtype: DType, length: number): KernelArray {
-  if (dtype === 'bf16' || dtype === 'f16') return new Uint16Array(length).fill(0x7fff)
-  return dtype === 'f32' ? new Float32Array(length).fill(Number.NaN) : new Int32Array(length).fill(-77)
 }
 
 /** Calls `visit` with the place of each element in a dense tensor and in memory laid out at the bounds. */
@@ -90,12 +81,13 @@ export interface Launch {
   readonly parts?: (region: LoweredRegion) => readonly CutPart[] | undefined
 }
 
+/** What has memory of its own for the whole function. */
+type PlacedRef = Extract<ValueRef, { kind: 'node' | 'declared' | 'table' }>
+
 /** Outputs and writes of the function by name. */
 export function launch({ graph, scheduled, values, extents, stage, gridOrder, parts }: Launch): Map<string, Tensor> {
   const memory = new Map<string, KernelArray>()
-  const place = (ref: ValueRef): KernelArray => {
-    // What a launch's phases pass on is nobody else's.
-    if (ref.kind === 'carry') return emptyArray(ref.buffer.dtype, bufferElements(ref.buffer))
+  const place = (ref: PlacedRef): KernelArray => {
     const key = ref.kind === 'declared' ? ref.name : `${ref.kind} ${ref.node.id}`
     const known = memory.get(key)
     if (known) return known
@@ -108,7 +100,7 @@ export function launch({ graph, scheduled, values, extents, stage, gridOrder, pa
     memory.set(key, made)
     return made
   }
-  const placeOf = (ref: Exclude<ValueRef, { kind: 'carry' }>): { axes: readonly Axis[]; dtype: DType } => {
+  const placeOf = (ref: PlacedRef): { axes: readonly Axis[]; dtype: DType } => {
     if (ref.kind === 'node') return { axes: scheduled.layout(ref.node), dtype: ref.node.dtype }
     if (ref.kind === 'table') return { axes: [ref.node.attrs.axis], dtype: 'f32' }
     const declared = graph.declarations.get(ref.name)
@@ -117,8 +109,23 @@ export function launch({ graph, scheduled, values, extents, stage, gridOrder, pa
   }
   for (const region of scheduled.regions) {
     const kernel = region[stage]
+    const named: NamedRows[] = []
+    const memoryOf = (ref: ValueRef, elements: number): KernelArray => {
+      // What a launch's phases pass on is nobody else's.
+      if (ref.kind === 'carry') return emptyArray(ref.buffer.dtype, elements)
+      if (ref.kind === 'firsts') return firstsOf(place({ kind: 'declared', name: ref.ids }))
+      if (ref.kind !== 'named') return place(ref)
+      const tensor = { kind: 'declared', name: ref.name } as const
+      const ids = place({ kind: 'declared', name: ref.ids })
+      const rows = new NamedRows(place(tensor), placeOf(tensor).dtype, ids, elements / ids.length)
+      named.push(rows)
+      return rows.memory
+    }
     const buffers = new Map(
-      kernel.arguments.map((buffer, index) => [buffer.name, place(region.references[index] as ValueRef)]),
+      kernel.arguments.map((buffer, index) => [
+        buffer.name,
+        memoryOf(region.references[index] as ValueRef, bufferElements(buffer)),
+      ]),
     )
     const run = {
       buffers,
@@ -129,8 +136,9 @@ export function launch({ graph, scheduled, values, extents, stage, gridOrder, pa
     const cut = parts?.(region)
     if (cut) runInParts(kernel, cut, run)
     else runKernel(kernel, run)
+    for (const rows of named) rows.copyBack()
   }
-  const fetch = (ref: Exclude<ValueRef, { kind: 'carry' }>, canonical: readonly Axis[], isFloat: boolean): Tensor => {
+  const fetch = (ref: PlacedRef, canonical: readonly Axis[], isFloat: boolean): Tensor => {
     const { axes, dtype } = placeOf(ref)
     const sizes = canonical.map((axis) => extentOf(axis, extents))
     const length = countElements(sizes)
@@ -143,43 +151,13 @@ export function launch({ graph, scheduled, values, extents, stage, gridOrder, pa
   const results = new Map<string, Tensor>()
   for (const { name, node } of scheduled.fn.outputs) {
     const target = scheduled.targets.get(node)
-    const ref: Exclude<ValueRef, { kind: 'carry' }> =
-      target === undefined ? { kind: 'node', node } : { kind: 'declared', name: target }
+    const ref: PlacedRef = target === undefined ? { kind: 'node', node } : { kind: 'declared', name: target }
     results.set(`output ${name}`, fetch(ref, node.axes, node.dtype === 'f32'))
   }
   for (const { name, node } of scheduled.fn.writes) {
     results.set(`write ${name}`, fetch({ kind: 'declared', name }, node.axes, node.dtype === 'f32'))
   }
   return results
-}
-
-/** Each iteration of the outermost loop by itself, in order; streamed arguments hold rubbish outside their ranges. */
-function runInParts(kernel: Kernel, parts: readonly CutPart[], run: KernelRun): void {
-  const outermost = outermostLoop(kernel)
-  const streamed = new Set(parts.flatMap(({ uses }) => uses.map(({ argument }) => argument)))
-  for (const part of parts) {
-    const buffers = new Map(run.buffers)
-    for (const argument of streamed) {
-      const { name = '', dtype = 'f32' } = kernel.arguments[argument] ?? {}
-      const whole = run.buffers.get(name) as KernelArray
-      const there = emptyArray(dtype, whole.length)
-      for (const use of part.uses) {
-        if (use.argument !== argument) continue
-        const [from, to] = [use.from, use.from + use.bytes].map((bytes) => bytes / dtypeBytes[dtype])
-        there.set(whole.subarray(from, to), from)
-      }
-      buffers.set(name, there)
-    }
-    for (let place = part.begin; place < part.end; place++) {
-      const only = outermost ? atIteration(kernel, outermost.loop, place) : kernel
-      runKernel(only, { ...run, buffers })
-    }
-  }
-}
-
-function atIteration(kernel: Kernel, { variable, body }: Loop, place: number): Kernel {
-  const fixed = substitution(new Map([[variable, constantIndex(place)]]))
-  return { ...kernel, body: body.map((stmt) => mapStmt(stmt, fixed)) }
 }
 
 /** What the graph's interpreter makes of the function; what is written in fewer bits is rounded as memory does. */

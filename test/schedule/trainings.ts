@@ -26,6 +26,10 @@ const configs = {
     model_type: 'qwen2', hidden_size: 16, intermediate_size: 19, num_hidden_layers: 1, num_attention_heads: 4,
     num_key_value_heads: 2, vocab_size: 41, rms_norm_eps: 1e-6, rope_theta: 10000, tie_word_embeddings: false,
   },
+  gemma3: {
+    model_type: 'gemma3_text', hidden_size: 12, intermediate_size: 19, num_hidden_layers: 2, num_attention_heads: 2,
+    num_key_value_heads: 1, head_dim: 6, vocab_size: 41, sliding_window: 9, sliding_window_pattern: 2,
+  },
 } as const // prettier-ignore
 
 export interface TrainingOptions {
@@ -35,6 +39,8 @@ export interface TrainingOptions {
   readonly storage?: StorageOptions
   /** Bound of the sequence; a step is a little shorter. */
   readonly length?: number
+  /** Tokens there are; few unless given. */
+  readonly vocabulary?: number
   /** How frozen weights are stored. */
   readonly dtype?: DType
 }
@@ -43,8 +49,9 @@ const targets = ['c_attn', 'c_proj', 'c_fc', 'q_proj', 'v_proj', 'up_proj', 'dow
 
 export function training(options: TrainingOptions): Training {
   const { model, adaptation, checkpoints = 'none', length = 70, dtype = 'f32' } = options
-  const definition = modelFor(configs[model], 'config.json')
-  const config = definition.readConfig(configs[model], 'config.json')
+  const json = { ...configs[model], vocab_size: options.vocabulary ?? configs[model].vocab_size }
+  const definition = modelFor(json, 'config.json')
+  const config = definition.readConfig(json, 'config.json')
   const traced = definition.trace(config, { sequences: 2, length, storedDType: () => dtype })
   const passes = trainingPasses({
     adaptation:

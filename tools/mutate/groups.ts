@@ -139,9 +139,9 @@ export const groups: readonly Group[] = [
   },
   {
     name: 'plan',
-    sources: ['compiler/plan/reads.ts'],
+    sources: ['compiler/plan/transfers.ts'],
     operators: code,
-    tests: ['test/plan/reads.test.ts'],
+    tests: ['test/plan/transfers.test.ts'],
   },
   {
     name: 'recipe',
