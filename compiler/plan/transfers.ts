@@ -6,6 +6,12 @@ import { InternalError } from '../diagnostic.ts'
 import { requestSeconds } from './rates.ts'
 import type { StorageRate } from './rates.ts'
 
+interface Extent {
+  readonly tensor: string
+  readonly begin: number
+  readonly end: number
+}
+
 /** Something that a moment of the timeline needs in memory. Equal keys are the same bytes. */
 export interface RangeUse {
   readonly key: string
@@ -17,7 +23,7 @@ export interface RangeUse {
   /** The use writes all of it and reads nothing. */
   readonly isFresh?: boolean
   /** Where it lies, when it is of a tensor that changes: `begin` … `end` − 1. */
-  readonly extent?: { readonly tensor: string; readonly begin: number; readonly end: number }
+  readonly extent?: Extent
   /** Requests to storage that bring it; 1 unless given. */
   readonly requests?: number
 }
@@ -110,9 +116,9 @@ export function transfersOf(ranges: readonly PlannedRange[]): PlannedTransfer[] 
     ...(isRead ? [{ kind: 'read' as const, range, after: start }] : []),
     ...(isWritten ? [{ kind: 'write' as const, range, after: last + 1 }] : []),
   ])
-  // What is written makes room, and may be what is read next.
-  const rank = ({ kind }: PlannedTransfer): number => (kind === 'write' ? 0 : 1)
-  return transfers.sort((a, b) => a.after - b.after || rank(a) - rank(b))
+  // Of two that may begin at one moment a write makes room, and may be of what is read next: its range comes first, as it was
+  // used before, and sorting keeps that.
+  return transfers.sort((a, b) => a.after - b.after)
 }
 
 /** For each moment how many of the transfers must be done before it: what it reads, and what was written from its memory. */
@@ -192,43 +198,46 @@ function onceAMoment(uses: readonly RangeUse[]): RangeUse[] {
 
 /** Uses of tensors that change, for asking whether two of them see the same bytes. */
 class Changes {
-  readonly #byTensor = new Map<string, RangeUse[]>()
+  readonly #byTensor = new Map<string, { readonly use: RangeUse; readonly extent: Extent }[]>()
 
   constructor(uses: readonly RangeUse[]) {
     for (const use of uses) {
-      if (!use.extent) continue
-      const known = this.#byTensor.get(use.extent.tensor) ?? []
-      known.push(use)
-      this.#byTensor.set(use.extent.tensor, known)
+      const { extent } = use
+      if (!extent) continue
+      const known = this.#byTensor.get(extent.tensor) ?? []
+      known.push({ use, extent })
+      this.#byTensor.set(extent.tensor, known)
     }
   }
 
   /** Whether another range that shares bytes with this one is used between two of its uses. */
-  between(from: RangeUse, to: RangeUse): boolean {
-    const uses = from.extent ? (this.#byTensor.get(from.extent.tensor) ?? []) : []
+  between({ key, moment, extent: own }: RangeUse, to: RangeUse): boolean {
+    if (!own) return false
+    const uses = this.#byTensor.get(own.tensor) ?? []
     return uses.some(
-      (use) => use.key !== from.key && from.moment <= use.moment && use.moment <= to.moment && overlap(use, from),
+      ({ use, extent }) => use.key !== key && moment <= use.moment && use.moment <= to.moment && overlap(extent, own),
     )
   }
 }
 
-function overlap({ extent: one }: Pick<RangeUse, 'extent'>, { extent: other }: Pick<RangeUse, 'extent'>): boolean {
-  return one !== undefined && other !== undefined && one.begin < other.end && other.begin < one.end
+function overlap(one: Extent, other: Extent): boolean {
+  return one.begin < other.end && other.begin < one.end
 }
 
 /** What changes is written before it, or anything that shares bytes with it, is read again. */
 function keepOrder(drafts: readonly Draft[]): void {
-  const before = new Map<string, Draft[]>()
+  const before = new Map<string, { readonly other: Draft; readonly its: Extent }[]>()
   for (const draft of drafts) {
-    if (!draft.extent) continue
-    const known = before.get(draft.extent.tensor) ?? []
-    for (const other of known) {
-      if ((!other.isWritten && !draft.isWritten) || !overlap(other, draft)) continue
+    const { extent } = draft
+    if (!extent) continue
+    const known = before.get(extent.tensor) ?? []
+    for (const { other, its } of known) {
+      if ((!other.isWritten && !draft.isWritten) || !overlap(its, extent)) continue
       if (other.last >= draft.first) throw new InternalError(`range ${draft.key} is in memory twice while it changes`)
       draft.earliest = Math.max(draft.earliest, other.last + 1)
     }
-    known.push(draft)
-    before.set(draft.extent.tensor, known)
+    known.push({ other: draft, its: extent })
+    before.set(extent.tensor, known)
   }
 }
 

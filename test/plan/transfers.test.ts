@@ -281,6 +281,12 @@ describe('the plan of transfers', () => {
       'reads c 11 11 11 11 left',
     ])
     assert.ok(Math.abs(full.stallSeconds - 1.9) < 1e-9, `${full.stallSeconds}`)
+    // There is just room for it, and not for a byte more.
+    assert.deepEqual(spansOf(changing([changed('a', 10)], 500)), ['reads a 9 10 10 12 written'])
+    assert.deepEqual(spansOf(changing([changed('a', 10)], 499)), ['reads a 10 10 10 10 written'])
+    // What is used last is written last, even where it came first.
+    const long = [changed('a', 8), changed('b', 9, { isFresh: true }), changed('a', 10)]
+    assert.deepEqual(spansOf(changing(long, 9999)), ['reads a 7 8 10 13 written', 'makes b 9 9 9 11 written'])
     // What is written at the end is waited for.
     const late = changing([changed('a', 29, { isFresh: true })], 9999)
     assert.deepEqual([late.stallSeconds, late.readBytes, late.writtenBytes], [1, 0, 500])
@@ -301,6 +307,12 @@ describe('the plan of transfers', () => {
     ])
     const beside = { ...between, extent: { tensor: 'a', begin: 10, end: 12 } }
     assert.equal(spansOf(changing([one, beside, other], 9999)).length, 2)
+    // The same moments: what both only read may be there twice, but not while it changes.
+    const reads = { ...one, isWritten: false }
+    const with2 = changing([reads, { ...between, moment: 2 }, other], 9999)
+    assert.deepEqual(spansOf(with2), ['reads a 0 2 2 2 left', 'reads b 1 2 2 2 left', 'reads a 8 9 9 11 written'])
+    const with9 = changing([one, { ...between, moment: 9 }, { ...reads, moment: 9 }], 9999)
+    assert.deepEqual(spansOf(with9), ['reads a 1 2 2 4 written', 'reads b 7 9 9 9 left', 'reads a 8 9 9 9 left'])
     const elsewhere = { ...between, extent: { tensor: 'b', begin: 9, end: 12 } }
     assert.equal(spansOf(changing([one, elsewhere, other], 9999)).length, 2)
   })
@@ -365,5 +377,16 @@ describe('the plan of transfers', () => {
     assert.ok(Math.abs(slow.stallSeconds - (20 * 0.5 - 19 * 0.1)) < 1e-9, `${slow.stallSeconds}`)
     // What the next moment needs is being read; that behind it may begin, and no more.
     assert.deepEqual(spansOf(slow).slice(4, 6), ['reads 4 2 4 4 4 left', 'reads 5 3 5 5 5 left'])
+    // r0 comes in 10 s, for moment 10; r1 in 8 s more, for moment 20, which begins at 18 s. Moment 10 is the last by 10 s.
+    const [r0, r1] = [
+      { key: 'r0', bytes: 10_000, moment: 10 },
+      { key: 'r1', bytes: 8000, moment: 20 },
+    ]
+    const late = changing([r0, r1], 99_999)
+    assert.deepEqual(spansOf(late), ['reads r0 0 10 10 10 left', 'reads r1 9 20 20 20 left'])
+    assert.ok(Math.abs(late.stallSeconds - 8) < 1e-9, `${late.stallSeconds}`)
+    // To 18 s of reading there are 9 s of writing: r1 is given 12 s.
+    const both = changing([r0, r1, changed('w', 29, { bytes: 4500, isFresh: true })], 99_999)
+    assert.equal(spansOf(both)[1], 'reads r1 8 20 20 20 left')
   })
 })

@@ -10,6 +10,26 @@ const reasons: ReadonlyMap<string, string> = new Map([
     'a logit of 0 stays 0 whether it is multiplied or divided',
   ],
   [
+    'plan compiler/plan/parts.ts count === 1 || wholeBytes <= this.#shardBytes with && in PartCutter.cut',
+    'what is not cut for one of these reasons comes out as one part where it is',
+  ],
+  [
+    'plan compiler/plan/parts.ts wholeBytes <= this.#shardBytes with < in PartCutter.cut',
+    'what is not cut for this reason comes out as one part where it is',
+  ],
+  [
+    'plan compiler/plan/transfers.ts moment < moments with <= in waitsOf',
+    'nothing is kept at a place behind the end of an array of numbers',
+  ],
+  [
+    'plan compiler/plan/transfers.ts moment < moments with <= in waitsOf (2)',
+    'nothing is kept at a place behind the end of an array of numbers',
+  ],
+  [
+    'plan compiler/plan/transfers.ts next >= count with > in simulate.waitFor',
+    'what was waited for before is done by now: there is nothing to add',
+  ],
+  [
     'schedule compiler/schedule/columns.ts no guard [{ left: block, right: blocks }] in lowerColumns.body',
     'a block past the end has no groups, so that its slot is combined with what partial results begin with',
   ],

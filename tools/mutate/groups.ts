@@ -144,6 +144,12 @@ export const groups: readonly Group[] = [
     tests: ['test/plan/transfers.test.ts'],
   },
   {
+    name: 'plan',
+    sources: ['compiler/plan/parts.ts'],
+    operators: code,
+    tests: ['test/plan/parts.test.ts'],
+  },
+  {
     name: 'recipe',
     sources: ['train/compileRecipe.ts'],
     operators: [...code, operators.halvedNumbers],
