@@ -16,7 +16,7 @@ import type { StreamedArgument } from './parts.ts'
 import type { FirstOccurrences, Part, Place, TensorPlace, Transfer } from './program.ts'
 import { namedKey, rangeKey, tensorKey } from './storage.ts'
 import type { CutLaunch, FunctionTransfers, NamedArgument, PlacedTransferRange, StorageLaunch, StoragePlanner } from './storage.ts' // prettier-ignore
-import { transfersOf, waitsOf } from './transfers.ts'
+import { transfersOf, waitsOf } from './moments.ts'
 
 export interface ArenaBuffer extends Lifetime {
   readonly label: string

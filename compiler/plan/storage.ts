@@ -11,7 +11,7 @@ import { PartCutter } from './parts.ts'
 import type { CutPart, PartUse, StreamedArgument } from './parts.ts'
 import type { TensorPlace } from './program.ts'
 import { planTransfers } from './transfers.ts'
-import type { PlannedRange, RangeUse, TransferPlan } from './transfers.ts'
+import type { PlannedRange, RangeUse, TransferPlan } from './moments.ts'
 import type { Rates, StorageRate } from './rates.ts'
 
 export interface StorageOptions {

@@ -3,8 +3,8 @@
 
 import fc from 'fast-check'
 import { alignment, placeInArena } from '../../compiler/plan/arena.ts'
-import { transfersOf, waitsOf } from '../../compiler/plan/transfers.ts'
-import type { PlannedRange, RangeUse, Timeline, TransferPlan } from '../../compiler/plan/transfers.ts'
+import { transfersOf, waitsOf } from '../../compiler/plan/moments.ts'
+import type { PlannedRange, RangeUse, Timeline, TransferPlan } from '../../compiler/plan/moments.ts'
 import type { MovedRange, MovedUse, Moves } from './moves.ts'
 
 export interface RandomTimeline extends Timeline {

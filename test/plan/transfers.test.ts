@@ -4,8 +4,9 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { requestSeconds } from '../../compiler/plan/rates.ts'
-import { planTransfers, transfersOf, waitsOf } from '../../compiler/plan/transfers.ts'
-import type { PlannedRange, RangeUse, Timeline, TransferPlan } from '../../compiler/plan/transfers.ts'
+import { transfersOf, waitsOf } from '../../compiler/plan/moments.ts'
+import { planTransfers } from '../../compiler/plan/transfers.ts'
+import type { PlannedRange, RangeUse, Timeline, TransferPlan } from '../../compiler/plan/moments.ts'
 import { fastest, problemOf, slowest, uneven } from './moves.ts'
 import { isOf, movesOf, sumBytes, timelines } from './timelines.ts'
 

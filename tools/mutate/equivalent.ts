@@ -18,15 +18,15 @@ const reasons: ReadonlyMap<string, string> = new Map([
     'what is not cut for this reason comes out as one part where it is',
   ],
   [
-    'plan compiler/plan/transfers.ts moment < moments with <= in waitsOf',
+    'plan compiler/plan/moments.ts moment < moments with <= in waitsOf',
     'nothing is kept at a place behind the end of an array of numbers',
   ],
   [
-    'plan compiler/plan/transfers.ts moment < moments with <= in waitsOf (2)',
+    'plan compiler/plan/moments.ts moment < moments with <= in waitsOf (2)',
     'nothing is kept at a place behind the end of an array of numbers',
   ],
   [
-    'plan compiler/plan/transfers.ts next >= count with > in simulate.waitFor',
+    'plan compiler/plan/moments.ts next >= count with > in simulate.waitFor',
     'what was waited for before is done by now: there is nothing to add',
   ],
   [

@@ -139,7 +139,12 @@ export const groups: readonly Group[] = [
   },
   {
     name: 'plan',
-    sources: ['compiler/plan/transfers.ts'],
+    sources: [
+      'compiler/plan/transfers.ts',
+      'compiler/plan/moments.ts',
+      'compiler/plan/drafts.ts',
+      'compiler/plan/ahead.ts',
+    ],
     operators: code,
     tests: ['test/plan/transfers.test.ts'],
   },

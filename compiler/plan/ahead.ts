@@ -1,0 +1,146 @@
+// How far ahead of the moments that need them ranges are read, and how far behind those that change them they are written.
+
+import type { Draft } from './drafts.ts'
+import { simulate } from './moments.ts'
+import type { Timeline } from './moments.ts'
+import { requestSeconds } from './rates.ts'
+import type { StorageRate } from './rates.ts'
+
+/** Of ranges that are changed, no more may wait in memory than two moments' worth: storage is what takes long there. */
+class Waiting {
+  readonly #bytes: Float64Array
+  readonly #most: number
+
+  constructor(drafts: readonly Draft[], moments: number) {
+    this.#bytes = new Float64Array(moments)
+    const changed = new Float64Array(moments)
+    for (const { last, bytes, isWritten } of drafts) if (isWritten) changed[last] = (changed[last] ?? 0) + bytes
+    this.#most = 2 * changed.reduce((most, bytes) => Math.max(most, bytes), 0)
+  }
+
+  /** Whether a range may wait at a moment; it does then. */
+  admits({ bytes, isWritten }: Draft, moment: number): boolean {
+    const sum = (this.#bytes[moment] ?? 0) + bytes
+    if (!isWritten) return true
+    if (sum > this.#most) return false
+    this.#bytes[moment] = sum
+    return true
+  }
+}
+
+/** Moves the starts of reads before the moments that need them. */
+export class ReadAhead {
+  readonly #drafts: readonly Draft[]
+  readonly #budget: number
+  readonly #live: Float64Array
+  readonly #wanted: readonly number[]
+  readonly #waiting: Waiting
+
+  constructor(drafts: readonly Draft[], { seconds, budget, read }: Timeline, live: Float64Array) {
+    this.#drafts = drafts.filter(({ isRead }) => isRead)
+    this.#waiting = new Waiting(drafts, seconds.length)
+    this.#budget = budget
+    this.#live = live
+    const begins = prefixSums(seconds)
+    // Backwards: when each read has to begin for nothing to wait, read one after another.
+    const wanted: number[] = []
+    let free = Infinity
+    for (let place = this.#drafts.length - 1; place >= 0; place--) {
+      const { first, bytes, requests } = this.#drafts[place] as Draft
+      free = Math.min(free, begins[first] ?? 0) - requestSeconds(bytes, read, requests)
+      wanted[place] = latestMoment(begins, free, first)
+    }
+    this.#wanted = wanted
+  }
+
+  move(from: number): void {
+    const live = this.#live
+    let before = 0
+    this.#drafts.forEach((draft, place) => {
+      const goal = Math.max(before, draft.earliest, this.#wanted[place] ?? 0, draft.first - from)
+      for (let next = draft.start - 1; next >= goal; next--) {
+        const alive = (live[next] ?? 0) + draft.bytes
+        if (alive > this.#budget || !this.#waiting.admits(draft, next)) break
+        live[next] = alive
+        draft.start = next
+      }
+      // One is read after the other: nobody starts before the one in front may.
+      before = draft.start
+    })
+  }
+}
+
+/** Moves the ends of ranges that are written behind the moments that change them. */
+export class WriteBehind {
+  readonly #drafts: readonly Draft[]
+  readonly #budget: number
+  readonly #live: Float64Array
+  readonly #wanted: readonly number[]
+  readonly #waiting: Waiting
+
+  constructor(drafts: readonly Draft[], { seconds, budget, write }: Timeline, live: Float64Array) {
+    this.#drafts = drafts.filter(({ isWritten }) => isWritten).sort((a, b) => a.last - b.last)
+    this.#budget = budget
+    this.#live = live
+    const begins = prefixSums(seconds)
+    let free = 0
+    this.#wanted = this.#drafts.map(({ last, bytes, requests }) => {
+      free = Math.max(free, begins[last + 1] ?? 0) + requestSeconds(bytes, write, requests)
+      let end = last
+      while (end + 1 < seconds.length && (begins[end + 1] ?? 0) < free) end++
+      return end
+    })
+    this.#waiting = new Waiting(drafts, seconds.length)
+  }
+
+  move(by: number): void {
+    const live = this.#live
+    this.#drafts.forEach((draft, place) => {
+      const goal = Math.min(this.#wanted[place] ?? 0, draft.last + by)
+      for (let next = draft.end + 1; next <= goal; next++) {
+        const alive = (live[next] ?? 0) + draft.bytes
+        if (alive > this.#budget || !this.#waiting.admits(draft, next)) break
+        live[next] = alive
+        draft.end = next
+      }
+    })
+  }
+}
+
+/**
+ * Memory is not held for reads that would only wait there: once the plan says when moments really begin, waiting for storage
+ * included, reads begin as late as is in time for that, with their share of the writing that the one thread does as well.
+ */
+export function asLate(drafts: readonly Draft[], timeline: Timeline): void {
+  const { begins } = simulate(drafts, timeline)
+  const { read, write } = timeline
+  const total = (wanted: readonly Draft[], rate: StorageRate): number =>
+    wanted.reduce((sum, { bytes, requests }) => sum + requestSeconds(bytes, rate, requests), 0)
+  const reads = drafts.filter(({ isRead }) => isRead)
+  const writes = drafts.filter(({ isWritten }) => isWritten)
+  const share = 1 + total(writes, write) / Math.max(total(reads, read), Number.MIN_VALUE)
+  let free = Infinity
+  for (const draft of reads.toReversed()) {
+    const { first, bytes, requests } = draft
+    free = Math.min(free, begins[first] ?? 0) - share * requestSeconds(bytes, read, requests)
+    // One moment earlier, so that the next read is there to be made when the thread is done sooner than predicted.
+    draft.start = Math.max(draft.start, Math.min(first, latestMoment(begins, free, first) - 1))
+  }
+}
+
+/** The last moment up to `last` that begins no later than `time`; the first of all where none does. */
+function latestMoment(begins: readonly number[], time: number, last: number): number {
+  let [low, high] = [0, last]
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2)
+    if ((begins[middle] ?? 0) <= time) low = middle
+    else high = middle - 1
+  }
+  return low
+}
+
+function prefixSums(values: readonly number[]): number[] {
+  const sums = [0]
+  for (const value of values) sums.push((sums.at(-1) ?? 0) + value)
+  return sums
+}
