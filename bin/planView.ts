@@ -99,6 +99,7 @@ export function needText({ name, bytes, part, place }: SingleNeed): string {
 
 export function changeText({ key, value, from, isLargest }: FittingChange): string {
   if (key === 'device') return `device '${value}'`
+  if (key === '--memory') return `--memory ${value} (now ${from})`
   if (key === 'checkpoints') return `checkpoints: '${value}'`
   return `${key}: ${value}${isLargest ? ', the most that fits' : ''} (now ${from})`
 }

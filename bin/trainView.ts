@@ -71,7 +71,7 @@ export class TrainView implements RunObserver {
     this.#output.say(
       `memory: ${mebibytes(peakBytes)} MiB (weights ${mebibytes(parts.weights)}, state ${mebibytes(parts.state)}, arena ${mebibytes(parts.arena)})`,
     )
-    for (const line of storageLines(certificate)) this.#output.say(line)
+    if (certificate.fits) for (const line of storageLines(certificate)) this.#output.say(line)
     this.#output.event('planned', { certificate })
   }
 

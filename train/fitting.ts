@@ -11,7 +11,7 @@ import type { CompiledRecipe, CompileSettings } from './compileRecipe.ts'
 
 /** A recipe that fits, and what of it is another. */
 export interface FittingChange {
-  readonly key: 'checkpoints' | 'batch.length' | 'batch.sequences' | 'rank' | 'device'
+  readonly key: '--memory' | 'checkpoints' | 'batch.length' | 'batch.sequences' | 'rank' | 'device'
   readonly value: string | number
   readonly from: string | number
   readonly peakBytes: number
@@ -38,6 +38,8 @@ export interface FittingOptions {
   readonly onProgress?: (what: string, done: number) => void
 }
 
+/** Of a MiB. */
+const HUNDREDTH = 2 ** 20 / 100
 /** Compilations for one number of the recipe. */
 const MOST_TRIES = 4
 
@@ -86,6 +88,9 @@ export function changesThatFit(
       changes.push({ key: 'checkpoints', from: 'none', value: 'every layer', peakBytes, budgetBytes })
   }
   const { peakBytes: known, parts } = current.certificate
+  // What does not fit was compiled to need as little as it can.
+  const enough = Math.ceil(known / HUNDREDTH) / 100
+  changes.push({ key: '--memory', value: `${enough}MiB`, from: `${Math.floor(budgetBytes / HUNDREDTH) / 100}MiB`, peakBytes: known, budgetBytes: enough * 100 * HUNDREDTH }) // prettier-ignore
   // What no batch changes.
   const fixed = parts.weights + parts.state + parts.runtime
   const number = (key: FittingChange['key'], search: Omit<NumberSearch, 'peakFrom' | 'budget'>): void => {

@@ -15,6 +15,7 @@ import type { WriteOptions } from '../formats/files.ts'
 import type { ResolveOptions } from '../formats/hub.ts'
 import type { Tokenizer } from '../formats/tokenizer.ts'
 import { compileRecipe } from './compileRecipe.ts'
+import type { CompiledRecipe } from './compileRecipe.ts'
 import type { Certificate } from './certificate.ts'
 import { energySettings, refuseUngoverned } from './energy.ts'
 import type { EnergyChoices } from './energy.ts'
@@ -26,7 +27,9 @@ import type { LoopObserver, LoopResult } from './loop.ts'
 import { openTraining } from './openTraining.ts'
 import { withCulprit } from './notFinite.ts'
 import type { PredictionSize } from './predict.ts'
+import { largestNeed } from './planDetails.ts'
 import { endOfText, prepareData, prepareModel } from './prepare.ts'
+import { holdDirectory } from './runLock.ts'
 import { RunStates } from './runState.ts'
 import type { SavedState } from './runState.ts'
 
@@ -119,9 +122,18 @@ export async function runTraining(
   options: RunOptions,
   observer: RunObserver = {},
 ): Promise<RunResult> {
-  const { recipe } = loaded
   // Before the hours of work: a place that cannot be written.
   makeDirectory(options.out)
+  const free = holdDirectory(options.out)
+  try {
+    return await runHere(loaded, options, observer)
+  } finally {
+    free()
+  }
+}
+
+async function runHere(loaded: LoadedRecipe, options: RunOptions, observer: RunObserver): Promise<RunResult> {
+  const { recipe } = loaded
   const states = new RunStates(options.out, options.files)
   const from = options.resume ? savedState(states, observer) : undefined
   const model = await prepareModel(loaded, options.resolving)
@@ -150,7 +162,7 @@ export async function runTraining(
   const settings = { device, threads, steps: data.steps, memoryBudget, functions }
   const compiled = compileRecipe(recipe, model.traced, settings)
   observer.planned?.(compiled.certificate)
-  refuseUnlessFits(compiled.certificate)
+  refuseUnlessFits(compiled)
   observer.compiling?.(chain.describe())
   const { program } = compiled
   const stateFile = program.storedCount > 0 ? states.stateFile() : undefined
@@ -217,17 +229,20 @@ function refuseUnlessContinues({ identity, progress, file }: SavedState, now: Ru
   })
 }
 
-function refuseUnlessFits({ fits, peakBytes, budgetBytes, device }: Certificate): void {
+/** UserError HD811 with about the least that the run can do with, and what is largest of that. */
+function refuseUnlessFits(compiled: CompiledRecipe): void {
+  const { fits, peakBytes, budgetBytes, device } = compiled.certificate
   if (fits) return
+  const largest = largestNeed(compiled)
+  const most = largest ? `; the largest of it is ${largest.name} with ${mebibytes(largest.bytes)} MiB` : ''
   throw new UserError(
     'HD811',
-    `the run needs ${mebibytes(peakBytes)} MiB, more than the ${mebibytes(budgetBytes)} MiB it may have on ${device}`,
-    {
-      mend: 'shorten batch.length, take fewer sequences, or set checkpoints to every layer',
-    },
+    `the run needs about ${mebibytes(peakBytes)} MiB, and may have ${mebibytes(budgetBytes)} MiB on ${device}${most}`,
+    { mend: 'heddle plan says which changes would make it fit' },
   )
 }
 
+/** With as many digits as tell two amounts apart. */
 function mebibytes(bytes: number): string {
-  return Math.ceil(bytes / 1048576).toLocaleString('en')
+  return (bytes / 1048576).toLocaleString('en', { maximumFractionDigits: bytes < 104857600 ? 2 : 1 })
 }

@@ -35,20 +35,24 @@ export function shardBytesOf({ bytesPerSecond, latencySeconds }: StorageOptions[
   return Math.floor(bytes / KIBIBYTE) * KIBIBYTE
 }
 
+/** Ranges of the plan that needs least. */
+const LEAST_SHARD = 32 * KIBIBYTE
+const LEAST_RESIDENT = 2 * KIBIBYTE
+
 /**
  * What the planner is told of a device, of so many threads and of the bytes that the whole process may hold. `state`: what is
- * trained may lie in storage as well.
+ * trained may lie in storage as well; `least`: in ranges as small as there can be.
  */
 export function storageOf(
   device: DeviceProfile,
   threads: number,
   memoryBudget: number,
-  state: boolean = false,
+  { state = false, least = false }: { readonly state?: boolean; readonly least?: boolean } = {},
 ): StorageOptions {
   const read = readRateOf(device) ?? usualStorage
   return {
-    shardBytes: shardBytesOf(read, memoryBudget),
-    residentBytes: Math.min(RESIDENT_BYTES, memoryBudget * RESIDENT_SHARE),
+    shardBytes: least ? LEAST_SHARD : shardBytesOf(read, memoryBudget),
+    residentBytes: least ? LEAST_RESIDENT : Math.min(RESIDENT_BYTES, memoryBudget * RESIDENT_SHARE),
     limit: ({ inputBytes, kernels }) => {
       const scratch = kernels.reduce((most, kernel) => Math.max(most, scratchBytes(kernel)), 0)
       return memoryBudget - device.runtimeBytes - inputBytes - scratch * threads

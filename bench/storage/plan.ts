@@ -40,7 +40,7 @@ export function storedStep(options: StoredStepOptions, device: DeviceProfile): S
   const isFull = targets === 'full'
   const shape = shapes[model]
   if (!shape) throw new Error(`there is no shape '${model}': ${Object.keys(shapes).join(', ')}`)
-  const storage = memory === undefined ? undefined : storageOf(device, threads, memory, isFull)
+  const storage = memory === undefined ? undefined : storageOf(device, threads, memory, { state: isFull })
   const compiled = compileStep(
     { config: shape.config, targets: targets === 'all' ? allLinear : shape.targets },
     {

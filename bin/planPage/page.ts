@@ -119,7 +119,10 @@ function changes({ certificate, changes }: PlanPage): VNode[] {
 function memory({ functions, certificate, moves = {} }: PlanPage): VNode[] {
   const { arena } = certificate.parts
   const room = certificate.budgetBytes - (certificate.peakBytes - arena)
-  const sorted = functions.filter(({ buffers }) => buffers.length > 0).toSorted((a, b) => b.peak - a.peak)
+  // The one with most launches is what a person comes for.
+  const sorted = functions
+    .filter(({ buffers }) => buffers.length > 0)
+    .toSorted((a, b) => b.launches.length - a.launches.length)
   const drawings = (fn: FunctionDetails): VNode[] => [
     h('h3', {}, 'every buffer at its offset, for as long as it lives; the dashed line is the lower bound'),
     memoryMap(fn),

@@ -101,6 +101,24 @@ describe('weights that stay in their file', function () {
     }
   })
 
+  it('says so as well when tensors in memory are of a file that becomes shorter', async () => {
+    const copy = join(folder, 'mapped')
+    cpSync(oracleCase('qwen2-small/lora').modelDirectory, copy, { recursive: true })
+    const oracle = { ...oracleCase('qwen2-small/lora'), modelDirectory: copy }
+    const train = await openTrainCase(oracle, { toolchain: host, threads: 2, functions, optimise: 'light' })
+    try {
+      await train.step()
+      const [file] = readdirSync(copy).filter((name) => name.endsWith('.safetensors'))
+      truncateSync(join(copy, file ?? ''), 100)
+      const error: unknown = await train.step().catch((caught: unknown) => caught)
+      assert.ok(error instanceof UserError, String(error))
+      assert.equal(error.code, 'HD717')
+      assert.match(error.sentence, /has become shorter; nothing was updated$/)
+    } finally {
+      await train.session.close()
+    }
+  })
+
   it('reads no faster than it is told', async () => {
     const bytesPerSecond = 2e6
     const train = await open({ pace: { bytesPerSecond, latencySeconds: 0.001 } })

@@ -153,6 +153,12 @@ function expectOk(reply: Reply): Reply {
   throw new InternalError(`the compiled program refused: ${message}`)
 }
 
+function killed(): UserError {
+  return new UserError('HD718', 'the compiled program was killed, perhaps because memory ran out', {
+    mend: 'what was saved is whole: go on with --resume, with a smaller --memory where memory ran out',
+  })
+}
+
 /** The child: commands in, replies out in the same order, and what is left when it dies. */
 class ProgramProcess {
   readonly #child: ChildProcessWithoutNullStreams
@@ -190,7 +196,9 @@ class ProgramProcess {
         signal?.removeEventListener('abort', abort)
         const how = killedBy === null ? `ended with code ${code}` : `was ended by ${killedBy}`
         const lastLine = this.#errorText.trim().split('\n').at(-1) ?? ''
-        this.#fail(new InternalError(`the compiled program ${how}${lastLine === '' ? '' : `: ${lastLine}`}`))
+        const said = `the compiled program ${how}${lastLine === '' ? '' : `: ${lastLine}`}`
+        // Nobody but the system, or somebody, ends a program so: most often because memory ran out.
+        this.#fail(killedBy === 'SIGKILL' ? killed() : new InternalError(said))
         resolve()
       })
     })

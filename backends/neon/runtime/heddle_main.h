@@ -362,7 +362,35 @@ class CommandLine {
 
 }  // namespace heddle
 
+namespace heddle {
+
+// Memory mapped from a file that has become shorter cannot be read any more, and whoever was reading it cannot go on. This is
+// said as the answer to the call under way; nothing but what a signal may do is done.
+inline void say_lost_file(int number, siginfo_t* about, void*) {
+  static int32_t said = 0;
+  if (about->si_code != BUS_ADRERR) {
+    // Something else: the system's own end of it.
+    signal(number, SIG_DFL);
+    raise(number);
+    return;
+  }
+  // Of several threads one speaks, and its end is that of all.
+  if (__atomic_exchange_n(&said, 1, __ATOMIC_SEQ_CST) != 0) {
+    for (;;) pause();
+  }
+  static const char answer[] =
+      "{\"ok\":false,\"code\":\"storage\",\"message\":\"a weight file cannot be read any more: it has become shorter\"}\n";
+  const ssize_t written = ::write(STDOUT_FILENO, answer, sizeof answer - 1);
+  _exit(written < 0 ? 1 : 0);
+}
+
+}  // namespace heddle
+
 int main() {
+  struct sigaction lost = {};
+  lost.sa_sigaction = heddle::say_lost_file;
+  lost.sa_flags = SA_SIGINFO;
+  sigaction(SIGBUS, &lost, nullptr);
   // A reader that went away is a failed write, not a death.
   signal(SIGPIPE, SIG_IGN);
   // A file that may not grow is a failed write too.
