@@ -21,7 +21,7 @@ export const kindNames: Readonly<Record<BufferKind, string>> = {
   forward: 'passing by, forward',
   again: 'computed again',
   backward: 'passing by, backward',
-  streamed: 'a range from storage',
+  streamed: 'a range of what is in storage',
 }
 
 /** Bytes with the unit that suits them. */

@@ -256,7 +256,7 @@ describe("a recipe's checkpoints", function () {
   }
 
   it('are as it says whatever fits, and with auto keep all that fits, to the byte', () => {
-    const [none, every] = [compileWith('none', 1), compileWith('every layer', 2 ** 40)]
+    const [none, every] = [compileWith('none', 2 ** 40), compileWith('every layer', 2 ** 40)]
     assert.deepEqual([none.checkpoints, every.checkpoints], ['none', 'every'])
     const [most, least] = [none, every].map(({ certificate }) => certificate.peakBytes) as [number, number]
     assert.ok(least < most, `${least} bytes instead of ${most}`)
@@ -338,10 +338,25 @@ describe("a recipe's weights", function () {
     assert.ok(certificate.storage)
   })
 
-  it('are in memory in WebAssembly, and when they are trained', () => {
+  it('are in memory in WebAssembly', () => {
     const wasm = { ...phone, isa: 'wasmRelaxed' } as const
     assert.equal(compileWith(1, { device: wasm }).certificate.storage, undefined)
-    assert.equal(compileWith(1, { full: true }).certificate.storage, undefined)
+  })
+
+  it('are in a file when they are trained, only where that does not fit memory', () => {
+    const { certificate, program } = compileWith(2 ** 40, { full: true })
+    assert.deepEqual([certificate.storage, program.storedCount], [undefined, 0])
+    const half = Math.floor(0.6 * certificate.peakBytes)
+    const stored = compileWith(half, { full: true })
+    const { state, writtenBytes = 0 } = stored.certificate.storage ?? {}
+    assert.ok(stored.certificate.fits && stored.certificate.peakBytes <= half && state)
+    assert.ok(stored.certificate.parts.state < certificate.parts.state / 2)
+    // Weights, two moments and gradients are written by an update; gradients by a micro-batch.
+    assert.ok(state.update.writtenBytes >= state.valueBytes && writtenBytes > 0)
+    // Two versions of all but gradients.
+    assert.ok(state.fileBytes > 1.7 * state.valueBytes && state.fileBytes < 2.5 * state.valueBytes)
+    const gradients = stored.program.values.filter(({ name }) => name.startsWith('grad/'))
+    assert.ok(gradients.length > 0 && gradients.every(({ versions }) => versions === undefined))
   })
 
   it('stay in their file where that takes less time than computing values again', () => {

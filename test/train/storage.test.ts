@@ -18,15 +18,24 @@ describe('how storage is read', () => {
     assert.equal(shardBytesOf({ bytesPerSecond: 1e9, latencySeconds: 0 }, plenty), MEBIBYTE)
     assert.equal(shardBytesOf({ bytesPerSecond: 1e9, latencySeconds: 1 }, plenty), 4 * MEBIBYTE)
     assert.equal(shardBytesOf({ bytesPerSecond: 1e9, latencySeconds: 1 }, 64 * MEBIBYTE), 2 * MEBIBYTE)
-    assert.equal(shardBytesOf({ bytesPerSecond: 1e9, latencySeconds: 1 }, MEBIBYTE), 256 * 1024)
+    assert.equal(shardBytesOf({ bytesPerSecond: 1e9, latencySeconds: 1 }, MEBIBYTE), 32 * 1024)
   })
 
   it('has what the rest of the program leaves of the memory', () => {
     const { limit, read, compute } = storageOf(phone, 2, 100 * MEBIBYTE)
-    const needs = { stateBytes: 10 * MEBIBYTE, inputBytes: MEBIBYTE, kernels: [] }
-    assert.equal(limit(needs), 89 * MEBIBYTE - phone.runtimeBytes)
+    const needs = { inputBytes: MEBIBYTE, kernels: [] }
+    assert.equal(limit(needs), 99 * MEBIBYTE - phone.runtimeBytes)
     assert.equal(read.bytesPerSecond, phone.figures.storage?.readBytesPerSecond)
     assert.equal(compute.flopsPerSecond, 2 * (phone.figures.compute?.flopsPerCore ?? NaN))
+  })
+
+  it('is of small ranges where there is least memory, whatever the budget', () => {
+    for (const budget of [1, 100 * MEBIBYTE]) {
+      const { shardBytes, residentBytes, state } = storageOf(phone, 2, budget, { state: true, least: true })
+      assert.deepEqual([shardBytes, residentBytes, state], [32 * 1024, 2048, true])
+    }
+    const { shardBytes, residentBytes } = storageOf(phone, 2, 100 * MEBIBYTE)
+    assert.ok(residentBytes <= shardBytes && shardBytes > 32 * 1024)
   })
 
   it('is nothing for WebAssembly', () => {
