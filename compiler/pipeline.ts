@@ -5,7 +5,7 @@ import type { Declaration, Graph, Provenance } from './graph/node.ts'
 import { placeInArena, unplaced } from './plan/arena.ts'
 import type { Placing } from './plan/arena.ts'
 import { CheckpointPlanner, checkpointsOf } from './plan/checkpoints/planner.ts'
-import type { CheckpointPlan } from './plan/checkpoints/planner.ts'
+import type { CheckpointPlan, JointPlan } from './plan/checkpoints/planner.ts'
 import { planProgram } from './plan/place.ts'
 import type { PlannedProgram, StorageOptions } from './plan/place.ts'
 import type { Rates } from './plan/rates.ts'
@@ -66,6 +66,17 @@ export interface CheckpointReport extends CheckpointPlan {
   readonly leastPeak: number
 }
 
+/** What was found when recomputation and weights that stay were planned together. Seconds are of a micro-batch. */
+export interface JointReport extends Omit<JointPlan, 'checkpoints' | 'stays'> {
+  /** Whether its plan is the one that was compiled: another one can be over sooner by what placing came to. */
+  readonly isTaken: boolean
+  /** Of the program, computing and waiting for storage, and of the one with a plan for one after the other. */
+  readonly predictedSeconds: number
+  readonly sequentialSeconds: number
+  /** Share of that above the bound; 0 where it is at the joint optimum. */
+  readonly gap: number
+}
+
 export interface Compiled extends PlannedProgram {
   readonly graph: Graph
   /** What the program was planned from. */
@@ -73,6 +84,8 @@ export interface Compiled extends PlannedProgram {
   readonly reports: readonly PassReport[]
   /** Where a budget decided, and not everything could be kept. */
   readonly checkpointing?: CheckpointReport
+  /** Where weights are read while a step runs and computing would wait for them. */
+  readonly joint?: JointReport
 }
 
 /** Of the function that is planned. */
@@ -82,6 +95,12 @@ const accumulate = 'accumulate'
 const MOST_ROUNDS = 4
 /** With so small a share of the room unused, another attempt is not worth its time. */
 const CLOSE = 0.01
+/** Sizes of ranges that are planned for, as shares of the usual one. */
+const SHARD_SHARES = [1, 2, 0.5, 0.25]
+/** Shorter waits are not worth another plan, nor is a plan that saves no more. */
+const SHORT_WAIT = 0.01
+/** Share of the room by which a prediction of memory is wrong enough to plan again. */
+const FAR = 0.03
 
 export function trainingPasses(options: Omit<CompileOptions, 'profile' | 'name'>): Pass[] {
   const { checkpoints } = options
@@ -159,66 +178,107 @@ class Compiler {
     return runPasses(graph, passes, { provenance: this.#provenance, ...(dump ? { dump } : {}) })
   }
 
-  schedule(checkpoints: Checkpoints): Scheduled {
+  get storage(): StorageOptions | undefined {
+    return this.#options.storage
+  }
+
+  /** Bytes of a declared tensor that may stay in storage. */
+  streamedBytes(name: string): number | undefined {
+    const declared = this.graph.declarations.get(name)
+    return declared && this.storage && inStorage(declared, this.storage) ? declaredBytes(declared) : undefined
+  }
+
+  schedule(checkpoints: Checkpoints, shardBytes = this.storage?.shardBytes): Scheduled {
     const { graph, reports } = this.#run(this.#before.graph, fromCheckpoints(checkpoints))
     const start = performance.now()
     const { functions: names, storage } = this.#options
-    const { shardBytes, state = false } = storage ?? {}
-    const shards = shardBytes === undefined ? {} : { shardBytes, shardsState: state }
+    const shards = shardBytes === undefined ? {} : { shardBytes, shardsState: storage?.state ?? false }
     const profile = { ...this.#options.profile, ...shards }
     const wanted = graph.functions.filter(({ name }) => names?.includes(name) ?? true)
     const functions = wanted.map((fn) => {
-      const known = this.#others.get(fn.name)
+      const key = `${fn.name} by ${shardBytes}`
+      const known = this.#others.get(key)
       if (known) return known
       const scheduled = scheduleFunction(graph, fn, profile, this.#lowered)
-      if (fn.name !== accumulate) this.#others.set(fn.name, scheduled)
+      if (fn.name !== accumulate) this.#others.set(key, scheduled)
       return scheduled
     })
     const time = { name: 'schedule', milliseconds: performance.now() - start }
     return { graph, functions, reports: [...this.#before.reports, ...reports, time] }
   }
 
-  /** `least`: as little of frozen tensors in memory as goes, whatever the limit. */
-  plan({ graph, functions, reports }: Scheduled, placing: Placing = placeInArena, least = false): Compiled {
+  plan(
+    { graph, functions, reports }: Scheduled,
+    { placing = placeInArena, least = false, keep, shardBytes }: PlanningOptions = {},
+  ): Compiled {
     const start = performance.now()
-    const { storage: given } = this.#options
+    const given = this.storage && { ...this.storage, ...(shardBytes === undefined ? {} : { shardBytes }) }
     const storage = given && (least ? { ...given, limit: () => 0 } : given)
     const sums = new Set(trainables(graph).map(({ name }) => gradientOf(name)))
-    const options = { placing, sums, ...(storage ? { storage } : {}) }
+    const options = { placing, sums, ...(storage ? { storage } : {}), ...(keep ? { keep } : {}) }
     const planned = planProgram(this.#options.name, graph, functions, this.#provenance, options)
     const time = { name: 'plan', milliseconds: performance.now() - start }
     return { ...planned, graph, functions, reports: [...reports, time] }
   }
 
   finish(checkpoints: Checkpoints, least = false): Compiled {
-    return this.plan(this.schedule(checkpoints), placeInArena, least)
+    return this.plan(this.schedule(checkpoints), { least })
   }
 
   /** Memory that is left over goes to frozen tensors. */
   filled(compiled: Compiled): Compiled {
-    return this.#options.storage ? { ...compiled, ...this.plan(compiled) } : compiled
+    return this.storage ? { ...compiled, ...this.plan(compiled) } : compiled
   }
+}
+
+interface PlanningOptions {
+  readonly placing?: Placing
+  /** As little of frozen tensors in memory as goes, whatever the limit. */
+  readonly least?: boolean
+  /** Frozen tensors that are in memory first. */
+  readonly keep?: readonly string[]
+  /** The usual ones unless given. */
+  readonly shardBytes?: number
 }
 
 /**
  * Keeps everything where that fits. Otherwise one more schedule, in which each layer's backward pass begins anew from kept
  * values, says what can be chosen; the choice is compiled like any other, and what its arena really takes corrects the next one.
- * What does not fit at all is compiled as small as it gets.
+ * What does not fit at all is compiled as small as it gets. Where computing then waits for storage, what is computed again and
+ * which weights stay are planned once more together.
  */
 function withinBudget(compiler: Compiler, { excess, rates }: WithinBudget): Compiled {
   const everything = compiler.schedule('none')
-  const least = compiler.plan(everything, unplaced, true)
+  const least = compiler.plan(everything, { placing: unplaced, least: true })
+  const room = least.program.arenaBytes - excess(least)
+  const forward = forwardValues(compiler.graph)
+  const planner = (): CheckpointPlanner => {
+    const anew = compiler.schedule(everythingKept(forward))
+    return new CheckpointPlanner(accumulateOf(anew), forwardValues(anew.graph), rates)
+  }
   if (excess(least) <= 0) {
     const kept = compiler.plan(everything)
-    if (excess(kept) <= 0) return kept
+    if (excess(kept) <= 0) {
+      if (!waits(kept) || forward.activations.size === 0) return kept
+      const known = planner()
+      return jointly(compiler, excess, kept, { planner: known, room, correction: peakOf(least) - known.peak })
+    }
   }
-  const forward = forwardValues(compiler.graph)
   if (forward.activations.size === 0) return compiler.plan(everything)
-  const anew = compiler.schedule(everythingKept(forward))
-  const planner = new CheckpointPlanner(accumulateOf(anew), forwardValues(anew.graph), rates)
+  return chosen(compiler, excess, everything, planner(), room)
+}
+
+/** Attempts at keeping as much as fits. */
+function chosen(
+  compiler: Compiler,
+  excess: WithinBudget['excess'],
+  everything: Scheduled,
+  planner: CheckpointPlanner,
+  first: number,
+): Compiled {
   const { leastPeak } = planner
   const rounds: CheckpointReport['rounds'][number][] = []
-  let room = least.program.arenaBytes - excess(least)
+  let room = first
   let correction = 0
   let before = -1
   let best: Compiled | undefined
@@ -227,7 +287,7 @@ function withinBudget(compiler: Compiler, { excess, rates }: WithinBudget): Comp
     const plan = planner.plan(room - correction) ?? planner.plan(leastPeak)
     if (!plan) throw new InternalError('not even the smallest plan of checkpoints is one')
     const compiled = compiler.finish(checkpointsOf(plan), true)
-    const real = compiled.arenas.find(({ fn }) => fn === accumulate)?.peak ?? 0
+    const real = peakOf(compiled)
     const isLeast = plan.budget !== room - correction
     const isKnown = plan.peak === before
     rounds.push({ room, predicted: plan.peak + correction, real })
@@ -244,7 +304,81 @@ function withinBudget(compiler: Compiler, { excess, rates }: WithinBudget): Comp
     if (isLeast && beyond > 0) break
     before = plan.peak
   }
-  return compiler.filled(best ?? smallest ?? compiler.plan(everything))
+  const filled = compiler.filled(best ?? smallest ?? compiler.plan(everything))
+  return jointly(compiler, excess, filled, { planner, room, correction })
+}
+
+interface Known {
+  readonly planner: CheckpointPlanner
+  /** Bytes for the arena and the frozen tensors in memory. */
+  readonly room: number
+  /** What an arena takes beyond what was predicted, with a range in it. */
+  readonly correction: number
+}
+
+/** Takes the joint plan of recomputation and weights that stay where its program is predicted to be over sooner than `other`. */
+function jointly(
+  compiler: Compiler,
+  excess: WithinBudget['excess'],
+  other: Compiled,
+  { planner, room, correction }: Known,
+): Compiled {
+  const { storage } = compiler
+  if (!storage || storage.state || excess(other) > 0 || !waits(other)) return other
+  const { shardBytes, read } = storage
+  const shards = SHARD_SHARES.map((share) => Math.floor((share * shardBytes) / 1024) * 1024)
+  const planned = (beyond: number): JointPlan | undefined =>
+    planner.joint({
+      budget: room - beyond + shardBytes,
+      shards,
+      read,
+      streamedBytes: (name) => compiler.streamedBytes(name),
+    })
+  const isWorth = (plan: JointPlan): boolean => plan.seconds < (1 - SHORT_WAIT) * predictedSeconds(other)
+  let plan = planned(correction)
+  if (!plan) return other
+  let joint: Compiled | undefined
+  if (isWorth(plan)) {
+    let scheduled = compiler.schedule(checkpointsOf(plan.checkpoints), plan.shardBytes)
+    const least = compiler.plan(scheduled, { placing: unplaced, least: true, shardBytes: plan.shardBytes })
+    const predicted = plan.checkpoints.peak + correction
+    const wrong = peakOf(least) - predicted
+    // What was predicted wrong is corrected once.
+    const again = Math.abs(wrong) > FAR * room ? planned(correction + wrong) : undefined
+    if (again) {
+      plan = again
+      scheduled = compiler.schedule(checkpointsOf(plan.checkpoints), plan.shardBytes)
+    }
+    const compiled = compiler.plan(scheduled, { keep: plan.stays, shardBytes: plan.shardBytes })
+    const { checkpoints } = plan
+    const recomputed = planner.recomputedBy(accumulateOf(compiled))
+    const beyond = correction + (again ? wrong : 0)
+    const rounds = [{ room, predicted: checkpoints.peak + beyond, real: peakOf(compiled) }]
+    const leastPeak = planner.leastPeak + beyond
+    joint = { ...compiled, checkpointing: { ...checkpoints, recomputed, rounds, leastPeak } }
+  }
+  const isTaken = joint !== undefined && excess(joint) <= 0 && predictedSeconds(joint) < predictedSeconds(other)
+  const best = isTaken ? (joint as Compiled) : other
+  const predicted = predictedSeconds(best)
+  const { checkpoints: _, stays: __, ...told } = plan
+  const gap = Math.max(0, 1 - plan.lowerBound / predicted)
+  return { ...best, joint: { ...told, isTaken, predictedSeconds: predicted, sequentialSeconds: predictedSeconds(other), gap } } // prettier-ignore
+}
+
+function peakOf({ arenas }: Compiled): number {
+  return arenas.find(({ fn }) => fn === accumulate)?.peak ?? 0
+}
+
+/** Seconds of a micro-batch by the plan's own figures; 0 where nothing is read. */
+function predictedSeconds({ arenas }: Compiled): number {
+  const { computeSeconds = 0, stallSeconds = 0 } = arenas.find(({ fn }) => fn === accumulate)?.storage ?? {}
+  return computeSeconds + stallSeconds
+}
+
+/** Whether computing waits for storage longer than is worth nothing. */
+function waits(compiled: Compiled): boolean {
+  const { stallSeconds = 0 } = compiled.arenas.find(({ fn }) => fn === accumulate)?.storage ?? {}
+  return stallSeconds > SHORT_WAIT * predictedSeconds(compiled)
 }
 
 function accumulateOf({ functions }: Pick<Scheduled, 'functions'>): ScheduledFunction {

@@ -37,6 +37,8 @@ export interface PlanOptions {
   readonly sums?: ReadonlySet<string>
   /** `placeInArena` unless given. */
   readonly placing?: Placing
+  /** Frozen tensors that are in memory before ranges get any, as far as there is room; those first that are worth most. */
+  readonly keep?: readonly string[]
 }
 
 /**
@@ -50,7 +52,7 @@ export function planProgram(
   provenance: Provenance,
   options: PlanOptions = {},
 ): PlannedProgram {
-  const { storage, sums = new Set(), placing = placeInArena } = options
+  const { storage, sums = new Set(), placing = placeInArena, keep } = options
   if (!storage) return planWith(name, graph, functions, provenance, placing, undefined)
   const limit = storage.limit(needsOf(graph, functions))
   const named = namedTensors(graph, functions)
@@ -60,21 +62,26 @@ export function planProgram(
     const planner = new StoragePlanner(storage, within)
     return planWith(name, graph, functions, provenance, by, { planner, isStreamed, sums })
   }
-  // A tensor that changes is moved in several functions and both ways: it is kept before ranges are within one. What is only
-  // read is kept with what reading ahead has left over.
-  const first = storage.state ? plan(new Set(), 0, unplaced) : plan(new Set(), limit, placing)
-  for (const share of storage.state ? STATE_SHARES : FROZEN_SHARES) {
-    const extra = worthKeeping(first, (limit - neededBytes(first)) * share, named)
+  // A tensor that changes is moved in several functions and both ways: it is kept before ranges are within one, as is what was
+  // chosen for that. What is only read is kept with what reading ahead has left over.
+  const keepsFirst = storage.state === true || keep !== undefined
+  const first = keepsFirst ? plan(new Set(), 0, unplaced) : plan(new Set(), limit, placing)
+  for (const share of storage.state ? STATE_SHARES : keep ? CHOSEN_SHARES : FROZEN_SHARES) {
+    const room = limit - neededBytes(first) - (keep ? RANGES_AHEAD * storage.shardBytes : 0)
+    const extra = worthKeeping(first, room * share, named, keep)
     if (extra.size === 0) break
     const kept = plan(extra, limit, placing)
     if (neededBytes(kept) <= limit) return kept
   }
-  return storage.state ? plan(new Set(), limit, placing) : first
+  return keepsFirst ? plan(new Set(), limit, placing) : first
 }
 
 /** Of the memory that is left over, what tensors get: some of it is for what a denser arena wastes, or for reading ahead. */
 const FROZEN_SHARES = [0.97]
+const CHOSEN_SHARES = [0.99, 0.9]
 const STATE_SHARES = [0.85, 0.6]
+/** Beside the range that is used, which has its room in any case. */
+const RANGES_AHEAD = 2
 
 function canStream({ role }: Declaration, { state = false }: StorageOptions): boolean {
   return role === 'frozen' || (state && (role === 'trainable' || role === 'state'))
@@ -103,8 +110,13 @@ function neededBytes({ program }: PlannedProgram): number {
   )
 }
 
-/** Of the tensors in storage those that are moved most often for their size, as long as there is room. */
-function worthKeeping(planned: PlannedProgram, bytes: number, named: ReadonlySet<string>): Set<string> {
+/** Of the tensors in storage those that were chosen, then those that are moved most often for their size, as long as there is room. */
+function worthKeeping(
+  planned: PlannedProgram,
+  bytes: number,
+  named: ReadonlySet<string>,
+  chosen: readonly string[] = [],
+): Set<string> {
   const moved = new Map<string, number>()
   for (const { transfers = [] } of planned.program.functions)
     for (const { tensor, bytes } of transfers) moved.set(tensorKey(tensor), (moved.get(tensorKey(tensor)) ?? 0) + bytes)
@@ -115,7 +127,9 @@ function worthKeeping(planned: PlannedProgram, bytes: number, named: ReadonlySet
   const streamed = planned.program.values.filter(
     (value) => value.streamed && !named.has(value.name) && times(value) > 0,
   )
-  for (const value of streamed.toSorted((a, b) => times(b) - times(a))) {
+  const isChosen = new Set(chosen)
+  const first = ({ name }: ProgramValue): number => (isChosen.has(name) ? 1 : 0)
+  for (const value of streamed.toSorted((a, b) => first(b) - first(a) || times(b) - times(a))) {
     if (value.bytes > room) continue
     room -= value.bytes
     kept.add(value.name)

@@ -129,22 +129,24 @@ export class Session {
     this.values.set(name, scalarTensor(value, 'i32'))
   }
 
+  /** A value in the layout in which it is stored, where there is one of that name. */
+  set(name: string, data: Numbers): void {
+    const declaration = this.graph.declarations.get(name)
+    if (declaration) this.values.set(name, fromStored(declaration, data, this.#extents))
+  }
+
   /** Tokens, targets and weights of some sequences of a batch; as many positions as it has are computed from now on. */
   setBatch(batch: OracleBatch, sequences: readonly number[] = batch.tokens.map((_, index) => index)): void {
     this.#extents = { batch: sequences.length, seq: batch.tokens[0]?.length ?? 0 }
     const integers = (rows: readonly (readonly number[])[]): Int32Array =>
       Int32Array.from(sequences.flatMap((sequence) => rows[sequence] ?? []))
-    const set = (name: string, data: Numbers): void => {
-      const declaration = this.graph.declarations.get(name)
-      if (declaration) this.values.set(name, fromStored(declaration, data, this.#extents))
-    }
-    set('tokens', integers(batch.tokens))
-    set('targets', integers(batch.targets))
+    this.set('tokens', integers(batch.tokens))
+    this.set('targets', integers(batch.targets))
     if (batch.segments && batch.positions) {
-      set('segments', integers(batch.segments))
-      set('positions', integers(batch.positions))
+      this.set('segments', integers(batch.segments))
+      this.set('positions', integers(batch.positions))
     }
-    set('weights', Float64Array.from(sequences.flatMap((sequence) => batch.weights[sequence] ?? [])))
+    this.set('weights', Float64Array.from(sequences.flatMap((sequence) => batch.weights[sequence] ?? [])))
     this.setInteger('seed', 7)
   }
 

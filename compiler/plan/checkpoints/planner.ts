@@ -10,7 +10,13 @@ import { leastPeak, lowerBound, solveChain } from './chain.ts'
 import type { Chain, ChainPlan } from './chain.ts'
 import { frontier } from './frontier.ts'
 import type { Frontier } from './frontier.ts'
+import { relaxedBound, solveJoint } from './joint.ts'
+import type { JointSolution } from './joint.ts'
+import { longer } from './jointStates.ts'
+import type { JointChain } from './jointStates.ts'
 import type { Configuration } from './layer.ts'
+import { LayerReads } from './reading.ts'
+import type { LayerChoice, Weights } from './reading.ts'
 import { timeline } from './timeline.ts'
 import type { ForwardPass, TimedLayer, Timeline } from './timeline.ts'
 
@@ -40,12 +46,60 @@ export interface CheckpointPlan {
   readonly milliseconds: number
 }
 
+/** What is chosen together: what is computed again, which weights stay, and how much is read at once. */
+export interface JointPlan {
+  readonly checkpoints: CheckpointPlan
+  /** Names of tensors. */
+  readonly stays: readonly string[]
+  readonly shardBytes: number
+  /** The longer of computing and reading, of the layers and of what is outside of them. */
+  readonly seconds: number
+  readonly computeSeconds: number
+  readonly storageSeconds: number
+  /** No choice takes less, whatever the size of ranges. */
+  readonly lowerBound: number
+  /** Every size that was planned for. */
+  readonly shards: readonly {
+    readonly bytes: number
+    /** Absent where the bound alone says that it is not better. */
+    readonly seconds?: number
+    readonly lowerBound: number
+  }[]
+  readonly milliseconds: number
+}
+
+export interface JointOptions extends Omit<Weights, 'shardBytes'> {
+  /** Bytes for intermediate values, weights that stay and ranges. */
+  readonly budget: number
+  /** Sizes of ranges, the usual one first: another one has to be worth scheduling for it. */
+  readonly shards: readonly number[]
+}
+
+interface JointProblem {
+  readonly chain: JointChain
+  /** By layer. */
+  readonly choices: readonly (readonly LayerChoice[])[]
+  readonly reads: LayerReads
+}
+
+interface SolvedShards extends JointProblem {
+  readonly bytes: number
+  readonly solved: JointSolution
+  readonly seconds: number
+}
+
+/** Ranges of which there is memory beside everything else: one that is used, two that are read meanwhile. */
+const RANGES = 3
+/** Another size of ranges than the usual one has to save such a share of the time. */
+const WORTH = 0.01
+
 /** With a larger gap, sums of bytes are told apart more finely. */
 const GAP = 0.01
 const FINE_SUMS = 1 << 17
 
 /** Plans for one function at any number of budgets. */
 export class CheckpointPlanner {
+  readonly #fn: ScheduledFunction
   readonly #timeline: Timeline
   readonly #costs: Costs
   readonly #forward: ForwardPass
@@ -54,6 +108,7 @@ export class CheckpointPlanner {
 
   constructor(fn: ScheduledFunction, forward: ForwardPass, rates: Rates = usualRates) {
     const start = performance.now()
+    this.#fn = fn
     this.#costs = new Costs(rates)
     this.#timeline = timeline(fn, forward, this.#costs)
     this.#forward = forward
@@ -105,20 +160,99 @@ export class CheckpointPlanner {
     if (found && found.gap > GAP) found = this.#solve(budget, FINE_SUMS)
     if (!found) return undefined
     const { solved, bound, gap } = found
-    const picked = this.#timeline.layers.map((timed, place) => {
-      const { configurations } = this.#frontiers[place] as Frontier
-      return { timed, chosen: configurations[solved.picks[place] as number] as Configuration }
-    })
-    const multiplyAdds = picked.reduce((sum, { chosen }) => sum + chosen.multiplyAdds, 0)
+    const chosen = this.#frontiers.map(({ configurations }, place) => configurations[solved.picks[place] as number])
     return {
       budget,
-      layers: picked.map(({ timed, chosen }) => this.#layerPlan(timed, chosen)),
+      ...this.#decisions(chosen as Configuration[]),
       peak: solved.peak,
       seconds: solved.seconds,
       lowerBound: bound,
       gap,
-      recomputed: multiplyAdds / Math.max(1, this.#timeline.multiplyAdds),
       milliseconds: this.#milliseconds + performance.now() - start,
+    }
+  }
+
+  /**
+   * The fastest plan in which weights may stay and the rest of them is read beside computing, for the best of some sizes of
+   * ranges. Undefined where nothing fits.
+   */
+  joint({ budget, shards, ...weights }: JointOptions): JointPlan | undefined {
+    const start = performance.now()
+    let first: SolvedShards | undefined
+    let fastest: SolvedShards | undefined
+    const told: JointPlan['shards'][number][] = []
+    for (const bytes of shards) {
+      const problem = this.#jointProblem(budget - RANGES * bytes, { ...weights, shardBytes: bytes })
+      // Most sizes are seen to be no better without being solved.
+      // The head is read while it is computed, and ranges of layers hardly: there is no memory for them meanwhile.
+      const outside = longer(problem.reads.outside)
+      const bound = fastest ? outside + relaxedBound(problem.chain, fastest.solved.weight) : 0
+      if (fastest && bound >= fastest.seconds) {
+        told.push({ bytes, lowerBound: bound })
+        continue
+      }
+      const solved = solveJoint(problem.chain)
+      if (!solved) continue
+      const found = { ...problem, bytes, solved, seconds: outside + solved.seconds }
+      told.push({ bytes, seconds: found.seconds, lowerBound: outside + solved.lowerBound })
+      first ??= found
+      if (!fastest || found.seconds < fastest.seconds) fastest = found
+    }
+    if (!first || !fastest) return undefined
+    const best = fastest.seconds < (1 - WORTH) * first.seconds ? fastest : first
+    const { solved, bytes: shardBytes, reads } = best
+    const { outside } = reads
+    const chosen = best.choices.map((choices, layer) => choices[solved.picks[layer] as number] as LayerChoice)
+    const stays = chosen.flatMap((choice, place) => reads.names(this.#timeline.layers[place] as TimedLayer, choice))
+    const resident = chosen.reduce((sum, choice) => sum + choice.resident, 0)
+    const seconds = chosen.reduce((sum, choice) => sum + choice.compute, 0)
+    const milliseconds = performance.now() - start
+    return {
+      checkpoints: {
+        budget,
+        ...this.#decisions(chosen.map(({ configuration }) => configuration)),
+        peak: solved.peak - resident,
+        seconds,
+        lowerBound: 0,
+        gap: 0,
+        milliseconds: this.#milliseconds + milliseconds,
+      },
+      stays,
+      shardBytes,
+      seconds: best.seconds,
+      computeSeconds: outside.compute + solved.compute,
+      storageSeconds: outside.storage + solved.storage,
+      lowerBound: told.reduce((least, one) => Math.min(least, one.lowerBound), Number.POSITIVE_INFINITY),
+      shards: told,
+      milliseconds,
+    }
+  }
+
+  #jointProblem(budget: number, weights: Weights): JointProblem {
+    const { layers, middle, secondsOf } = this.#timeline
+    const reads = new LayerReads(this.#fn, this.#timeline, weights)
+    // Layers whose numbers are alike are one problem here, too.
+    const known = new Map<Frontier, Map<string, readonly LayerChoice[]>>()
+    const choices = layers.map((timed, place) => {
+      const frontier = this.#frontiers[place] as Frontier
+      const lists = known.get(frontier) ?? new Map<string, readonly LayerChoice[]>()
+      known.set(frontier, lists)
+      const key = reads.key(timed)
+      const list = lists.get(key) ?? reads.choices(timed, frontier.configurations)
+      lists.set(key, list)
+      return list
+    })
+    const { outside } = reads
+    const compute = secondsOf.reduce((sum, one) => sum + one, 0) - outside.compute
+    const beside = layers.map((timed) => timed.beside)
+    return { chain: { budget, middle, compute, storage: 0, layers: choices, beside }, choices, reads }
+  }
+
+  #decisions(chosen: readonly Configuration[]): Pick<CheckpointPlan, 'layers' | 'recomputed'> {
+    const multiplyAdds = chosen.reduce((sum, one) => sum + one.multiplyAdds, 0)
+    return {
+      layers: this.#timeline.layers.map((timed, place) => this.#layerPlan(timed, chosen[place] as Configuration)),
+      recomputed: multiplyAdds / Math.max(1, this.#timeline.multiplyAdds),
     }
   }
 

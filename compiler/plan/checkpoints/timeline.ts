@@ -23,6 +23,8 @@ export interface TimedLayer {
   readonly shape: Layer
   /** The nodes that `shape.values` are. */
   readonly nodes: readonly Node[]
+  /** The launches that `shape.seconds` are of. */
+  readonly launches: readonly number[]
 }
 
 export interface Timeline {
@@ -34,6 +36,10 @@ export interface Timeline {
   readonly peak: number
   /** Of the whole function. */
   readonly multiplyAdds: number
+  /** By launch. */
+  readonly secondsOf: readonly number[]
+  /** By launch, the layer that it works for. */
+  readonly layerOf: readonly (number | undefined)[]
 }
 
 interface Life {
@@ -98,6 +104,8 @@ class Reader {
       middle: Math.max(0, ...base.during.slice(lastForward + 1, firstBackward)),
       peak: Math.max(0, ...everything.during),
       multiplyAdds: this.#costs.multiplyAdds(this.#fn),
+      secondsOf: this.#regions.map((region) => this.#costs.of(region).seconds),
+      layerOf: this.#regions.map((_, launch) => this.#layerOf(launch)),
     }
   }
 
@@ -198,6 +206,7 @@ class Reader {
       layer,
       beside: least,
       nodes,
+      launches: kernels,
       shape: {
         values,
         seconds: costs.map(({ seconds }) => seconds),
