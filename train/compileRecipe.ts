@@ -97,14 +97,14 @@ export function compileRecipe(recipe: Recipe, traced: TracedModel, settings: Com
   if ((inMemory.certificate.fits && lostSeconds(inMemory) === 0) || !canStream(device)) return inMemory
   const hasFrozen = inMemory.certificate.parts.weights > 0
   const frozen = hasFrozen ? compileWith(storageOf(device, threads, memoryBudget)) : inMemory
-  const read = isBetter(frozen, inMemory) ? frozen : inMemory
-  if (read.certificate.fits) return read
-  const stored = compileWith(storageOf(device, threads, memoryBudget, { state: true }))
-  const best = isBetter(stored, read) ? stored : read
-  if (best.certificate.fits) return best
-  // Ranges as small as there can be: many requests, but the least memory of all, whatever the budget is.
-  const least = compileWith(storageOf(device, threads, memoryBudget, { state: true, least: true }))
-  return isBetter(least, best) ? least : best
+  let best = isBetter(frozen, inMemory) ? frozen : inMemory
+  // Then ranges as small as there can be: many requests, but the least memory of all, whatever the budget is.
+  for (const least of [false, true]) {
+    if (best.certificate.fits) break
+    const stored = compileWith(storageOf(device, threads, memoryBudget, { state: true, least }))
+    if (isBetter(stored, best)) best = stored
+  }
+  return best
 }
 
 /** What a micro-batch takes longer than with everything in memory, by the device's figures. */

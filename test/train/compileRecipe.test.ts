@@ -351,6 +351,8 @@ describe("a recipe's weights", function () {
     const { state, writtenBytes = 0 } = stored.certificate.storage ?? {}
     assert.ok(stored.certificate.fits && stored.certificate.peakBytes <= half && state)
     assert.ok(stored.certificate.parts.state < certificate.parts.state / 2)
+    const largest = stored.program.functions.flatMap(({ transfers = [] }) => transfers.map(({ bytes }) => bytes))
+    assert.ok(Math.max(...largest) > 64 * 1024, 'ranges are no smaller than the budget asks for')
     // Weights, two moments and gradients are written by an update; gradients by a micro-batch.
     assert.ok(state.update.writtenBytes >= state.valueBytes && writtenBytes > 0)
     // Two versions of all but gradients.
