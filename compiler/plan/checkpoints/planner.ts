@@ -213,8 +213,9 @@ export class CheckpointPlanner {
         ...this.#decisions(chosen.map(({ configuration }) => configuration)),
         peak: solved.peak - resident,
         seconds,
+        // More is computed again than memory alone asks for: the least of that is not what was looked for.
         lowerBound: 0,
-        gap: 0,
+        gap: seconds === 0 ? 0 : 1,
         milliseconds: this.#milliseconds + milliseconds,
       },
       stays,
