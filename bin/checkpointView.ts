@@ -2,7 +2,7 @@
 // costs beside the least that it could.
 
 import type { Provenance } from '../compiler/graph/node.ts'
-import type { CheckpointReport } from '../compiler/pipeline.ts'
+import type { CheckpointReport, JointReport } from '../compiler/pipeline.ts'
 import type { CompiledRecipe } from '../train/compileRecipe.ts'
 import { mebibytes } from './output.ts'
 
@@ -14,10 +14,11 @@ const MOST_NAMES = 5
 const percent = (share: number): string => `${(100 * share).toFixed(share < 0.1 ? 2 : 1)} %`
 
 export function checkpointLines(
-  { checkpoints, checkpointing, arenas, certificate }: Pick<CompiledRecipe, 'checkpoints' | 'checkpointing' | 'arenas' | 'certificate'>, // prettier-ignore
+  { checkpoints, checkpointing, joint, arenas, certificate }: Pick<CompiledRecipe, 'checkpoints' | 'checkpointing' | 'joint' | 'arenas' | 'certificate'>, // prettier-ignore
   provenance: Provenance,
 ): string[] {
-  if (checkpoints === 'none') return ['every value is kept for the backward pass']
+  const together = joint ? [jointText(joint)] : []
+  if (checkpoints === 'none') return ['every value is kept for the backward pass', ...together]
   if (!checkpointing) return ['all layers are computed again for the backward pass']
   const { recomputed, seconds, lowerBound, gap, rounds, leastPeak } = checkpointing
   const again = groupsOf(checkpointing, provenance)
@@ -27,9 +28,13 @@ export function checkpointLines(
   if (again.length > MOST_GROUPS) told.push(`of ${again.slice(MOST_GROUPS).reduce((sum, { layers }) => sum + layers, 0)} other values`) // prettier-ignore
   const least = seconds === 0 ? 0 : (recomputed * lowerBound) / seconds
   const last = rounds.at(-1)
+  const optimal = joint?.isTaken
+    ? ', so that more weights stay'
+    : ` (optimal ${gap === 0 ? '' : 'at least '}+${percent(least)})`
   const lines = [
     `keeps ${total - count} of ${total} layers whole${count === 0 ? '' : `; computes again ${told.join(', ')}`}`,
-    `recomputation: +${percent(recomputed)} multiply-adds (optimal ${gap === 0 ? '' : 'at least '}+${percent(least)}); intermediate values ${mebibytes(last?.real ?? 0)} MiB, predicted ${mebibytes(last?.predicted ?? 0)} MiB`,
+    `recomputation: +${percent(recomputed)} multiply-adds${optimal}; intermediate values ${mebibytes(last?.real ?? 0)} MiB, predicted ${mebibytes(last?.predicted ?? 0)} MiB`,
+    ...together,
   ]
   if (certificate.fits) return lines
   const largest = largestAtPeak(arenas.find(({ fn }) => fn === 'accumulate')?.buffers ?? [])
@@ -37,6 +42,22 @@ export function checkpointLines(
     ...lines,
     `no plan of checkpoints has intermediate values below about ${mebibytes(leastPeak)} MiB${largest ? `; the largest of them there is '${largest.label}' with ${mebibytes(largest.bytes)} MiB` : ''}`,
   ]
+}
+
+/** How near the program is to the best of all plans of recomputation and weights that stay. */
+export function jointText({
+  isTaken,
+  predictedSeconds,
+  sequentialSeconds,
+  lowerBound,
+  gap,
+  shardBytes,
+}: JointReport): string {
+  const seconds = (value: number): string => `${value.toPrecision(3)} s`
+  const way = isTaken
+    ? `planned together in ranges of ${mebibytes(shardBytes)} MiB, one after the other ${seconds(sequentialSeconds)}`
+    : 'planned one after the other, which together is no better'
+  return `recomputation and weights that stay: a micro-batch of ${seconds(predictedSeconds)}, ${way}; at most ${percent(gap)} from the joint optimum, ${seconds(lowerBound)} at least`
 }
 
 interface Group {

@@ -75,6 +75,7 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
     certificate,
     checkpoints,
     ...(compiled.checkpointing ? { checkpointing: shownReport(compiled.checkpointing) } : {}),
+    ...(compiled.joint ? { joint: compiled.joint } : {}),
     layers: layers.map(({ layer, kept, again }) => ({ layer, keptBytes: kept, againBytes: again })),
     threads,
     steps,
@@ -91,7 +92,7 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
     fitting.onProgress?.('the page', 0)
     const kernels = explainProgram(compiled, device.privateCache)
     makeDirectory(path.dirname(path.resolve(options.html)))
-    const page = planPage({ subject, device, threads, certificate, checkpoints, functions: details, layers, need, changes, devices, kernels, moves: plannedMoves(compiled) }) // prettier-ignore
+    const page = planPage({ subject, device, threads, certificate, checkpoints, joint: compiled.joint, functions: details, layers, need, changes, devices, kernels, moves: plannedMoves(compiled) }) // prettier-ignore
     writeFiles([{ path: path.resolve(options.html), chunks: [Buffer.from(page)] }])
     output.say(`the plan as a page: ${shownPath(path.resolve(options.html))}`)
   }

@@ -4,11 +4,13 @@ import { h } from './element.ts'
 import type { VNode } from './element.ts'
 import { renderToString } from 'preact-render-to-string'
 import type { FunctionReport } from '../../compiler/plan/explain.ts'
+import type { JointReport } from '../../compiler/pipeline.ts'
 import type { DeviceProfile } from '../../devices/index.ts'
 import type { Certificate } from '../../train/certificate.ts'
 import type { DeviceFit, FittingChange } from '../../train/fitting.ts'
 import { bufferKinds } from '../../train/planDetails.ts'
 import type { FunctionDetails, LayerDetails, PlannedMove, SingleNeed } from '../../train/planDetails.ts'
+import { jointText } from '../checkpointView.ts'
 import { mebibytes } from '../output.ts'
 import { certificateRows, changeText, checkpointsText, needText, storageLines } from '../planView.ts'
 import { bytesText, kindNames, liveCurve, memoryMap, moveLane, shareBar } from './charts.ts'
@@ -22,6 +24,8 @@ export interface PlanPage {
   readonly threads: number
   readonly certificate: Certificate
   readonly checkpoints: DeviceFit['checkpoints']
+  /** Where recomputation and weights that stay were planned together. */
+  readonly joint?: JointReport | undefined
   readonly functions: readonly FunctionDetails[]
   readonly layers: readonly LayerDetails[]
   readonly need: SingleNeed | undefined
@@ -164,7 +168,7 @@ const layerText = {
   chosen: 'Each layer keeps what was chosen for the budget and computes the rest again when its backward pass comes.',
 } as const
 
-function layers({ layers, checkpoints }: PlanPage): VNode[] {
+function layers({ layers, checkpoints, joint }: PlanPage): VNode[] {
   if (layers.length === 0) return []
   const most = layers.reduce((largest, { kept, again }) => Math.max(largest, kept, again), 1)
   const bar = (kind: 'kept' | 'again', bytes: number): VNode =>
@@ -176,6 +180,7 @@ function layers({ layers, checkpoints }: PlanPage): VNode[] {
   return [
     h('h2', {}, 'Checkpoints'),
     h('p', {}, layerText[checkpoints]),
+    ...(joint ? [h('p', {}, sentence(jointText(joint)))] : []),
     h(
       'div',
       { class: 'scroll' },

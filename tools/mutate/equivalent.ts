@@ -30,6 +30,10 @@ const reasons: ReadonlyMap<string, string> = new Map([
     'what was waited for before is done by now: there is nothing to add',
   ],
   [
+    'recipe train/compileRecipe.ts lostSeconds(one) < lostSeconds(other) with <= in isBetter',
+    'of two programs that fit and lose as much, neither is better',
+  ],
+  [
     'recipe train/compileRecipe.ts mine.peakBytes < others.peakBytes with <= in isBetter',
     'of two programs that need as much, neither of which fits, either may be shown',
   ],

@@ -12,7 +12,6 @@ import { frontier } from './frontier.ts'
 import type { Frontier } from './frontier.ts'
 import { relaxedBound, solveJoint } from './joint.ts'
 import type { JointSolution } from './joint.ts'
-import { longer } from './jointStates.ts'
 import type { JointChain } from './jointStates.ts'
 import type { Configuration } from './layer.ts'
 import { LayerReads } from './reading.ts'
@@ -178,14 +177,15 @@ export class CheckpointPlanner {
    */
   joint({ budget, shards, ...weights }: JointOptions): JointPlan | undefined {
     const start = performance.now()
+    const computing = this.#computing()
     let first: SolvedShards | undefined
     let fastest: SolvedShards | undefined
     const told: JointPlan['shards'][number][] = []
     for (const bytes of shards) {
-      const problem = this.#jointProblem(budget - RANGES * bytes, { ...weights, shardBytes: bytes })
+      const problem = this.#jointProblem(budget - RANGES * bytes, computing.layers, { ...weights, shardBytes: bytes })
       // Most sizes are seen to be no better without being solved.
       // The head is read while it is computed, and ranges of layers hardly: there is no memory for them meanwhile.
-      const outside = longer(problem.reads.outside)
+      const outside = Math.max(computing.outside, problem.reads.outside)
       const bound = fastest ? outside + relaxedBound(problem.chain, fastest.solved.weight) : 0
       if (fastest && bound >= fastest.seconds) {
         told.push({ bytes, lowerBound: bound })
@@ -201,7 +201,6 @@ export class CheckpointPlanner {
     if (!first || !fastest) return undefined
     const best = fastest.seconds < (1 - WORTH) * first.seconds ? fastest : first
     const { solved, bytes: shardBytes, reads } = best
-    const { outside } = reads
     const chosen = best.choices.map((choices, layer) => choices[solved.picks[layer] as number] as LayerChoice)
     const stays = chosen.flatMap((choice, place) => reads.names(this.#timeline.layers[place] as TimedLayer, choice))
     const resident = chosen.reduce((sum, choice) => sum + choice.resident, 0)
@@ -213,23 +212,35 @@ export class CheckpointPlanner {
         ...this.#decisions(chosen.map(({ configuration }) => configuration)),
         peak: solved.peak - resident,
         seconds,
+        // More is computed again than memory alone asks for: the least of that is not what was looked for.
         lowerBound: 0,
-        gap: 0,
+        gap: seconds === 0 ? 0 : 1,
         milliseconds: this.#milliseconds + milliseconds,
       },
       stays,
       shardBytes,
       seconds: best.seconds,
-      computeSeconds: outside.compute + solved.compute,
-      storageSeconds: outside.storage + solved.storage,
+      computeSeconds: computing.outside + solved.compute,
+      storageSeconds: reads.outside + solved.storage,
       lowerBound: told.reduce((least, one) => Math.min(least, one.lowerBound), Number.POSITIVE_INFINITY),
       shards: told,
       milliseconds,
     }
   }
 
-  #jointProblem(budget: number, weights: Weights): JointProblem {
-    const { layers, middle, secondsOf } = this.#timeline
+  /** Seconds of kernels when nothing is computed again: the layers', and all others'. */
+  #computing(): { readonly layers: number; readonly outside: number } {
+    const { layers, layerOf } = this.#timeline
+    const known = new Set<number | undefined>(layers.map(({ layer }) => layer))
+    const sums = { layers: 0, outside: 0 }
+    for (const [launch, region] of this.#fn.regions.entries()) {
+      sums[known.has(layerOf[launch]) ? 'layers' : 'outside'] += this.#costs.of(region).seconds
+    }
+    return sums
+  }
+
+  #jointProblem(budget: number, computing: number, weights: Weights): JointProblem {
+    const { layers, middle } = this.#timeline
     const reads = new LayerReads(this.#fn, this.#timeline, weights)
     // Layers whose numbers are alike are one problem here, too.
     const known = new Map<Frontier, Map<string, readonly LayerChoice[]>>()
@@ -242,10 +253,8 @@ export class CheckpointPlanner {
       lists.set(key, list)
       return list
     })
-    const { outside } = reads
-    const compute = secondsOf.reduce((sum, one) => sum + one, 0) - outside.compute
     const beside = layers.map((timed) => timed.beside)
-    return { chain: { budget, middle, compute, storage: 0, layers: choices, beside }, choices, reads }
+    return { chain: { budget, middle, compute: computing, storage: 0, layers: choices, beside }, choices, reads }
   }
 
   #decisions(chosen: readonly Configuration[]): Pick<CheckpointPlan, 'layers' | 'recomputed'> {

@@ -39,10 +39,10 @@ export class LayerReads {
   readonly #weights: Weights
   readonly #names = new Map<number, readonly string[]>()
   readonly #byLayer = new Map<number, Tensor[]>()
-  /** Seconds of computing and reading for what belongs to no layer. */
-  readonly outside: { readonly compute: number; readonly storage: number }
+  /** Seconds of reading for what belongs to no layer. */
+  readonly outside: number
 
-  constructor(fn: ScheduledFunction, { layers, layerOf, secondsOf }: Timeline, weights: Weights) {
+  constructor(fn: ScheduledFunction, { layers, layerOf }: Timeline, weights: Weights) {
     this.#fn = fn
     this.#weights = weights
     const known = new Set(layers.map(({ layer }) => layer))
@@ -54,15 +54,13 @@ export class LayerReads {
         uses.set(name, use)
       }
     }
-    const isOutside = (layer: number | undefined): boolean => layer === undefined || !known.has(layer)
-    let storage = 0
+    let outside = 0
     for (const [name, { layer, times }] of uses) {
       const tensor = this.#tensor(name, times)
-      if (layer === undefined || isOutside(layer)) storage += times * tensor.seconds
+      if (layer === undefined || !known.has(layer)) outside += times * tensor.seconds
       else this.#byLayer.set(layer, [...(this.#byLayer.get(layer) ?? []), tensor])
     }
-    const compute = secondsOf.reduce((sum, one, launch) => sum + (isOutside(layerOf[launch]) ? one : 0), 0)
-    this.outside = { compute, storage }
+    this.outside = outside
   }
 
   /** Streamed tensors that a launch reads. */

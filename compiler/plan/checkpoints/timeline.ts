@@ -36,8 +36,6 @@ export interface Timeline {
   readonly peak: number
   /** Of the whole function. */
   readonly multiplyAdds: number
-  /** By launch. */
-  readonly secondsOf: readonly number[]
   /** By launch, the layer that it works for. */
   readonly layerOf: readonly (number | undefined)[]
 }
@@ -104,7 +102,6 @@ class Reader {
       middle: Math.max(0, ...base.during.slice(lastForward + 1, firstBackward)),
       peak: Math.max(0, ...everything.during),
       multiplyAdds: this.#costs.multiplyAdds(this.#fn),
-      secondsOf: this.#regions.map((region) => this.#costs.of(region).seconds),
       layerOf: this.#regions.map((_, launch) => this.#layerOf(launch)),
     }
   }
