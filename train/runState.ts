@@ -7,8 +7,8 @@ import path from 'node:path'
 import { z } from 'zod'
 import type { KeptState, Session } from '../backends/neon/driver/index.ts'
 import { InternalError, UserError } from '../compiler/diagnostic.ts'
+import { carriedValues } from '../compiler/plan/carried.ts'
 import type { Program, ProgramValue } from '../compiler/plan/program.ts'
-import { gradientOf } from '../compiler/transform/states.ts'
 import type { BatchState } from '../data/batches.ts'
 import { makeDirectory, quote } from '../formats/files.ts'
 import type { WriteOptions } from '../formats/files.ts'
@@ -273,17 +273,6 @@ function keptOf({ file, version, values }: KeptState): Kept {
 
 function elements(shape: readonly number[]): number {
   return shape.reduce((product, extent) => product * extent, 1)
-}
-
-/**
- * What a step carries over to the next: everything but tables, which never change, and gradients, which are zero between
- * two steps.
- */
-export function carriedValues({ values }: Program): ProgramValue[] {
-  const gradients = new Set(values.flatMap(({ name, role }) => (role === 'trainable' ? [gradientOf(name)] : [])))
-  return values.filter(({ name, role, initial }) => {
-    return role === 'trainable' || (role === 'state' && initial?.kind !== 'values' && !gradients.has(name))
-  })
 }
 
 function trainedValues({ values }: Program): ProgramValue[] {

@@ -33,7 +33,7 @@ export interface PlannedProgram {
 
 export interface PlanOptions {
   readonly storage?: StorageOptions
-  /** State that is zero between two steps: in storage it needs no versions. */
+  /** State that is zero between two steps: no saved state has it, and in storage it needs no versions. */
   readonly sums?: ReadonlySet<string>
   /** `placeInArena` unless given. */
   readonly placing?: Placing
@@ -53,14 +53,14 @@ export function planProgram(
   options: PlanOptions = {},
 ): PlannedProgram {
   const { storage, sums = new Set(), placing = placeInArena, keep } = options
-  if (!storage) return planWith(name, graph, functions, provenance, placing, undefined)
+  if (!storage) return planWith(name, graph, functions, provenance, placing, sums, undefined)
   const limit = storage.limit(needsOf(graph, functions))
   const named = namedTensors(graph, functions)
   const plan = (extra: ReadonlySet<string>, within: number, by: Placing): PlannedProgram => {
     const isStreamed = (declared: Declaration): boolean =>
       canStream(declared, storage) && declaredBytes(declared) > storage.residentBytes && !extra.has(declared.name)
     const planner = new StoragePlanner(storage, within)
-    return planWith(name, graph, functions, provenance, by, { planner, isStreamed, sums })
+    return planWith(name, graph, functions, provenance, by, sums, { planner, isStreamed })
   }
   // A tensor that changes is moved in several functions and both ways: it is kept before ranges are within one, as is what was
   // chosen for that. What is only read is kept with what reading ahead has left over.
@@ -140,7 +140,6 @@ function worthKeeping(
 interface PlannedStorage {
   readonly planner: StoragePlanner
   readonly isStreamed: (declared: Declaration) => boolean
-  readonly sums: ReadonlySet<string>
 }
 
 function planWith(
@@ -149,9 +148,10 @@ function planWith(
   functions: readonly ScheduledFunction[],
   provenance: Provenance,
   placing: Placing,
+  sums: ReadonlySet<string>,
   storage: PlannedStorage | undefined,
 ): PlannedProgram {
-  const values = new DeclaredPlaces(graph, storage?.isStreamed ?? (() => false), storage?.sums)
+  const values = new DeclaredPlaces(graph, storage?.isStreamed ?? (() => false), sums)
   const kernels = new KernelTable()
   const origins = new Origins(provenance)
   const arenas: ArenaUse[] = []
@@ -245,10 +245,11 @@ class DeclaredPlaces {
     for (const declared of graph.declarations.values()) {
       const { name, role, dtype, stored, initial, rows } = declared
       const streamed = isStreamed(declared)
-      const versions = streamed && role !== 'frozen' && !sums.has(name)
+      const sum = sums.has(name)
       const more = {
         ...(streamed ? { streamed: true as const } : {}),
-        ...(versions ? { versions: true as const } : {}),
+        ...(sum ? { sum: true as const } : {}),
+        ...(streamed && role !== 'frozen' && !sum ? { versions: true as const } : {}),
         ...(rows ? { rows } : {}),
       }
       this.#declare(name, role, dtype, shapeOf(stored), initial, more)
@@ -300,7 +301,7 @@ class DeclaredPlaces {
     dtype: DType,
     shape: readonly number[],
     initial: ProgramValue['initial'],
-    more: Pick<ProgramValue, 'streamed' | 'versions' | 'rows'> = {},
+    more: Pick<ProgramValue, 'streamed' | 'sum' | 'versions' | 'rows'> = {},
   ): Place {
     const bytes = shape.reduce((product, size) => product * size, 1) * dtypeBytes[dtype]
     const space = role === 'input' ? 'inputs' : 'state'

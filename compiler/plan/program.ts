@@ -31,6 +31,8 @@ export interface ProgramValue {
   readonly initial?: Initial | TableValues
   /** A frozen or stored tensor that is not in memory: functions read, and write, ranges of it. */
   readonly streamed?: true
+  /** State that is zero between two steps: the sum of a step's gradients. */
+  readonly sum?: true
   /** A stored value that stays as it is in storage while a function that updates it writes the next version. */
   readonly versions?: true
   /** An input that is filled with rows of a frozen tensor before a call. */

@@ -2,7 +2,7 @@
 
 import { chooseToolChain } from '../../backends/neon/toolchain/index.ts'
 import { describeDevice } from '../neon/driverSuite.ts'
-import { assertKept, StoredFiles, StoredRun } from '../support/storedRun.ts'
+import { StoredFiles, StoredRun } from '../support/storedRun.ts'
 
 describe('native session on emulated arm64', function () {
   this.timeout(120_000)
@@ -12,10 +12,7 @@ describe('native session on emulated arm64', function () {
     const files = new StoredFiles()
     const run = await StoredRun.open(files, await chooseToolChain('arm64'), { threads: 3 })
     try {
-      for (let step = 0; step < 3; step++) await run.step()
-      await run.write({ ...run.state, step: 9 })
-      assertKept(await run.session.keep(), run.state)
-      await run.assertHolds()
+      await run.trainAndKeep()
     } finally {
       await run.session.close()
       files.remove()

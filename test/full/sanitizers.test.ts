@@ -24,7 +24,7 @@ import { twoAtATime } from '../support/pairwise.ts'
 import { assertStressed, runStress, stressSources } from '../support/poolStress.ts'
 import { Reports, sanitizedChain } from '../support/sanitizedRun.ts'
 import type { Sanitizer } from '../support/sanitizedRun.ts'
-import { assertKept, StoredFiles, StoredRun } from '../support/storedRun.ts'
+import { StoredFiles, StoredRun } from '../support/storedRun.ts'
 import { storedProbe } from '../support/storedProbe.ts'
 import { smallStorage } from '../support/smallStorage.ts'
 import { compileCase, hashState, openTrainCase, profileOf, withFunctions } from '../support/trainCase.ts'
@@ -111,10 +111,7 @@ describe('emitted C++ under sanitizers', function () {
         for (const words of asked) assert.deepEqual(await probe(...words), await plain(...words), sanitizer)
         const run = await StoredRun.open(files, chain, { threads: 2 })
         try {
-          for (let step = 0; step < 3; step++) await run.step()
-          await run.write({ ...run.state, step: 9 })
-          assertKept(await run.session.keep(), run.state)
-          await run.assertHolds()
+          await run.trainAndKeep()
         } finally {
           await run.session.close()
         }

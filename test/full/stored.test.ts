@@ -11,21 +11,13 @@ import { keptValues } from '../../backends/neon/driver/stateFile.ts'
 import { chooseToolChain } from '../../backends/neon/toolchain/index.ts'
 import type { Source, ToolChain } from '../../backends/neon/toolchain/index.ts'
 import { runProgram } from '../../backends/neon/toolchain/native.ts'
-import { InternalError, UserError } from '../../compiler/diagnostic.ts'
+import { InternalError } from '../../compiler/diagnostic.ts'
 import type { Program, ProgramValue } from '../../compiler/plan/program.ts'
 import { readKept } from '../../formats/keptStates.ts'
 import { stepLaunches, storedBatch, storedProgram } from '../neon/storedProgram.ts'
 import { lineProgram } from '../neon/runtimeProgram.ts'
+import { refusedWith } from '../support/refused.ts'
 import { assertKept, StoredFiles, StoredRun } from '../support/storedRun.ts'
-
-function refusedWith(code: string, pattern: RegExp): (error: unknown) => boolean {
-  return (error) => {
-    assert.ok(error instanceof UserError, `a UserError, not ${String(error)}`)
-    assert.equal(error.code, code)
-    assert.match(error.sentence, pattern)
-    return true
-  }
-}
 
 describe('values in storage', function () {
   this.timeout(300_000)

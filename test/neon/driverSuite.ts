@@ -8,25 +8,16 @@ import { join } from 'node:path'
 import { Abandoned, openSession } from '../../backends/neon/driver/index.ts'
 import type { Session, SessionOptions } from '../../backends/neon/driver/index.ts'
 import type { ToolChain, ToolChainPreference } from '../../backends/neon/toolchain/index.ts'
-import { InternalError, UserError } from '../../compiler/diagnostic.ts'
+import { InternalError } from '../../compiler/diagnostic.ts'
 import type { Program } from '../../compiler/plan/program.ts'
 import { float32 } from '../../compiler/graph/float32.ts'
 import { parseKernels } from '../../compiler/kernel/parse.ts'
+import { refusedWith } from '../support/refused.ts'
 import { FakeSystem } from '../support/fakeSystem.ts'
 import { bound, lineBatch, lineProgram, lineStep, stepLaunches, tableSize } from './runtimeProgram.ts'
 import type { LineBatch } from './runtimeProgram.ts'
 
 const tableValues = Float32Array.from({ length: tableSize }, (_, index) => (index - 7) / 3)
-
-/** Refused as a UserError with this code. */
-function refusedWith(code: string, pattern: RegExp): (error: unknown) => boolean {
-  return (error) => {
-    assert.ok(error instanceof UserError, `a UserError, not ${String(error)}`)
-    assert.equal(error.code, code)
-    assert.match(error.sentence, pattern)
-    return true
-  }
-}
 
 function diedWith(pattern: RegExp): (error: unknown) => boolean {
   return (error) => {

@@ -103,7 +103,10 @@ const zero = { kind: 'constant', value: 0 } as const
 function stored(name: string, shape: readonly number[], role: 'trainable' | 'state', versions: boolean): TensorPlace {
   const place = { space: 'stored', index: used.stored++ } as const
   const bytes = 4 * shape.reduce((product, extent) => product * extent, 1)
-  const more = { ...(versions ? { versions } : {}), ...(role === 'state' ? { initial: zero } : {}) } as const
+  const more = {
+    ...(versions ? { versions } : { sum: true as const }),
+    ...(role === 'state' ? { initial: zero } : {}),
+  } as const
   values.push({ name, role, dtype: 'f32', shape, bytes, place, streamed: true, ...more })
   return place
 }

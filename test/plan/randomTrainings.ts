@@ -2,18 +2,16 @@
 // in either order, fused ones and parts of them, in training graphs of the pipeline's passes. Only for tests.
 
 import type { Axis } from '../../compiler/graph/axis.ts'
-import { sortAxes } from '../../compiler/graph/axis.ts'
 import { GraphBuilder } from '../../compiler/graph/builder.ts'
 import { Provenance } from '../../compiler/graph/node.ts'
 import type { Graph, Node, StoredLayout } from '../../compiler/graph/node.ts'
-import { countElements, extentOf, makeTensor } from '../../compiler/graph/tensor.ts'
-import type { Extents, Tensor } from '../../compiler/graph/tensor.ts'
 import { trainingPasses } from '../../compiler/pipeline.ts'
 import type { StorageOptions } from '../../compiler/plan/place.ts'
 import { runPasses } from '../../compiler/transform/runner.ts'
 import { Choices } from '../support/choices.ts'
 import type { RandomGraph } from '../support/randomGraph.ts'
 import { usualOptimizer } from '../support/usualOptimizer.ts'
+import { valuesOf } from '../schedule/trainings.ts'
 
 const ROWS = [7, 41, 90, 300] as const
 const WIDTHS = [5, 16, 33] as const
@@ -31,7 +29,7 @@ export function randomTraining(numbers: readonly number[], storage: StorageOptio
   })
   const { graph } = runPasses(grown, passes, { provenance: new Provenance() })
   const extents = { seq: 5 + ((numbers[0] ?? 0) % 4) }
-  return { graph, values: valuesOf(graph, extents), extents }
+  return { graph, values: valuesOf(graph, extents, LEAST_ROWS), extents }
 }
 
 class Model {
@@ -133,20 +131,4 @@ class Model {
     const chosen = b.gather(scores, b.read('ids'), rows)
     return this.#total(b.map('sub', b.logSumExp(scores, rows, 16), chosen))
   }
-}
-
-function valuesOf(graph: Graph, extents: Extents): Map<string, Tensor> {
-  const values = new Map<string, Tensor>()
-  for (const { name, stored, dtype } of graph.declarations.values()) {
-    const axes = sortAxes(stored.flat())
-    const sizes = axes.map((axis) => extentOf(axis, extents))
-    const count = countElements(sizes)
-    const phase = values.size + 1
-    const data =
-      dtype === 'i32'
-        ? Int32Array.from({ length: count }, (_, i) => (i * 5 + phase) % LEAST_ROWS)
-        : Float64Array.from({ length: count }, (_, i) => Math.fround(Math.sin(i * 0.7 * phase + phase) * 0.3 + 0.01))
-    values.set(name, makeTensor(axes, sizes, data))
-  }
-  return values
 }

@@ -45,6 +45,9 @@ export interface TrainingOptions {
   readonly dtype?: DType
 }
 
+/** Token numbers are below every vocabulary. */
+const TOKENS = 31
+
 const targets = ['c_attn', 'c_proj', 'c_fc', 'q_proj', 'v_proj', 'up_proj', 'down_proj']
 
 export function training(options: TrainingOptions): Training {
@@ -71,7 +74,7 @@ export function training(options: TrainingOptions): Training {
       extent === undefined ? [] : [[extent, extent === 'seq' ? size - 3 : size]],
     ),
   )
-  const values = valuesOf(graph, extents)
+  const values = valuesOf(graph, extents, TOKENS)
   roundNarrow(graph, values)
   return { name: `${model} ${adaptation}${checkpoints === 'none' ? '' : ', recomputed'}`, graph, values, extents }
 
@@ -80,7 +83,8 @@ export function training(options: TrainingOptions): Training {
   }
 }
 
-function valuesOf(graph: Graph, extents: Extents): Map<string, Tensor> {
+/** Numbers for everything that a graph declares; integers are below `below`. */
+export function valuesOf(graph: Graph, extents: Extents, below: number): Map<string, Tensor> {
   const values = new Map<string, Tensor>()
   for (const { name, stored, dtype } of graph.declarations.values()) {
     const axes = sortAxes(stored.flat())
@@ -88,9 +92,9 @@ function valuesOf(graph: Graph, extents: Extents): Map<string, Tensor> {
     const count = countElements(sizes)
     const phase = values.size + 1
     const isInteger = dtype === 'i32' || dtype === 'bool'
-    // Token numbers below every vocabulary; one for conditions.
+    // Zero or one for conditions.
     const data = isInteger
-      ? Int32Array.from({ length: count }, (_, i) => (dtype === 'bool' ? i % 2 : (i * 7 + phase) % 31))
+      ? Int32Array.from({ length: count }, (_, i) => (dtype === 'bool' ? i % 2 : (i * 7 + phase) % below))
       : Float64Array.from({ length: count }, (_, i) => Math.fround(Math.sin(i * 0.7 * phase + phase) * 0.3 + 0.01))
     values.set(name, makeTensor(axes, sizes, data))
   }

@@ -85,6 +85,14 @@ export class StoredRun {
     this.state = state
   }
 
+  /** Three steps, a value from outside, and what is kept of all that. */
+  async trainAndKeep(): Promise<void> {
+    for (let step = 0; step < 3; step++) await this.step()
+    await this.write({ ...this.state, step: 9 })
+    assertKept(await this.session.keep(), this.state)
+    await this.assertHolds()
+  }
+
   async assertHolds(state: StoredState = this.state): Promise<void> {
     assert.deepEqual(await this.session.read('weight'), state.weight)
     assert.deepEqual(await this.session.read('moment/weight'), state.moment)

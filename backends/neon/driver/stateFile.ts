@@ -2,23 +2,19 @@
 // every stored value that has versions. Knows offsets, reads nothing.
 
 import { InternalError } from '../../../compiler/diagnostic.ts'
+import { carriedValues } from '../../../compiler/plan/carried.ts'
 import type { Program, ProgramValue } from '../../../compiler/plan/program.ts'
 import type { KeptValue } from './session.ts'
 
 const BLOCK = 4096
 
-/**
- * What a slot holds of a training step's values: trainable ones and the state that steps carry over, so neither sums of
- * gradients, which are zero between two steps, nor tables, which never change.
- */
+/** What a slot holds of the values that a step carries over to the next. */
 export function keptValues(program: Program, slot: 0 | 1): KeptValue[] {
   const { slotBytes, offsets } = slotLayout(program)
   const begin = BLOCK + slot * slotBytes
-  const sums = new Set(program.values.flatMap(({ name, role }) => (role === 'trainable' ? [`grad/${name}`] : [])))
-  return program.values.flatMap((value) => {
-    const { name, role, dtype, shape, initial } = value
-    const isCarried = role === 'trainable' || (role === 'state' && initial?.kind !== 'values' && !sums.has(name))
-    return isCarried ? [{ name, dtype, shape, offset: begin + offsetIn(value, offsets) }] : []
+  return carriedValues(program).map((value) => {
+    const { name, dtype, shape } = value
+    return { name, dtype, shape, offset: begin + offsetIn(value, offsets) }
   })
 }
 
