@@ -42,7 +42,7 @@ export function hostProfile(isa: InstructionSetName): ProfileFile {
       budgetBytes: isWasm ? Math.min(4096 * MEBIBYTE, budgetBytes) : budgetBytes,
       // As measured: Node with this project's own code before a program is loaded; code, stacks and buffers of a process
       // on x86-64 with two threads.
-      runtimeBytes: (isWasm ? 160 : 2) * MEBIBYTE,
+      runtimeBytes: (isWasm ? 160 : 3) * MEBIBYTE,
       source: `memory as the operating system states it, three quarters of it for a run${
         isWasm ? ', at most 4 GiB, which 32-bit addresses reach' : ''
       }`,

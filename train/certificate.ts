@@ -2,7 +2,7 @@
 // a run is held to. Arithmetic on the plan; runs nothing.
 
 import { stateFileBytes } from '../backends/neon/driver/index.ts'
-import { scratchBytes } from '../backends/neon/emit/index.ts'
+import { scratchBytes, tableBytes } from '../backends/neon/emit/index.ts'
 import type { Compiled } from '../compiler/pipeline.ts'
 import type { DeviceProfile } from '../devices/index.ts'
 
@@ -30,6 +30,7 @@ export interface Certificate {
     readonly inputs: number
     /** Packed blocks, one set per thread. */
     readonly scratch: number
+    /** The device's run-time, and the program's own tables. */
     readonly runtime: number
   }
   readonly functions: readonly FunctionMemory[]
@@ -85,7 +86,7 @@ export function certify(
     arena: program.arenaBytes,
     inputs: program.inputBytes,
     scratch: Math.max(0, ...program.kernels.map(scratchBytes)) * settings.threads,
-    runtime: settings.device.runtimeBytes,
+    runtime: settings.device.runtimeBytes + tableBytes(program),
   }
   const peakBytes = Object.values(parts).reduce((sum, bytes) => sum + bytes, 0)
   return {

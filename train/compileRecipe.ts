@@ -78,8 +78,10 @@ function compiledAt(recipe: Recipe, traced: TracedModel, options: CompileOptions
  * @throws UserError where the recipe does not fit the model (HD301, HD302)
  */
 export function compileRecipe(recipe: Recipe, traced: TracedModel, settings: CompileSettings): CompiledRecipe {
-  const { device, threads, memoryBudget } = settings
+  const { device, threads } = settings
+  const dumps = new Map<CompiledRecipe, string[]>()
   const compileWith = (storage: CompileOptions['storage']): CompiledRecipe => {
+    const dump: string[] = []
     const compiled = compiledAt(recipe, traced, {
       name: recipe.model.model,
       adaptation: adaptationOf(recipe, traced),
@@ -88,11 +90,23 @@ export function compileRecipe(recipe: Recipe, traced: TracedModel, settings: Com
       profile: scheduleProfile(device, threads),
       ...(settings.functions ? { functions: settings.functions } : {}),
       ...(storage ? { storage } : {}),
-      ...(settings.dump ? { dump: settings.dump } : {}),
+      ...(settings.dump ? { dump: (text: string) => void dump.push(text) } : {}),
     })
     const checkpoints = compiled.checkpointing ? 'chosen' : recipe.checkpoints === 'every layer' ? 'every' : 'none'
-    return { ...compiled, checkpoints, certificate: certify(compiled, settings) }
+    const result = { ...compiled, checkpoints, certificate: certify(compiled, settings) } as const
+    dumps.set(result, dump)
+    return result
   }
+  const best = bestOf(compileWith, settings)
+  for (const text of dumps.get(best) ?? []) settings.dump?.(text)
+  return best
+}
+
+/** Compiles for one storage after another, until one fits or all were tried. */
+function bestOf(
+  compileWith: (storage: CompileOptions['storage']) => CompiledRecipe,
+  { device, threads, memoryBudget }: CompileSettings,
+): CompiledRecipe {
   const inMemory = compileWith(undefined)
   if ((inMemory.certificate.fits && lostSeconds(inMemory) === 0) || !canStream(device)) return inMemory
   const hasFrozen = inMemory.certificate.parts.weights > 0

@@ -1,7 +1,7 @@
 // How a device's storage is read while a program runs: how much at once, what stays in memory, how much memory there is for
 // it. Arithmetic on a device's figures; reads nothing.
 
-import { scratchBytes } from '../backends/neon/emit/index.ts'
+import { scratchBytes, tableBytes } from '../backends/neon/emit/index.ts'
 import type { StorageOptions } from '../compiler/plan/place.ts'
 import { usualRates, usualStorage, usualWriting } from '../compiler/plan/rates.ts'
 import { ratesOf, readRateOf, writeRateOf } from '../devices/index.ts'
@@ -57,6 +57,7 @@ export function storageOf(
       const scratch = kernels.reduce((most, kernel) => Math.max(most, scratchBytes(kernel)), 0)
       return memoryBudget - device.runtimeBytes - inputBytes - scratch * threads
     },
+    tableBytes,
     state,
     read,
     write: writeRateOf(device) ?? usualWriting,

@@ -54,7 +54,7 @@ export function planProgram(
 ): PlannedProgram {
   const { storage, sums = new Set(), placing = placeInArena, keep } = options
   if (!storage) return planWith(name, graph, functions, provenance, placing, sums, undefined)
-  const limit = storage.limit(needsOf(graph, functions))
+  const most = storage.limit(needsOf(graph, functions))
   const named = namedTensors(graph, functions)
   const plan = (extra: ReadonlySet<string>, within: number, by: Placing): PlannedProgram => {
     const isStreamed = (declared: Declaration): boolean =>
@@ -65,7 +65,9 @@ export function planProgram(
   // A tensor that changes is moved in several functions and both ways: it is kept before ranges are within one, as is what was
   // chosen for that. What is only read is kept with what reading ahead has left over.
   const keepsFirst = storage.state === true || keep !== undefined
-  const first = keepsFirst ? plan(new Set(), 0, unplaced) : plan(new Set(), limit, placing)
+  const first = keepsFirst ? plan(new Set(), 0, unplaced) : plan(new Set(), most, placing)
+  // No plan after it has more ranges.
+  const limit = most - (storage.tableBytes?.(first.program) ?? 0)
   for (const share of storage.state ? STATE_SHARES : keep ? CHOSEN_SHARES : FROZEN_SHARES) {
     const room = limit - neededBytes(first) - (keep ? RANGES_AHEAD * storage.shardBytes : 0)
     const extra = worthKeeping(first, room * share, named, keep)
@@ -73,7 +75,7 @@ export function planProgram(
     const kept = plan(extra, limit, placing)
     if (neededBytes(kept) <= limit) return kept
   }
-  return keepsFirst ? plan(new Set(), limit, placing) : first
+  return keepsFirst || neededBytes(first) > limit ? plan(new Set(), limit, placing) : first
 }
 
 /** Of the memory that is left over, what tensors get: some of it is for what a denser arena wastes, or for reading ahead. */

@@ -9,7 +9,7 @@ import { Costs } from './costs.ts'
 import { outermostLoop } from './footprint.ts'
 import { PartCutter } from './parts.ts'
 import type { CutPart, PartUse, StreamedArgument } from './parts.ts'
-import type { TensorPlace } from './program.ts'
+import type { Program, TensorPlace } from './program.ts'
 import { planTransfers } from './transfers.ts'
 import type { PlannedRange, RangeUse, TransferPlan } from './moments.ts'
 import type { Rates, StorageRate } from './rates.ts'
@@ -23,6 +23,8 @@ export interface StorageOptions {
   readonly state?: boolean
   /** Bytes for the arena, the frozen tensors in memory and the state there, by what else the program needs. */
   readonly limit: (needs: ProgramNeeds) => number
+  /** What the statement of a program itself takes of that: it grows with the ranges. Nothing unless given. */
+  readonly tableBytes?: (program: Program) => number
   readonly read: StorageRate
   /** Until it is on the medium; as reading unless given. */
   readonly write?: StorageRate

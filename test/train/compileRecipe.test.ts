@@ -8,7 +8,7 @@ import { scalarTensor } from '../../compiler/graph/tensor.ts'
 import { findDevice } from '../../devices/index.ts'
 import type { DeviceProfile } from '../../devices/index.ts'
 import { adamW, completions, constant, cosine, fullFineTuning, linearDecay, lora, recipe } from '../../dsl/index.ts'
-import type { AdamWOptimizer, Checkpoints } from '../../dsl/index.ts'
+import type { AdamWOptimizer, Checkpoints, TracedModel } from '../../dsl/index.ts'
 import { gpt2, readGpt2Config } from '../../models/index.ts'
 import { compileRecipe } from '../../train/compileRecipe.ts'
 import type { CompiledRecipe, CompileSettings } from '../../train/compileRecipe.ts'
@@ -203,6 +203,28 @@ describe('a compiled recipe', () => {
     const texts: string[] = []
     compiled((text) => texts.push(text))
     assert.match(texts.join(''), /lora_A/)
+  })
+
+  /** How often the compiler runs: it asks once where the graph comes from. What it says is of one of them. */
+  const compilations = (
+    parts: Parameters<typeof bigramRecipe>[0],
+    memoryBudget: number,
+  ): { times: number; said: string[] } => {
+    const { provenance, ...traced } = traceBigram()
+    let times = 0
+    const said: string[] = []
+    const counted = Object.defineProperty(traced, 'provenance', { get: () => (times++, provenance) }) as TracedModel
+    compileRecipe(bigramRecipe(parts), counted, { ...settings, memoryBudget, steps: 4, dump: (text) => said.push(text) }) // prettier-ignore
+    return { times, said }
+  }
+
+  it('is compiled once where nothing is lost, and again only for another place of what may lie elsewhere', () => {
+    const known = compilations({}, settings.memoryBudget)
+    assert.equal(known.times, 1)
+    const small = compilations({}, 1)
+    assert.equal(small.times, 4)
+    assert.equal(small.said.length, known.said.length)
+    assert.equal(compilations({ adapt: fullFineTuning() }, 1).times, 3)
   })
 
   it('with some of its functions has their kernels, and the memory of the largest', () => {

@@ -33,6 +33,7 @@ const reasons: ReadonlyMap<string, string> = new Map([
     'recipe train/compileRecipe.ts lostSeconds(one) < lostSeconds(other) with <= in isBetter',
     'of two programs that fit and lose as much, neither is better',
   ],
+  ['recipe train/compileRecipe.ts 0 → 1 in bestOf.hasFrozen', 'no frozen tensor has one byte'],
   [
     'recipe train/compileRecipe.ts mine.peakBytes < others.peakBytes with <= in isBetter',
     'of two programs that need as much, neither of which fits, either may be shown',

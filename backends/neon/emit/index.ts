@@ -2,4 +2,5 @@
 
 export { emitKernel, scratchBytes } from './kernel.ts'
 export type { KernelOptions } from './kernel.ts'
+export { structBytes, tableBytes } from './tableBytes.ts'
 export { emitPrelude, emitProgram } from './program.ts'
