@@ -3,6 +3,7 @@
 
 import type { Place } from '../compiler/diagnostic.ts'
 import type { ArenaBuffer, ArenaUse } from '../compiler/plan/place.ts'
+import type { Timetable } from '../compiler/plan/timetable.ts'
 import type { CompiledRecipe } from './compileRecipe.ts'
 
 /**
@@ -42,17 +43,6 @@ export interface SingleNeed {
   readonly part: 'weights' | 'state' | 'arena' | 'inputs'
   /** The researcher's line, where it is known. */
   readonly place?: Place | undefined
-}
-
-/** A range of a tensor that is read from storage, or written there, while a function runs. */
-export interface PlannedMove {
-  readonly kind: 'read' | 'write'
-  readonly tensor: string
-  readonly bytes: number
-  /** It may begin when so many moments of the function are over. */
-  readonly from: number
-  /** The moment that waits for it. */
-  readonly until: number
 }
 
 export function functionDetails({ program, arenas }: Pick<CompiledRecipe, 'program' | 'arenas'>): FunctionDetails[] {
@@ -123,19 +113,20 @@ export function largestNeed({ program, arenas }: Pick<CompiledRecipe, 'program' 
   )
 }
 
-/** What functions read and write while they run, by their names. */
-export function plannedMoves({ arenas }: Pick<CompiledRecipe, 'arenas'>): Record<string, PlannedMove[]> {
-  return Object.fromEntries(
-    arenas.flatMap(({ fn, storage }) => {
-      if (!storage) return []
-      const moves = storage.ranges.flatMap(
-        ({ label, bytes, start, first, last, end, isRead, isWritten }): PlannedMove[] => {
-          const read = { kind: 'read' as const, tensor: label, bytes, from: start, until: first }
-          const write = { kind: 'write' as const, tensor: label, bytes, from: last + 1, until: end + 1 }
-          return [...(isRead ? [read] : []), ...(isWritten ? [write] : [])]
-        },
-      )
-      return [[fn, moves]]
-    }),
-  )
+/** What one launch of each kernel is predicted to take, in seconds, by its name. */
+export function kernelSeconds(
+  { program, arenas }: Pick<CompiledRecipe, 'program' | 'arenas'>,
+  tables: ReadonlyMap<string, Timetable>,
+): ReadonlyMap<string, number> {
+  const seconds = new Map<string, number>()
+  for (const { name, launches } of program.functions) {
+    const launchOf = arenas.find((arena) => arena.fn === name)?.launchOf ?? []
+    const taken = new Float64Array(launches.length)
+    tables.get(name)?.seconds.forEach((length, moment) => {
+      const launch = launchOf[moment] as number
+      taken[launch] = (taken[launch] as number) + length
+    })
+    launches.forEach(({ kernel }, launch) => seconds.set(program.kernels[kernel]?.name ?? '', taken[launch] as number))
+  }
+  return seconds
 }

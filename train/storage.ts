@@ -3,6 +3,7 @@
 
 import { scratchBytes, tableBytes } from '../backends/neon/emit/index.ts'
 import type { StorageOptions } from '../compiler/plan/place.ts'
+import type { TimetableRates } from '../compiler/plan/timetable.ts'
 import { usualRates, usualStorage, usualWriting } from '../compiler/plan/rates.ts'
 import { ratesOf, readRateOf, writeRateOf } from '../devices/index.ts'
 import type { DeviceProfile } from '../devices/index.ts'
@@ -49,9 +50,9 @@ export function storageOf(
   memoryBudget: number,
   { state = false, least = false }: { readonly state?: boolean; readonly least?: boolean } = {},
 ): StorageOptions {
-  const read = readRateOf(device) ?? usualStorage
+  const rates = predictionRates(device, threads)
   return {
-    shardBytes: least ? LEAST_SHARD : shardBytesOf(read, memoryBudget),
+    shardBytes: least ? LEAST_SHARD : shardBytesOf(rates.read, memoryBudget),
     residentBytes: least ? LEAST_RESIDENT : Math.min(RESIDENT_BYTES, memoryBudget * RESIDENT_SHARE),
     limit: ({ inputBytes, kernels }) => {
       const scratch = kernels.reduce((most, kernel) => Math.max(most, scratchBytes(kernel)), 0)
@@ -59,7 +60,14 @@ export function storageOf(
     },
     tableBytes,
     state,
-    read,
+    ...rates,
+  }
+}
+
+/** What predictions for a device are by: its own figures, or usual ones where its profile states none. */
+export function predictionRates(device: DeviceProfile, threads: number): TimetableRates {
+  return {
+    read: readRateOf(device) ?? usualStorage,
     write: writeRateOf(device) ?? usualWriting,
     compute: ratesOf(device, threads) ?? usualRates,
   }

@@ -2,8 +2,9 @@
 
 import path from 'node:path'
 import { explainProgram } from '../../compiler/plan/explain.ts'
+import { timetables } from '../../compiler/plan/timetable.ts'
 import type { CheckpointReport } from '../../compiler/pipeline.ts'
-import { shippedDevices } from '../../devices/index.ts'
+import { ratesOf, shippedDevices } from '../../devices/index.ts'
 import type { DeviceProfile } from '../../devices/index.ts'
 import { makeDirectory, writeFiles } from '../../formats/files.ts'
 import { compileRecipe } from '../../train/compileRecipe.ts'
@@ -12,10 +13,11 @@ import type { DeviceFit, FittingChange, FittingOptions } from '../../train/fitti
 import { deviceByName, deviceFor } from '../../train/hostDevice.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
 import type { LoadedRecipe } from '../../train/loadRecipe.ts'
-import { functionDetails, largestNeed, layerDetails, plannedMoves } from '../../train/planDetails.ts'
+import { functionDetails, kernelSeconds, largestNeed, layerDetails } from '../../train/planDetails.ts'
 import { prepareData, prepareModel } from '../../train/prepare.ts'
 import type { PreparedModel } from '../../train/prepare.ts'
 import { trainingFunctions } from '../../train/run.ts'
+import { predictionRates } from '../../train/storage.ts'
 import { downloadProgress } from '../download.ts'
 import { checkpointLines } from '../checkpointView.ts'
 import { exitCodes, mebibytes, outputOf, shownPath } from '../output.ts'
@@ -91,8 +93,13 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
   if (options.html !== undefined) {
     fitting.onProgress?.('the page', 0)
     const kernels = explainProgram(compiled, device.privateCache)
+    const tables = timetables(compiled, predictionRates(device, threads))
+    const predictedBy = ratesOf(device, threads)
+      ? "the device's own figures"
+      : 'usual figures, as this profile states none (`heddle profile` measures)'
+    const times = { timetables: tables, kernelSeconds: kernelSeconds(compiled, tables), predictedBy }
     makeDirectory(path.dirname(path.resolve(options.html)))
-    const page = planPage({ subject, device, threads, certificate, checkpoints, joint: compiled.joint, functions: details, layers, need, changes, devices, kernels, moves: plannedMoves(compiled) }) // prettier-ignore
+    const page = planPage({ subject, device, threads, certificate, checkpoints, joint: compiled.joint, functions: details, layers, need, changes, devices, kernels, ...times }) // prettier-ignore
     writeFiles([{ path: path.resolve(options.html), chunks: [Buffer.from(page)] }])
     output.say(`the plan as a page: ${shownPath(path.resolve(options.html))}`)
   }

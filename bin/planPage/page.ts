@@ -5,15 +5,16 @@ import type { VNode } from './element.ts'
 import { renderToString } from 'preact-render-to-string'
 import type { FunctionReport } from '../../compiler/plan/explain.ts'
 import type { JointReport } from '../../compiler/pipeline.ts'
+import type { Timetable } from '../../compiler/plan/timetable.ts'
 import type { DeviceProfile } from '../../devices/index.ts'
 import type { Certificate } from '../../train/certificate.ts'
 import type { DeviceFit, FittingChange } from '../../train/fitting.ts'
 import { bufferKinds } from '../../train/planDetails.ts'
-import type { FunctionDetails, LayerDetails, PlannedMove, SingleNeed } from '../../train/planDetails.ts'
+import type { FunctionDetails, LayerDetails, SingleNeed } from '../../train/planDetails.ts'
 import { jointText } from '../checkpointView.ts'
 import { mebibytes } from '../output.ts'
 import { certificateRows, changeText, checkpointsText, needText, storageLines } from '../planView.ts'
-import { bytesText, kindNames, liveCurve, memoryMap, moveLane, shareBar } from './charts.ts'
+import { bytesText, kindNames, liveCurve, memoryMap, secondsText, shareBar, workLanes } from './charts.ts'
 import { style } from './style.ts'
 import { workSection } from './work.ts'
 
@@ -33,8 +34,12 @@ export interface PlanPage {
   /** Empty unless devices were compared. */
   readonly devices: readonly DeviceFit[]
   readonly kernels: readonly FunctionReport[]
-  /** By the name of a function; nothing is shown where there are none. */
-  readonly moves?: Readonly<Record<string, readonly PlannedMove[]>>
+  /** By the name of a function. */
+  readonly timetables: ReadonlyMap<string, Timetable>
+  /** What one launch of a kernel is predicted to take, by its name. */
+  readonly kernelSeconds: ReadonlyMap<string, number>
+  /** Whose figures the predictions are by. */
+  readonly predictedBy: string
 }
 
 export function planPage(page: PlanPage): string {
@@ -47,7 +52,7 @@ export function planPage(page: PlanPage): string {
     ...memory(page),
     ...layers(page),
     ...devices(page),
-    ...workSection(page.kernels),
+    ...workSection(page.kernels, page.kernelSeconds),
     h('footer', {}, `device: ${page.device.source}`),
   )
   const html = h(
@@ -120,22 +125,28 @@ function changes({ certificate, changes }: PlanPage): VNode[] {
   ]
 }
 
-function memory({ functions, certificate, moves = {} }: PlanPage): VNode[] {
+function memory({ functions, certificate, timetables, predictedBy }: PlanPage): VNode[] {
   const { arena } = certificate.parts
   const room = certificate.budgetBytes - (certificate.peakBytes - arena)
   // The one with most launches is what a person comes for.
   const sorted = functions
     .filter(({ buffers }) => buffers.length > 0)
     .toSorted((a, b) => b.launches.length - a.launches.length)
-  const drawings = (fn: FunctionDetails): VNode[] => [
-    h('h3', {}, 'every buffer at its offset, for as long as it lives; the dashed line is the lower bound'),
-    memoryMap(fn),
-    ...movesOf(fn, moves[fn.name] ?? []),
-    h('h3', {}, 'live bytes'),
-    liveCurve(fn, room),
-  ]
+  const drawings = (fn: FunctionDetails): VNode[] => {
+    const timetable = timetables.get(fn.name)
+    if (!timetable) return []
+    return [
+      h('h3', {}, 'every buffer at its offset, for as long as it lives; the dashed line is the lower bound'),
+      memoryMap(fn, timetable),
+      h('h3', {}, scheduleText(timetable)),
+      workLanes(fn, timetable),
+      h('h3', {}, 'live bytes'),
+      liveCurve(fn, timetable, room),
+    ]
+  }
   return [
     h('h2', {}, 'Memory over time'),
+    h('p', {}, `Times are predicted by ${predictedBy}: no kernel is faster than its operations or its bytes; nothing was run.`),
     h(
       'ul',
       { class: 'key' },
@@ -143,7 +154,9 @@ function memory({ functions, certificate, moves = {} }: PlanPage): VNode[] {
     ),
     ...sorted.flatMap((fn, place) => {
       const gap = fn.lowerBound === 0 ? 0 : (fn.peak / fn.lowerBound - 1) * 100
-      const line = `${fn.launches.length} launches, ${fn.buffers.length} buffers in ${bytesText(fn.peak)}, ${gap.toFixed(2)} % above the lower bound`
+      const launches = certificate.functions.find(({ name }) => name === fn.name)?.launches ?? fn.launches.length
+      const parts = fn.launches.length > launches ? ` in ${fn.launches.length} parts` : ''
+      const line = `${launches} launches${parts}, ${fn.buffers.length} buffers in ${bytesText(fn.peak)}, ${gap.toFixed(2)} % above the lower bound`
       return place === 0
         ? [h('p', {}, h('code', {}, fn.name), ` · ${line}`), ...drawings(fn)]
         : [h('details', {}, h('summary', {}, h('code', {}, fn.name), ` · ${line}`), ...drawings(fn))]
@@ -151,15 +164,14 @@ function memory({ functions, certificate, moves = {} }: PlanPage): VNode[] {
   ] // prettier-ignore
 }
 
-function movesOf(fn: FunctionDetails, moves: readonly PlannedMove[]): VNode[] {
-  const of = (wanted: PlannedMove['kind']): PlannedMove[] => moves.filter(({ kind }) => kind === wanted)
-  const title = (some: readonly PlannedMove[], what: string): string =>
-    `${some.length} ${what} storage, ${bytesText(some.reduce((sum, { bytes }) => sum + bytes, 0))}`
-  const [reads, writes] = [of('read'), of('write')]
-  return [
-    ...(reads.length === 0 ? [] : [h('h3', {}, title(reads, 'reads from')), moveLane(fn, reads)]),
-    ...(writes.length === 0 ? [] : [h('h3', {}, title(writes, 'writes to')), moveLane(fn, writes)]),
-  ]
+function scheduleText({ end, stallSeconds, moves }: Timetable): string {
+  const of = (wanted: 'read' | 'write', what: string): string => {
+    const some = moves.filter(({ kind }) => kind === wanted)
+    const bytes = some.reduce((sum, move) => sum + move.bytes, 0)
+    return some.length === 0 ? '' : `; ${some.length} ${what} storage, ${bytesText(bytes)}`
+  }
+  const waiting = stallSeconds > 0 ? `, ${secondsText(stallSeconds)} of it waiting` : ''
+  return `${secondsText(end)}${waiting}${of('read', 'reads from')}${of('write', 'writes to')}`
 }
 
 const layerText = {

@@ -108,21 +108,32 @@ export interface Simulated {
   readonly stallSeconds: number
   /** When each moment begins to compute. */
   readonly begins: readonly number[]
+  /** What is moved, in the order of `transfersOf`, and when each is begun and done. */
+  readonly transfers: readonly PlannedTransfer[]
+  readonly begun: Float64Array
+  readonly done: Float64Array
 }
 
 /** A function as it would run by the plan's own figures. */
-export function simulate(ranges: readonly PlannedRange[], { seconds, read, write }: Timeline): Simulated {
+export function simulate(
+  ranges: readonly PlannedRange[],
+  { seconds, read, write }: Pick<Timeline, 'seconds' | 'read' | 'write'>,
+): Simulated {
   const transfers = transfersOf(ranges)
   const waits = waitsOf(ranges, transfers, seconds.length)
   const over = new Float64Array(seconds.length + 1)
   const begins: number[] = []
+  const begun = new Float64Array(transfers.length)
+  const done = new Float64Array(transfers.length)
   let [now, free, stall, next] = [0, 0, 0, 0]
   const waitFor = (count: number): void => {
     if (next >= count) return
     for (; next < count; next++) {
       const { kind, range, after } = transfers[next] as PlannedTransfer
       const { bytes, requests } = ranges[range] as PlannedRange
-      free = Math.max(free, over[after] ?? 0) + requestSeconds(bytes, kind === 'read' ? read : write, requests)
+      begun[next] = Math.max(free, over[after] ?? 0)
+      free = (begun[next] as number) + requestSeconds(bytes, kind === 'read' ? read : write, requests)
+      done[next] = free
     }
     stall += Math.max(0, free - now)
     now = Math.max(now, free)
@@ -134,5 +145,5 @@ export function simulate(ranges: readonly PlannedRange[], { seconds, read, write
     over[moment + 1] = now
   })
   waitFor(transfers.length)
-  return { computeSeconds: now - stall, stallSeconds: stall, begins }
+  return { computeSeconds: now - stall, stallSeconds: stall, begins, transfers, begun, done }
 }

@@ -4,15 +4,18 @@
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
-import { liveRows, moveLane } from '../../bin/planPage/charts.ts'
+import { liveRows, secondsText } from '../../bin/planPage/charts.ts'
 import { planPage } from '../../bin/planPage/page.ts'
 import type { PlanPage } from '../../bin/planPage/page.ts'
 import { certificateLines, changeLines, deviceLines, needText } from '../../bin/planView.ts'
 import { findDevice, shippedDevices } from '../../devices/index.ts'
 import type { Certificate } from '../../train/certificate.ts'
 import type { FittingChange } from '../../train/fitting.ts'
-import { functionDetails, layerDetails } from '../../train/planDetails.ts'
+import { functionDetails, kernelSeconds, layerDetails } from '../../train/planDetails.ts'
 import { explainProgram } from '../../compiler/plan/explain.ts'
+import { timetables } from '../../compiler/plan/timetable.ts'
+import type { TimedMove } from '../../compiler/plan/timetable.ts'
+import { predictionRates } from '../../train/storage.ts'
 import { wideProfile } from '../memory/gpt2Sizes.ts'
 import { compileArchitecture, smallArchitectures } from '../support/architectures.ts'
 import { golden } from '../support/golden.ts'
@@ -108,7 +111,7 @@ describe('heddle plan', function () {
 })
 
 /** A small model with layers computed again, compiled once. */
-let small: Pick<PlanPage, 'functions' | 'layers' | 'kernels'> | undefined
+let small: Pick<PlanPage, 'functions' | 'layers' | 'kernels' | 'timetables' | 'kernelSeconds'> | undefined
 
 function page(parts: Partial<PlanPage> = {}): { html: string; functions: PlanPage['functions'] } {
   small ??= smallPlan()
@@ -122,6 +125,7 @@ function page(parts: Partial<PlanPage> = {}): { html: string; functions: PlanPag
     need: undefined,
     changes,
     devices: [],
+    predictedBy: 'figures of this test',
     ...small,
     ...parts,
   })
@@ -141,7 +145,9 @@ function smallPlan(): NonNullable<typeof small> {
   } as const
   const compiled = compileArchitecture(gpt2, how)
   const functions = functionDetails(compiled)
-  return { functions, layers: layerDetails(functions), kernels: explainProgram(compiled, MEBIBYTE) }
+  const tables = timetables(compiled, predictionRates(phone, 4))
+  const times = { timetables: tables, kernelSeconds: kernelSeconds(compiled, tables) }
+  return { functions, layers: layerDetails(functions), kernels: explainProgram(compiled, MEBIBYTE), ...times }
 }
 
 /** Tags nest and end, attributes are quoted, and no `<` is left that begins no tag. */
@@ -193,28 +199,60 @@ describe('the page of a plan', function () {
     const { functions } = page()
     const [fn] = functions
     assert.ok(fn)
+    const { timetables } = moving(fn.name, [{ kind: 'read', tensor: hostile, bytes: 1, begin: 0, end: 1, moment: 2 }])
     const named = { ...fn, launches: fn.launches.map(() => hostile), buffers: fn.buffers.map((buffer) => ({ ...buffer, label: hostile, place: { file: `/x/${hostile}.ts`, line: 1 } })) } // prettier-ignore
     const need = { name: hostile, bytes: 1, part: 'weights' } as const
-    const { html } = page({ subject: hostile, functions: [named], need, device: { ...phone, title: hostile, source: hostile }, moves: { [fn.name]: [{ kind: 'read', tensor: hostile, bytes: 1, from: 0, until: 2 }] } }) // prettier-ignore
+    const { html } = page({ subject: hostile, functions: [named], need, device: { ...phone, title: hostile, source: hostile }, timetables, predictedBy: hostile }) // prettier-ignore
     assertWellFormed(html)
     assert.doesNotMatch(html, /<script/)
     assert.ok(html.includes('&lt;script'))
   })
 
-  it('has a lane of reads and one of writes where there are some', () => {
+  it('has a lane of reads and one of writes where there are some, at their times', () => {
     const { functions } = page()
     const [fn] = functions
     assert.ok(fn)
-    const read = { kind: 'read', tensor: 'wte.weight', bytes: 1 * MEBIBYTE, from: 0, until: 5 } as const
-    const write = { ...read, kind: 'write', from: 6, until: 9 } as const
-    const { html } = page({ moves: { [fn.name]: [read, { ...read, from: 2, until: 7 }, write] } })
-    assert.equal(html.match(/class="read"/g)?.length, 2)
-    assert.equal(html.match(/class="write"/g)?.length, 1)
-    assert.match(html, /2 reads from storage, 2\.0 MiB/)
-    assert.match(html, /1 writes to storage, 1\.0 MiB/)
-    assert.match(html, /read from 2 on, done by 7/)
-    assert.doesNotMatch(page({ moves: { [fn.name]: [read] } }).html, /to storage/)
+    const end = small?.timetables.get(fn.name)?.end ?? NaN
+    const read = { kind: 'read', tensor: 'wte.weight', bytes: 1 * MEBIBYTE, begin: 0, end: end / 4, moment: 5 } as const
+    const later = { ...read, begin: end / 2, end }
+    const write = { ...read, kind: 'write', begin: end / 4, end: end / 2, moment: 9 } as const
+    const { html } = page(moving(fn.name, [read, write, later]))
+    const bars = [...html.matchAll(/class="(read|write)" x="([\d.]+)" y="[\d.]+" width="([\d.]+)"/g)]
+    const [first, second, third] = bars.map(([, kind, x, width]) => ({ kind, x: Number(x), width: Number(width) }))
+    assert.ok(first && second && third && bars.length === 3)
+    assert.deepEqual([first.kind, second.kind, third.kind], ['read', 'read', 'write'])
+    assert.ok(Math.abs(third.x - (first.x + first.width)) < 0.1 && Math.abs(second.x - (third.x + third.width)) < 0.1)
+    assert.ok(Math.abs(second.width - 2 * first.width) < 0.1)
+    assert.match(html, /2 reads from storage, 2\.0 MiB; 1 writes to storage, 1\.0 MiB/)
+    assert.match(html, /reading wte\.weight, 1\.0 MiB\nfrom 0 to /)
+    assert.doesNotMatch(page(moving(fn.name, [read])).html, /to storage/)
     assert.doesNotMatch(page().html, /(from|to) storage/)
-    assert.ok(moveLane(fn, []))
+  })
+
+  it('draws together what is too narrow to be told apart, and says how much that is', () => {
+    const { functions } = page()
+    const [fn] = functions
+    assert.ok(fn)
+    const end = small?.timetables.get(fn.name)?.end ?? NaN
+    const moves = Array.from({ length: 5000 }, (_, place): TimedMove => {
+      const [begin, until] = [(place * end) / 5000, ((place + 1) * end) / 5000]
+      return { kind: 'read', tensor: `part ${place}`, bytes: 1024, begin, end: until, moment: 0 }
+    })
+    const { html } = page(moving(fn.name, moves))
+    const counts = [...html.matchAll(/reading part \d+( … and (\d+) more)?, /g)].map(([, , more]) => 1 + Number(more ?? 0)) // prettier-ignore
+    assert.ok(counts.length < 1500, String(counts.length))
+    assert.equal(counts.reduce((sum, count) => sum + count, 0), 5000) // prettier-ignore
+  })
+
+  it('says seconds in the unit that suits them', () => {
+    assert.deepEqual([0, 2e-6, 0.0123, 1, 12.345].map(secondsText), ['0', '2 µs', '12.3 ms', '1 s', '12.3 s'])
   })
 })
+
+/** The small plan with moves in one of its functions. */
+function moving(fn: string, moves: readonly TimedMove[]): Pick<PlanPage, 'timetables'> {
+  const tables = new Map(small?.timetables)
+  const table = tables.get(fn)
+  assert.ok(table)
+  return { timetables: tables.set(fn, { ...table, moves }) }
+}
