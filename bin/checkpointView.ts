@@ -1,10 +1,11 @@
 // What `heddle plan` says of checkpoints: how many layers keep everything, what is computed again of the others, what that
 // costs beside the least that it could.
 
+import { formatPlace } from '../compiler/diagnostic.ts'
 import type { Provenance } from '../compiler/graph/node.ts'
 import type { CheckpointReport, JointReport } from '../compiler/pipeline.ts'
 import type { CompiledRecipe } from '../train/compileRecipe.ts'
-import { mebibytes } from './output.ts'
+import { mebibytes, shownPlace } from './output.ts'
 
 /** Groups of layers that are told apart; the rest is summed up. */
 const MOST_GROUPS = 3
@@ -24,15 +25,15 @@ export function checkpointLines(
   const again = groupsOf(checkpointing, provenance)
   const count = again.reduce((sum, { layers }) => sum + layers, 0)
   const total = checkpointing.layers.length
-  const told = again.slice(0, MOST_GROUPS).map(({ layers, names }) => `of ${layers} ${names}`)
-  if (again.length > MOST_GROUPS) told.push(`of ${again.slice(MOST_GROUPS).reduce((sum, { layers }) => sum + layers, 0)} other values`) // prettier-ignore
+  const told = again.slice(0, MOST_GROUPS).map(({ layers, names }) => `${names} in ${layersText(layers)}`)
+  if (again.length > MOST_GROUPS) told.push(`other values in ${layersText(again.slice(MOST_GROUPS).reduce((sum, { layers }) => sum + layers, 0))}`) // prettier-ignore
   const least = seconds === 0 ? 0 : (recomputed * lowerBound) / seconds
   const last = rounds.at(-1)
   const optimal = joint?.isTaken
     ? ', so that more weights stay'
     : ` (optimal ${gap === 0 ? '' : 'at least '}+${percent(least)})`
   const lines = [
-    `keeps ${total - count} of ${total} layers whole${count === 0 ? '' : `; computes again ${told.join(', ')}`}`,
+    `keeps ${total - count} of ${total} layers whole${count === 0 ? '' : `; computes again ${told.join('; ')}`}`,
     `recomputation: +${percent(recomputed)} multiply-adds${optimal}; intermediate values ${mebibytes(last?.real ?? 0)} MiB, predicted ${mebibytes(last?.predicted ?? 0)} MiB`,
     ...together,
   ]
@@ -40,7 +41,7 @@ export function checkpointLines(
   const largest = largestAtPeak(arenas.find(({ fn }) => fn === 'accumulate')?.buffers ?? [])
   return [
     ...lines,
-    `no plan of checkpoints has intermediate values below about ${mebibytes(leastPeak)} MiB${largest ? `; the largest of them there is '${largest.label}' with ${mebibytes(largest.bytes)} MiB` : ''}`,
+    `no plan of checkpoints has intermediate values below about ${mebibytes(leastPeak)} MiB${largest ? `; the largest of them there is ${largest.label}${whereText(largest)} with ${mebibytes(largest.bytes)} MiB` : ''}`,
   ]
 }
 
@@ -58,6 +59,15 @@ export function jointText({
     ? `planned together in ranges of ${mebibytes(shardBytes)} MiB, one after the other ${seconds(sequentialSeconds)}`
     : 'planned one after the other, which together is no better'
   return `recomputation and weights that stay: a micro-batch of ${seconds(predictedSeconds)}, ${way}; at most ${percent(gap)} from the joint optimum, ${seconds(lowerBound)} at least`
+}
+
+function whereText({ place }: Buffer): string {
+  const shown = shownPlace(place)
+  return shown ? ` (${formatPlace(shown)})` : ''
+}
+
+function layersText(count: number): string {
+  return count === 1 ? '1 layer' : `${count} layers`
 }
 
 interface Group {

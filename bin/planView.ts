@@ -30,7 +30,7 @@ export function verdictOf({ fits, peakBytes, budgetBytes }: Certificate): string
   return `${verdict}: peak ${mebibytes(peakBytes)} MiB`
 }
 
-export function certificateLines(certificate: Certificate, threads: number): string[] {
+export function certificateLines(certificate: Certificate, threads: number, microBatches: number): string[] {
   const { functions, kernels } = certificate
   const launches = functions.reduce((sum, fn) => sum + fn.launches, 0)
   return [
@@ -38,7 +38,7 @@ export function certificateLines(certificate: Certificate, threads: number): str
     ...certificateRows(certificate, threads).map(
       ({ label, bytes }) => `  ${label.padEnd(36)}${mebibytes(bytes).padStart(12)} MiB`,
     ),
-    ...storageLines(certificate),
+    ...storageLines(certificate, microBatches),
     `${kernels} kernels, ${launches} launches`,
     ...functions.map((fn) => {
       const gap = fn.lowerBound === 0 ? 0 : (fn.arenaBytes / fn.lowerBound - 1) * 100
@@ -47,8 +47,8 @@ export function certificateLines(certificate: Certificate, threads: number): str
   ]
 }
 
-/** What is read while a step runs. */
-export function storageLines({ storage }: Certificate): string[] {
+/** What is read, and written, while a step of so many micro-batches runs. */
+export function storageLines({ storage }: Certificate, microBatches: number): string[] {
   if (!storage) return []
   const { tensorBytes, windowBytes, state } = storage
   const atOnce = `at most ${mebibytes(windowBytes)} MiB of them in memory at once`
@@ -61,7 +61,10 @@ export function storageLines({ storage }: Certificate): string[] {
       : []),
     `a micro-batch ${movementText(storage)}`,
     ...(state
-      ? [`an update ${movementText(state.update)}`, wearText(storage.writtenBytes + state.update.writtenBytes)]
+      ? [
+          `an update ${movementText(state.update)}`,
+          wearText(storage.writtenBytes * microBatches + state.update.writtenBytes, microBatches),
+        ]
       : []),
   ]
 }
@@ -77,11 +80,11 @@ function movementText(moved: Movement): string {
 const FLASH_BYTES = 128e9
 const FLASH_REWRITES = 1000
 
-/** What writing means for flash, with one micro-batch a step. */
-function wearText(bytes: number): string {
+/** What writing means for flash. */
+function wearText(bytes: number, microBatches: number): string {
   const steps = (FLASH_BYTES * FLASH_REWRITES) / bytes
   const round = Number(steps.toPrecision(2)).toLocaleString('en')
-  return `a step of one micro-batch writes ${mebibytes(bytes)} MiB: ${round} of them wear out 128 GB of flash that bears ${FLASH_REWRITES.toLocaleString('en')} rewrites, as TLC does at the least`
+  return `a step of ${microBatches === 1 ? 'one micro-batch' : `${microBatches} micro-batches`} writes ${mebibytes(bytes)} MiB: ${round} of them wear out 128 GB of flash that bears ${FLASH_REWRITES.toLocaleString('en')} rewrites, as TLC does at the least`
 }
 
 const partNames = {

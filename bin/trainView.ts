@@ -66,12 +66,12 @@ export class TrainView implements RunObserver {
     this.#output.event('prepared', about)
   }
 
-  planned(certificate: Parameters<NonNullable<RunObserver['planned']>>[0]): void {
+  planned(...[certificate, microBatches]: Parameters<NonNullable<RunObserver['planned']>>): void {
     const { parts, peakBytes } = certificate
     this.#output.say(
       `memory: ${mebibytes(peakBytes)} MiB (weights ${mebibytes(parts.weights)}, state ${mebibytes(parts.state)}, arena ${mebibytes(parts.arena)})`,
     )
-    if (certificate.fits) for (const line of storageLines(certificate)) this.#output.say(line)
+    if (certificate.fits) for (const line of storageLines(certificate, microBatches)) this.#output.say(line)
     this.#output.event('planned', { certificate })
   }
 

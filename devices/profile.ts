@@ -27,7 +27,8 @@ function whole(what: string, least: number, most: number) {
   return z.int({ error: what }).min(least, what).max(most, what)
 }
 const bytes = () => whole('a whole number of bytes, above 0', 1, MOST_BYTES)
-const rate = () => positive('bytes a second, above 0', 1e15)
+/** Slower than any memory or medium is a unit mistaken. */
+const rate = () => number('bytes a second, 1,000 or more', 1000, 1e15)
 const watts = () => positive('watts, above 0', 1e5)
 const limit = () => whole('a whole number, above 0', 1, 2 ** 32)
 const flag = () => z.boolean({ error: 'true or false' }).optional()
@@ -87,7 +88,7 @@ const shape = z.strictObject({
      * float32 operations a second (a multiply-add is two) that one used core does for minutes while all used cores
      * compute, in multiply-adds whose operands are in registers: no kernel is faster.
      */
-    flopsPerCore: positive('float32 operations a second, above 0', 1e15),
+    flopsPerCore: number('float32 operations a second, a million or more', 1e6, 1e15),
   }).optional(),
   bandwidth: group({
     /** Bytes a second, read and written together, between memory and all used cores. */

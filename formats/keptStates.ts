@@ -14,19 +14,46 @@ export interface KeptEntry {
   readonly offset: number
 }
 
-const MAGIC = 'heddle states 1\n'
+const MAGIC = 'heddle states 2\n'
 const BLOCK = 4096
 /** Where slot 0's record is; slot 1's follows as far behind. */
 const RECORD = 1024
 const ELEMENT_BYTES = 4
+const IDENTITY_OFFSET = 32
+
+/** A version of one file: `identity` is the file's own number, so that another run's file is not taken for it. */
+export interface KeptVersion {
+  readonly version: number
+  /** 16 hexadecimal digits. */
+  readonly identity: string
+}
+
+/** The number that a file of kept states has and no other. Errors: HD401, HD412 (it is no state file). */
+export function keptIdentity(file: string): string {
+  return withFile(file, (descriptor, size) => identityOf(headOf(file, descriptor, size)))
+}
+
+function headOf(file: string, descriptor: number, size: number): Buffer {
+  const head = Buffer.alloc(BLOCK)
+  if (size >= BLOCK) readFully(file, descriptor, head, 0)
+  if (size < BLOCK || head.toString('latin1', 0, MAGIC.length) !== MAGIC) {
+    throw new UserError('HD412', 'this is no file of kept states', { place: { file } })
+  }
+  return head
+}
+
+function identityOf(head: Buffer): string {
+  return head.readBigUInt64LE(IDENTITY_OFFSET).toString(16).padStart(16, '0')
+}
 
 /**
  * The elements of a value as a version of the file holds it: floats, or integers for i32 and bool. Errors: HD401 (the file
- * cannot be read), HD412 (it is no state file, does not hold this version, or the entry is not inside of it).
+ * cannot be read), HD412 (it is no state file, or another run's, does not hold this version, or the
+ * entry is not inside of it).
  */
 export function readKept(
   file: string,
-  version: number,
+  { version, identity }: KeptVersion,
   entry: KeptEntry,
 ): Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> {
   return withFile(file, (descriptor, size) => {
@@ -34,10 +61,8 @@ export function readKept(
       return new UserError('HD412', sentence, { place: { file, at: `value ${quote(entry.name)}` } })
     }
     const findSlot = (): Slot => {
-      if (size < BLOCK) throw refuse('this is no file of kept states')
-      const head = Buffer.alloc(BLOCK)
-      readFully(file, descriptor, head, 0)
-      if (head.toString('latin1', 0, MAGIC.length) !== MAGIC) throw refuse('this is no file of kept states')
+      const head = headOf(file, descriptor, size)
+      if (identityOf(head) !== identity) throw refuse('this file of kept states is of another run')
       const slot = slotOf(head, size, version)
       if (!slot) throw refuse(`version ${version} is no longer in the file, or never was whole`)
       return slot
@@ -66,12 +91,14 @@ interface Slot {
 function slotOf(head: Buffer, size: number, version: number): Slot | undefined {
   const slotBytes = head.readBigUInt64LE(16)
   const total = head.readBigUInt64LE(24)
+  const identity = head.readBigUInt64LE(IDENTITY_OFFSET)
   if (!Number.isSafeInteger(version) || version < 1 || total !== BigInt(size)) return undefined
   if (BigInt(BLOCK) + 2n * slotBytes > total) return undefined
   for (const slot of [0, 1]) {
     const record = RECORD * (1 + slot)
     if (head.readBigUInt64LE(record) !== BigInt(version)) continue
-    if (head.readBigUInt64LE(record + 8) !== checkOf([BigInt(version), BigInt(slot), slotBytes, total])) continue
+    if (head.readBigUInt64LE(record + 8) !== checkOf([BigInt(version), BigInt(slot), slotBytes, total, identity]))
+      continue
     const begin = BLOCK + slot * Number(slotBytes)
     return { begin, end: begin + Number(slotBytes) }
   }

@@ -124,7 +124,8 @@ export function changesThatFit(
   const larger = devices
     .filter(
       ({ name, memoryBudget, runtimeBytes }) =>
-        name !== settings.device.name && known - settings.device.runtimeBytes - parts.scratch + runtimeBytes <= memoryBudget,
+        name !== settings.device.name &&
+        known - settings.device.runtimeBytes - parts.scratch + runtimeBytes <= memoryBudget,
     ) // prettier-ignore
     .sort((a, b) => a.memoryBudget - b.memoryBudget)
   for (const device of larger.slice(0, 2)) {

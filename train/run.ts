@@ -36,7 +36,7 @@ import type { SavedState } from './runState.ts'
 /** What a run tells whoever watches it. */
 export interface RunObserver extends LoopObserver {
   prepared?(about: PreparedRun): void
-  planned?(certificate: Certificate): void
+  planned?(certificate: Certificate, microBatches: number): void
   /** C++ compilation begins, by this tool chain. */
   compiling?(toolchain: string): void
   /** Steps begin. */
@@ -161,7 +161,7 @@ async function runHere(loaded: LoadedRecipe, options: RunOptions, observer: RunO
   const memoryBudget = options.memoryBudget ?? device.memoryBudget
   const settings = { device, threads, steps: data.steps, memoryBudget, functions }
   const compiled = compileRecipe(recipe, model.traced, settings)
-  observer.planned?.(compiled.certificate)
+  observer.planned?.(compiled.certificate, loaded.recipe.batch.accumulate)
   refuseUnlessFits(compiled)
   observer.compiling?.(chain.describe())
   const { program } = compiled

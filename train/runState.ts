@@ -12,7 +12,7 @@ import type { Program, ProgramValue } from '../compiler/plan/program.ts'
 import type { BatchState } from '../data/batches.ts'
 import { makeDirectory, quote } from '../formats/files.ts'
 import type { WriteOptions } from '../formats/files.ts'
-import { readKept } from '../formats/keptStates.ts'
+import { keptIdentity, readKept } from '../formats/keptStates.ts'
 import { openSafetensors, readTensor } from '../formats/safetensors.ts'
 import type { Dtype } from '../formats/safetensors.ts'
 import { putAside, SnapshotDirectory } from '../formats/snapshots.ts'
@@ -47,6 +47,7 @@ const contentSchema = z.object({
     .object({
       file: z.string().refine(isStateFileName),
       version: count,
+      identity: z.string().regex(/^[\da-f]{16}$/),
       values: z.array(z.object({ name: z.string(), dtype: z.string(), shape: z.array(count), offset: count })),
     })
     .nullable()
@@ -161,7 +162,7 @@ export class RunStates {
     if (found === undefined) throw refuse(`${quote(kept.file)}, which holds what was trained, is not there`)
     const [least] = kept.values.toSorted((a, b) => elements(a.shape) - elements(b.shape))
     try {
-      if (least) readKept(found, kept.version, least)
+      if (least) readKept(found, kept, least)
     } catch (error) {
       if (!(error instanceof UserError)) throw error
       throw refuse(`no saved state is whole: ${error.message}`, error)
@@ -224,7 +225,7 @@ export class RunStates {
     })
     for (const { name } of wanted) {
       const entry = entries.get(name)
-      if (entry) await session.write(name, readKept(values.path, values.kept.version, entry))
+      if (entry) await session.write(name, readKept(values.path, values.kept, entry))
     }
   }
 
@@ -267,6 +268,7 @@ function keptOf({ file, version, values }: KeptState): Kept {
   return {
     file: path.basename(file),
     version,
+    identity: keptIdentity(file),
     values: values.map(({ name, dtype, shape, offset }) => ({ name, dtype, shape: [...shape], offset })),
   }
 }

@@ -28,12 +28,12 @@ export interface StoredRun {
   readonly peakBytes: number
 }
 
-/** RLIMIT_DATA counts what could be written, whole stacks of threads among it: one of 8 MiB besides the session's memory. */
+/** RLIMIT_DATA counts what could be written, whole stacks of threads among it: 8 MiB for the one that moves and every helper. */
 const STACK_BYTES = 8 * 2 ** 20
 
 /** The same tool chain, whose programs the system gives no more than so many bytes. */
-function limited(chain: ToolChain, bytes: number): ToolChain {
-  const kibibytes = Math.ceil((bytes + STACK_BYTES) / 1024)
+function limited(chain: ToolChain, bytes: number, threads: number): ToolChain {
+  const kibibytes = Math.ceil((bytes + STACK_BYTES * threads) / 1024)
   const launcher = ['sh', '-c', `ulimit -d ${kibibytes}; exec "$0"`, ...chain.launcher]
   return { ...chain, launcher, compile: chain.compile.bind(chain), describe: chain.describe.bind(chain) }
 }
@@ -47,7 +47,7 @@ export async function runStored(
   const { chain, threads, steps, pace, limit } = options
   const folder = mkdtempSync(join(tmpdir(), 'heddle-bench-state-'))
   const session = await openSession(program, {
-    toolchain: limit === undefined ? chain : limited(chain, limit),
+    toolchain: limit === undefined ? chain : limited(chain, limit, threads),
     threads,
     frozen: randomWeights(program, 'bf16'),
     ...(program.storedCount > 0 ? { stored: { path: join(folder, 'trained.bin') } } : {}),

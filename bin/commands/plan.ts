@@ -51,7 +51,7 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
   const adapt = recipe.adapt.kind === 'lora' ? `lora r${recipe.adapt.rank}` : 'full fine-tuning'
   const subject = `${recipe.model.source} · ${adapt} · ${sequences}×${length}`
   output.say(`${subject} · ${device.title} (budget ${mebibytes(memoryBudget)} MiB)`)
-  for (const line of certificateLines(certificate, threads)) output.say(line)
+  for (const line of certificateLines(certificate, threads, recipe.batch.accumulate)) output.say(line)
   for (const line of checkpointLines(compiled, model.traced.provenance)) output.say(line)
   output.say(`compiled in ${(milliseconds / 1000).toFixed(1)} s`)
   const need = largestNeed(compiled)
@@ -99,7 +99,7 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
       : 'usual figures, as this profile states none (`heddle profile` measures)'
     const times = { timetables: tables, kernelSeconds: kernelSeconds(compiled, tables), predictedBy }
     makeDirectory(path.dirname(path.resolve(options.html)))
-    const page = planPage({ subject, device, threads, certificate, checkpoints, joint: compiled.joint, functions: details, layers, need, changes, devices, kernels, ...times }) // prettier-ignore
+    const page = planPage({ subject, microBatches: recipe.batch.accumulate, device, threads, certificate, checkpoints, joint: compiled.joint, functions: details, layers, need, changes, devices, kernels, ...times }) // prettier-ignore
     writeFiles([{ path: path.resolve(options.html), chunks: [Buffer.from(page)] }])
     output.say(`the plan as a page: ${shownPath(path.resolve(options.html))}`)
   }

@@ -21,6 +21,8 @@ import { workSection } from './work.ts'
 export interface PlanPage {
   /** Model, adaptation and batch in a line. */
   readonly subject: string
+  /** Of a step. */
+  readonly microBatches: number
   readonly device: DeviceProfile
   readonly threads: number
   readonly certificate: Certificate
@@ -72,7 +74,7 @@ export function planPage(page: PlanPage): string {
   return `<!doctype html>\n${renderToString(html)}\n`
 }
 
-function head({ subject, device, certificate, threads, checkpoints, need }: PlanPage): VNode[] {
+function head({ subject, microBatches, device, certificate, threads, checkpoints, need }: PlanPage): VNode[] {
   const { fits, peakBytes, budgetBytes } = certificate
   const rows = certificateRows(certificate, threads)
   const whole = Math.max(peakBytes, budgetBytes)
@@ -102,7 +104,7 @@ function head({ subject, device, certificate, threads, checkpoints, need }: Plan
       ),
     ),
     ...(need ? [h('p', {}, sentence(needText(need)))] : []),
-    ...storageLines(certificate).map((line) => h('p', {}, sentence(line))),
+    ...storageLines(certificate, microBatches).map((line) => h('p', {}, sentence(line))),
   ] // prettier-ignore
 }
 

@@ -55,7 +55,7 @@ describe('a plan as text', () => {
   it('says what takes how much, what is largest, and what would make it fit', () => {
     const fit = { device: phone, certificate, checkpoints: 'none' as const }
     const lines = [
-      ...certificateLines(certificate, 4),
+      ...certificateLines(certificate, 4, 1),
       needText({ name: 'wte.weight', bytes: 147 * MEBIBYTE, part: 'weights' }),
       ...changeLines(changes),
       ...changeLines([]),
@@ -118,6 +118,7 @@ function page(parts: Partial<PlanPage> = {}): { html: string; functions: PlanPag
   const { functions } = small
   const html = planPage({
     subject: 'gpt2',
+    microBatches: 1,
     device: phone,
     threads: 4,
     certificate,

@@ -6,12 +6,38 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openSession } from '../../backends/neon/driver/index.ts'
 import type { SessionOptions, SessionStats } from '../../backends/neon/driver/index.ts'
+import { chooseToolChain } from '../../backends/neon/toolchain/index.ts'
+import { UserError } from '../../compiler/diagnostic.ts'
 import { describeDevice } from '../neon/driverSuite.ts'
 import { bound, lineBatch, lineProgram, tableSize } from '../neon/runtimeProgram.ts'
 
 describe('native session on the host', function () {
   this.timeout(120_000)
   describeDevice('host', [1, 2, 4, 8])
+})
+
+describe('native session that the system gives too little', function () {
+  this.timeout(120_000)
+
+  it('says which thread would not start, as nobody here can help that', async () => {
+    const chain = await chooseToolChain('host')
+    const launcher = ['sh', '-c', 'ulimit -d 40000; exec "$0"', ...chain.launcher]
+    const toolchain = { ...chain, launcher, compile: chain.compile.bind(chain), describe: chain.describe.bind(chain) }
+    const folder = await mkdtemp(join(tmpdir(), 'heddle-threads-'))
+    try {
+      await writeFile(join(folder, 'weights.bin'), new Uint8Array(4 * tableSize))
+      const frozen = [{ path: join(folder, 'weights.bin'), offset: 0, bytes: 4 * tableSize }]
+      // Stacks of 8 MiB count as data that could be written.
+      const error: unknown = await openSession(lineProgram, { toolchain, optimise: 'light', frozen, threads: 16 })
+        .then((session) => session.close())
+        .catch((caught: unknown) => caught)
+      assert.ok(error instanceof UserError, String(error))
+      assert.equal(error.code, 'HD715')
+      assert.match(error.sentence, /the system would not start thread \d+ of 16/)
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+  })
 })
 
 describe('native session that counts allocations', function () {

@@ -13,7 +13,7 @@ import type { Source, ToolChain } from '../../backends/neon/toolchain/index.ts'
 import { runProgram } from '../../backends/neon/toolchain/native.ts'
 import { InternalError } from '../../compiler/diagnostic.ts'
 import type { Program, ProgramValue } from '../../compiler/plan/program.ts'
-import { readKept } from '../../formats/keptStates.ts'
+import { keptIdentity, readKept } from '../../formats/keptStates.ts'
 import { stepLaunches, storedBatch, storedProgram } from '../neon/storedProgram.ts'
 import { lineProgram } from '../neon/runtimeProgram.ts'
 import { refusedWith } from '../support/refused.ts'
@@ -211,7 +211,8 @@ describe('values in storage', function () {
         const next = Float32Array.from({ length: count }, (_, index) => index)
         await session.write('value', next)
         assert.deepEqual(await session.read('value'), next)
-        const read = ({ file, version, values }: KeptState): unknown => readKept(file, version, values[0] as KeptValue)
+        const read = ({ file, version, values }: KeptState): unknown =>
+          readKept(file, { version, identity: keptIdentity(file) }, values[0] as KeptValue)
         assert.deepEqual(read(kept), first)
         assert.deepEqual(read(await session.keep()), next)
         // Bytes that were announced cannot be taken back.

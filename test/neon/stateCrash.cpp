@@ -93,8 +93,11 @@ int64_t number_at(const unsigned char* bytes) {
   return static_cast<int64_t>(number);
 }
 
+// The number that no other file has.
+int64_t identity = 0;
+
 uint64_t check_of(int64_t version, int64_t slot) {
-  const int64_t numbers[] = {version, slot, slot_bytes, total_bytes};
+  const int64_t numbers[] = {version, slot, slot_bytes, total_bytes, identity};
   uint64_t hash = 14695981039346656037u;
   for (const int64_t number : numbers) {
     for (int32_t byte = 0; byte < 8; byte++) hash = (hash ^ (static_cast<uint64_t>(number) >> (8 * byte) & 255)) * 1099511628211u;
@@ -235,6 +238,12 @@ int main(int count, char** words) {
   file.remember(now.state);
   struct stat status;
   check(stat(words[1], &status) == 0 && status.st_size == total_bytes, "the file has another size");
+  unsigned char head[40];
+  const int written = open(words[1], O_RDONLY);
+  check(written >= 0 && pread(written, head, sizeof head, 0) == sizeof head, "the file has no head");
+  close(written);
+  identity = number_at(head + 32);
+  check(identity != 0, "the file has no number");
   logging = true;
   // Values are brought, trained and kept in every order in which one may follow the other.
   update(file);

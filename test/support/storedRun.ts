@@ -9,7 +9,7 @@ import { openSession } from '../../backends/neon/driver/index.ts'
 import type { KeptState, Session, SessionOptions } from '../../backends/neon/driver/index.ts'
 import type { ToolChain } from '../../backends/neon/toolchain/index.ts'
 import type { Program } from '../../compiler/plan/program.ts'
-import { readKept } from '../../formats/keptStates.ts'
+import { keptIdentity, readKept } from '../../formats/keptStates.ts'
 import { baseValues, firstState, storedBatch, storedProgram, storedStep } from '../neon/storedProgram.ts'
 import type { StoredState } from '../neon/storedProgram.ts'
 
@@ -106,7 +106,7 @@ export function assertKept({ file, version, values }: KeptState, state: StoredSt
   const read = (name: string): unknown => {
     const entry = values.find((value) => value.name === name)
     assert.ok(entry, name)
-    return readKept(file, version, entry)
+    return readKept(file, { version, identity: keptIdentity(file) }, entry)
   }
   assert.deepEqual(read('weight'), state.weight)
   assert.deepEqual(read('moment/weight'), state.moment)

@@ -144,7 +144,8 @@ class CommandLine {
     memory_ = memory;
     const heddle_config config = {&program_, memory, memory_bytes_, frozen_, program_.checkpoint_count,
                                   threads, profile ? 1 : 0, message_, storage_.callbacks()};
-    if (heddle_open(&config, &session_) != HEDDLE_OK) return refuse(message_);
+    const int32_t opened = heddle_open(&config, &session_);
+    if (opened != HEDDLE_OK) return opened == HEDDLE_REFUSED ? refuse(message_, "refused") : refuse(message_);
     storage_.stored.remember(session_->spaces[HEDDLE_IN_STATE]);
     heddle_set_pause(session_, pause_callback, this);
     return output_.begin().field("ok", true).field("program", program_.name).field("isa", program_.isa)

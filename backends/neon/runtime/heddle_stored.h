@@ -1,7 +1,7 @@
 // The state file: values that change and are not in memory, and what a session has in memory with them, in versions of which
 // one always stands. Knows neither what the values mean nor who moves them.
 //
-//   byte 0      "heddle states 1\n", bytes of a slot, bytes of the file
+//   byte 0      "heddle states 2\n", bytes of a slot, bytes of the file, a number that no other file has
 //   byte 1,024  record of slot 0: its version, and a number that says the record is whole; byte 2,048: of slot 1
 //   byte 4,096  slot 0, then slot 1: the session's state, then every stored value with versions
 //   then        stored values without versions
@@ -71,7 +71,7 @@ class StateFile {
     const int64_t left = fstatvfs(file_, &disk) == 0 ? static_cast<int64_t>(disk.f_bavail) * static_cast<int64_t>(disk.f_frsize) : -1;
     if (left >= 0 && left < total_bytes_) {
       message << path << ": the states need " << total_bytes_ << " bytes of disk; " << left << " are free";
-    } else if (ftruncate(file_, total_bytes_) != 0 || !write_head() || fsync(file_) != 0) {
+    } else if (ftruncate(file_, total_bytes_) != 0 || !choose_identity() || !write_head() || fsync(file_) != 0) {
       message << path << ": " << strerror(errno);
     } else {
       synchronise_directory();
@@ -170,24 +170,35 @@ class StateFile {
     for (int32_t index = 0; index < 8; index++) bytes[index] = static_cast<unsigned char>(number >> (8 * index));
   }
 
-  // FNV-1a over version, slot, bytes of a slot and of the file: of no record that is torn, or of another file.
+  // FNV-1a over version, slot, bytes of a slot and of the file, and the file's number: of no record that is torn, or of another
+  // file.
   uint64_t check_of(int64_t version, int32_t slot) const {
-    unsigned char bytes[32];
+    unsigned char bytes[40];
     put_number(bytes, static_cast<uint64_t>(version));
     put_number(bytes + 8, static_cast<uint64_t>(slot));
     put_number(bytes + 16, static_cast<uint64_t>(slot_bytes_));
     put_number(bytes + 24, static_cast<uint64_t>(total_bytes_));
+    put_number(bytes + 32, identity_);
     uint64_t hash = 0xcbf29ce484222325u;
     for (const unsigned char byte : bytes) hash = (hash ^ byte) * 0x100000001b3u;
     return hash;
   }
 
   bool write_head() {
-    unsigned char head[32];
-    memcpy(head, "heddle states 1\n", 16);
+    unsigned char head[40];
+    memcpy(head, "heddle states 2\n", 16);
     put_number(head + 16, static_cast<uint64_t>(slot_bytes_));
     put_number(head + 24, static_cast<uint64_t>(total_bytes_));
+    put_number(head + 32, identity_);
     return write_range(file_, 0, sizeof head, head);
+  }
+
+  // False with errno where the system has no random numbers.
+  bool choose_identity() {
+    const int source = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+    const bool chosen = source >= 0 && read_range(source, 0, sizeof identity_, &identity_);
+    if (source >= 0) close(source);
+    return chosen;
   }
 
   // So that the file's name is on the medium too. A file system that cannot do that is no reason not to train.
@@ -274,6 +285,7 @@ class StateFile {
   int64_t state_bytes_ = 0;
   int64_t slot_bytes_ = 0;
   int64_t total_bytes_ = 0;
+  uint64_t identity_ = 0;
   const void* state_ = nullptr;
   int64_t version_ = 0;  // the last that was made
   int32_t slot_ = 0;     // what is read
