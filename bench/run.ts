@@ -7,6 +7,7 @@ import { hostDevice, scheduleProfile, wasmDevice } from '../devices/index.ts'
 import { peakProgram } from '../evaluate/speed/machine.ts'
 import { bestRates, runnerOf } from '../evaluate/speed/runner.ts'
 import { openTorch } from '../evaluate/speed/torch.ts'
+import { attentionProgram } from './attention.ts'
 import { contractionProgram } from './programs.ts'
 import { shapes } from './shapes.ts'
 import { loraRank, modelStep } from './step.ts'
@@ -23,6 +24,7 @@ interface Options {
   readonly json?: true
   readonly torch: boolean
   readonly step: boolean
+  readonly attention?: string
 }
 
 const command = new Command('bench')
@@ -36,6 +38,10 @@ const command = new Command('bench')
   .option('--adapt <how>', 'lora or full', 'lora')
   .option('--checkpoints <which>', 'none or every: layers whose values are worked out again', 'none')
   .option('--no-step', 'contractions only')
+  .option(
+    '--attention <lengths>',
+    'causal attention of 12 heads of 64 with so many tokens, forward and with its backward pass',
+  )
   .option('--no-torch', 'without PyTorch beside it')
   .option('--json', 'one JSON object')
 
@@ -59,6 +65,14 @@ const runners = [peakRunner]
 for (const [m, n, k, transposed] of products) {
   const name = `contraction ${m}×${n}×${k}${transposed ? ', weight stored [out, in]' : ''}`
   runners.push(await runnerOf(name, contractionProgram(m, n, k, transposed, profile), session))
+}
+for (const length of (options.attention ?? '').split(',').filter(Boolean).map(Number)) {
+  for (const isWhole of [false, true]) {
+    const name = `attention of ${length} tokens, ${isWhole ? 'forward and backward' : 'forward'}`
+    // So many that asking the program takes no time beside them.
+    const shape = { sequences: Math.ceil(2048 / length), length, heads: 12, width: 64 }
+    runners.push(await runnerOf(name, attentionProgram(shape, isWhole, profile), session))
+  }
 }
 const rates = await bestRates(runners, Number(options.turns))
 const results: Record<string, number> = Object.fromEntries(rates)

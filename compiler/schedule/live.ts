@@ -1,5 +1,6 @@
-// Which blocks of a score tensor can matter: a masked score contributes nothing to its softmax, nor a product with a
-// masked probability to a gradient. Where the mask compares positions, whole blocks are skipped.
+// Which blocks of a score tensor can matter, and which rows of them: a masked score contributes nothing to its softmax, nor a
+// product with a masked probability to a gradient. Where the mask compares positions, whole blocks are skipped, and of a block
+// that some rows see the rows that do not.
 
 import type { Axis } from '../graph/axis.ts'
 import { isMap, isOp } from '../graph/node.ts'
@@ -108,14 +109,15 @@ export interface LiveBlocks {
   readonly count: Index
 }
 
-/** The blocks of columns in which some row of the block meets what all of the values ask for. */
-export function liveBlocks(
-  conditions: readonly (readonly Ordered[])[],
-  parallel: Axis,
-  streamed: Axis,
-  { base, rows, columns, blocks }: RowBlock,
-  ranges: Ranges,
-): LiveBlocks {
+/** How far a position along one axis may lie beyond one along the other; undefined where that is no matter. */
+export interface Rooms {
+  /** column ≤ row + after */
+  readonly after: number | undefined
+  /** row ≤ column + before */
+  readonly before: number | undefined
+}
+
+export function roomsOf(conditions: readonly (readonly Ordered[])[], parallel: Axis, streamed: Axis): Rooms {
   // Of what one value asks for, the narrowest counts; of several values, the widest.
   const roomBetween = (low: Axis, high: Axis): number | undefined => {
     const rooms = conditions.map((list) =>
@@ -125,8 +127,15 @@ export function liveBlocks(
     // A block more than needed does no harm, and counts stay positive.
     return Number.isFinite(widest) ? Math.max(0, widest) : undefined
   }
-  const after = roomBetween(streamed, parallel)
-  const before = roomBetween(parallel, streamed)
+  return { after: roomBetween(streamed, parallel), before: roomBetween(parallel, streamed) }
+}
+
+/** The blocks of columns in which some row of the block meets what all of the values ask for. */
+export function liveBlocks(
+  { after, before }: Rooms,
+  { base, rows, columns, blocks }: RowBlock,
+  ranges: Ranges,
+): LiveBlocks {
   const last = after === undefined ? undefined : divideIndex(addIndex(base, rows - 1 + after), columns, ranges)
   const seen = last === undefined ? blocks : minIndex(blocks, addIndex(last, 1))
   if (before === undefined) return { first: constantIndex(0), count: seen }
@@ -134,4 +143,30 @@ export function liveBlocks(
   const own = divideIndex(base, columns, ranges)
   const first = before === 0 ? own : subtractIndex(own, minIndex(own, Math.ceil(before / columns)))
   return { first, count: subtractIndex(seen, first) }
+}
+
+/** A block of columns that a block of rows walks. */
+export interface ColumnBlock {
+  readonly base: Index
+  readonly columns: number
+}
+
+export interface LiveRows {
+  readonly first: Index
+  readonly count: Index
+}
+
+/** Rows of the block, counted from its base, of which some place in a block of columns meets what is asked for. */
+export function liveRows(
+  { after, before }: Rooms,
+  { base, columns }: ColumnBlock,
+  rowBase: Index,
+  rows: Index,
+): LiveRows {
+  const beyond = (position: Index): Index => subtractIndex(position, minIndex(position, rowBase))
+  const end = before === undefined ? rows : minIndex(rows, beyond(addIndex(base, columns + before)))
+  if (after === undefined) return { first: constantIndex(0), count: end }
+  const first = minIndex(end, beyond(after === 0 ? base : subtractIndex(base, minIndex(base, after))))
+  // Whoever bounds it sees that it is at most all rows.
+  return { first, count: minIndex(rows, subtractIndex(end, first)) }
 }

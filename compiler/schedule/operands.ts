@@ -5,6 +5,7 @@ import { dtypeBytes } from '../graph/axis.ts'
 import type { Node } from '../graph/node.ts'
 import { bufferElements } from '../kernel/ir.ts'
 import type { Expr } from '../kernel/ir.ts'
+import { indexMentions } from '../kernel/index.ts'
 import type { Index } from '../kernel/index.ts'
 import { neighboursOf } from './byLane.ts'
 import type { NamedLoop } from './byLane.ts'
@@ -34,11 +35,12 @@ export function chainOf(
   const other = vectorOperand === 1 ? 0 : 1
   const innermost = kWalks.at(-1)
   const lies = isAlong(lowering, inputs[other], innermost)
-  const packBroadcast = packing(operands[other], scope, lies)
+  const moving = [m.name, ...kWalks.map((walk) => walk.name)]
+  const packBroadcast = packing(operands[other], scope, lies, moving)
   // Where a run-time extent moves the chain's end, what comes next is not known.
   const isFixed = kWalks.every((walk) => walk.axes.every((axis) => axis.extent === undefined))
   const memory = isFixed ? memoryOf(operands[vectorOperand], scope) : undefined
-  const broadcastMemory = isFixed && lies ? memoryOf(operands[other], scope) : undefined
+  const broadcastMemory = isFixed && lies ? memoryOf(operands[other], scope, moving) : undefined
   return {
     vectorOperand,
     k: kWalks.map((walk) => walk.name),
@@ -53,9 +55,9 @@ export function chainOf(
   }
 }
 
-/** Where an operand lies, if it is read as it lies. */
-export function memoryOf(operand: Expr, scope: KernelScope): TileMemory | undefined {
-  if (!isPlainLoad(operand)) return undefined
+/** Where an operand lies, if it is read as it lies; `moving` as in `isPlainLoad`. */
+export function memoryOf(operand: Expr, scope: KernelScope, moving?: readonly string[]): TileMemory | undefined {
+  if (!isPlainLoad(operand, moving)) return undefined
   const buffer = scope.kernel('', []).arguments.find(({ name }) => name === operand.buffer)
   if (!buffer) return undefined
   const bytes = dtypeBytes[buffer.dtype]
@@ -69,17 +71,27 @@ export function isAlong(lowering: Lowering, operand: Node, walk: Walk | undefine
 }
 
 /** A plain f32 load that steps evenly is read where it lies; anything else is worked out once per tile. */
-function packing(operand: Expr, scope: KernelScope, contiguous: boolean): 'no' | 'yes' | 'contiguous' {
+function packing(
+  operand: Expr,
+  scope: KernelScope,
+  contiguous: boolean,
+  moving: readonly string[],
+): 'no' | 'yes' | 'contiguous' {
   const plain =
-    isPlainLoad(operand) &&
+    isPlainLoad(operand, moving) &&
     scope.kernel('', []).arguments.find((buffer) => buffer.name === operand.buffer)?.dtype === 'f32'
   if (plain) return 'no'
   return contiguous ? 'contiguous' : 'yes'
 }
 
-/** A load that steps evenly. */
-export function isPlainLoad(operand: Expr): operand is Extract<Expr, { kind: 'load' }> {
+/** A load that steps evenly with the loops that move it: all of those around, or `moving`. */
+export function isPlainLoad(operand: Expr, moving?: readonly string[]): operand is Extract<Expr, { kind: 'load' }> {
+  const stays = (atom: Index): boolean => moving !== undefined && !moving.some((name) => indexMentions(atom, name))
   const isEven = ({ terms }: Index): boolean =>
-    terms.every(({ atom }) => atom.kind === 'variable' || atom.kind === 'size')
+    terms.every(({ atom, scale }) => {
+      if (atom.kind === 'variable' || atom.kind === 'size') return true
+      // What was looked up in memory is no place that is known.
+      return atom.kind !== 'value' && stays({ constant: 0, terms: [{ atom, scale }] })
+    })
   return operand.kind === 'load' && operand.indices.every(isEven)
 }

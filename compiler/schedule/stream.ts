@@ -18,8 +18,8 @@ import {
   subtractIndex,
 } from '../kernel/index.ts'
 import type { Index } from '../kernel/index.ts'
-import { liveBlocks, scoreConditions, valueConditions } from './live.ts'
-import type { LiveBlocks } from './live.ts'
+import { liveBlocks, liveRows, roomsOf, scoreConditions, valueConditions } from './live.ts'
+import type { Rooms } from './live.ts'
 import type { LoweredRegion, Lowering } from './lowering.ts'
 import { chainOf } from './operands.ts'
 import { declareLoop, load, loop, partials, store } from './nest.ts'
@@ -114,11 +114,13 @@ class StreamLowering {
     const env = outerWalks.reduce((inner, walk) => enter(inner, walk, scope), gridEnv)
     const streamedExtent = scope.extent(this.#streamed)
     const blocks = ceilDivide(streamedExtent, this.#columns)
-    const { first, count } = this.#liveBlocks(blocks, base)
+    const rooms = this.#rooms()
+    const { first, count } = liveBlocks(rooms, { base, rows: this.#rows, columns: this.#columns, blocks }, scope.ranges)
     const block = declareLoop(scope, 'rb', count)
     const columnBase = scaleIndex(addIndex(first, block.index), this.#columns)
     const columnCount = minIndex(this.#columns, subtractIndex(streamedExtent, columnBase))
-    const tile: Tile = { base, rowCount, columnBase, columnCount, env }
+    const live = liveRows(rooms, { base: columnBase, columns: this.#columns }, base, rowCount)
+    const tile: Tile = { base, firstRow: live.first, rowCount: live.count, columnBase, columnCount, env }
 
     const before = this.#start(rowCount)
     const body = [
@@ -154,20 +156,24 @@ class StreamLowering {
     return [...dots, ...this.#accumulators.map(({ values }) => values)]
   }
 
-  /** Blocks of the streamed axis that some row of the block can see. */
-  #liveBlocks(blocks: Index, base: Index): LiveBlocks {
+  /** What rows of a block can see of the streamed axis. */
+  #rooms(): Rooms {
     const conditions = this.#accumulators.map((one) =>
       this.#softmax ? scoreConditions(one.scores) : valueConditions(one.scores),
     )
     const scores = this.#region.nodes.find((node) => isOp(node, 'logSumExp'))?.inputs[0]
     if (scores) conditions.push(scoreConditions(scores))
-    const tile = { base, rows: this.#rows, columns: this.#columns, blocks }
-    return liveBlocks(conditions, this.#parallel, this.#streamed, tile, this.#scope.ranges)
+    return roomsOf(conditions, this.#parallel, this.#streamed)
   }
 
   #rowLoop(count: Index, body: (row: Index) => Stmt[]): Stmt {
     const row = declareLoop(this.#scope, 'p', count)
     return loop(row.name, count, body(row.index))
+  }
+
+  /** The rows of a tile that see something of its columns. */
+  #liveLoop({ firstRow, rowCount }: Tile, body: (row: Index) => Stmt[]): Stmt {
+    return this.#rowLoop(rowCount, (row) => body(addIndex(firstRow, row)))
   }
 
   /** Groups of 16 elements along a row in vectors. */
@@ -219,7 +225,8 @@ class StreamLowering {
     const n = declareLoop(scope, 'n', tile.columnCount)
     const m = declareLoop(scope, 'm', tile.rowCount)
     const kWalks = walksOver(scope, 'k', dot.attrs.over, this.#lowering.contiguousSuffix([x, y], dot.attrs.over))
-    const outside = this.#placeIn(tile, m.index, n.index)
+    const row = addIndex(tile.firstRow, m.index)
+    const outside = this.#placeIn(tile, row, n.index)
     const env = kWalks.reduce((inner, walk) => enter(inner, walk, scope), outside)
     const operands = [scope.value(x, env), scope.value(y, env)] as const
     const accumulator = scope.local(scope.fresh('acc'), 'register', []).name
@@ -230,7 +237,7 @@ class StreamLowering {
     const body = [
       store(accumulator, [], exprScalars.float(0)),
       ...chain,
-      store(buffer, [m.index, n.index], load(accumulator, [])),
+      store(buffer, [row, n.index], load(accumulator, [])),
     ]
     const rows = { name: m.name, bound: this.#rows }
     this.#construction.directives.push(
@@ -276,7 +283,7 @@ class StreamLowering {
     const scores = (this.#region.nodes[0] as Node).inputs[0] as Node
     const buffer = this.#scope.local(this.#scope.fresh('e'), 'scratch', [this.#rows, this.#columns]).name
     this.#tiles.set(scores, buffer)
-    const statement = this.#rowLoop(tile.rowCount, (row) => {
+    const statement = this.#liveLoop(tile, (row) => {
       const { stmts, factor } = takeBlock(this.#construction, {
         count: tile.columnCount,
         bound: this.#columns,
@@ -303,7 +310,7 @@ class StreamLowering {
     for (const node of wanted) {
       this.#tiles.set(node, this.#scope.local(this.#scope.fresh('e'), 'scratch', [this.#rows, this.#columns]).name)
     }
-    const statement = this.#rowLoop(tile.rowCount, (row) =>
+    const statement = this.#liveLoop(tile, (row) =>
       this.#columnLoop(tile.columnCount, (column) => {
         const stores = wanted.map((node) =>
           store(this.#tiles.get(node) as string, [row, column], this.#valueAt(node, tile, row, column)),
@@ -320,6 +327,7 @@ class StreamLowering {
     const { node, values, nAxes, buffer } = accumulator
     const scores = this.#tiles.get(accumulator.scores) as string
     const m = declareLoop(scope, 'm', tile.rowCount)
+    const row = addIndex(tile.firstRow, m.index)
     const k = declareLoop(scope, 'k', tile.columnCount)
     const runs = this.#lowering.contiguousSuffix([values], nAxes)
     const whole = runs.length === nAxes.length
@@ -333,13 +341,13 @@ class StreamLowering {
     const register = scope.local(scope.fresh('acc'), 'register', []).name
     const operand = scope.value(values, env)
     const first = node.inputs[0] !== values
-    const factors = first ? [load(scores, [m.index, k.index]), operand] : [operand, load(scores, [m.index, k.index])]
+    const factors = first ? [load(scores, [row, k.index]), operand] : [operand, load(scores, [row, k.index])]
     const body = [
-      store(register, [], load(buffer, [m.index, place])),
+      store(register, [], load(buffer, [row, place])),
       loop(k.name, tile.columnCount, [
         store(register, [], exprScalars.fma(factors[0] as Expr, factors[1] as Expr, load(register, []))),
       ]),
-      store(buffer, [m.index, place], load(register, [])),
+      store(buffer, [row, place], load(register, [])),
     ]
     const n = nWalks.at(-1)
     const nest = nWalks.reduceRight<readonly Stmt[]>(
@@ -415,8 +423,10 @@ class StreamLowering {
 }
 
 interface Tile {
-  /** First position along the parallel axis, and how many rows the tile has. */
+  /** First position along the parallel axis. */
   readonly base: Index
+  /** Of the rows from there those that see something of the columns, and how many they are. */
+  readonly firstRow: Index
   readonly rowCount: Index
   /** The same along the streamed axis. */
   readonly columnBase: Index
