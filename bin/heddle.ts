@@ -138,7 +138,10 @@ export async function main(operands: readonly string[]): Promise<number> {
     .argument('<recipe>', 'a TypeScript file that exports a recipe')
     .addOption(device())
     .option('--all', 'every device profile beside the others')
-    .option('--html <file>', 'write the plan as a page: memory over launches, what each buffer is, where the work is')
+    .option(
+      '--html <file>',
+      'write the plan as a page: memory over predicted time, what each buffer is, what is moved, where the time goes',
+    )
     .addOption(threads())
     .addOption(memory())
     .addOption(json())

@@ -26,8 +26,13 @@ export function certificateRows({ parts, storage }: Certificate, threads: number
 }
 
 export function verdictOf({ fits, peakBytes, budgetBytes }: Certificate): string {
-  const verdict = fits ? 'fits' : `does not fit, by ${mebibytes(peakBytes - budgetBytes)} MiB`
+  const verdict = fits ? 'fits' : `does not fit, by ${amountText(peakBytes - budgetBytes)}`
   return `${verdict}: peak ${mebibytes(peakBytes)} MiB`
+}
+
+/** What a tenth of a MiB would make nothing of is told in KiB. */
+function amountText(bytes: number): string {
+  return bytes < 2 ** 20 / 10 ? `${Math.ceil(bytes / 1024)} KiB` : `${mebibytes(bytes)} MiB`
 }
 
 export function certificateLines(certificate: Certificate, threads: number, microBatches: number): string[] {

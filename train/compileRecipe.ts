@@ -80,24 +80,31 @@ function compiledAt(recipe: Recipe, traced: TracedModel, options: CompileOptions
 export function compileRecipe(recipe: Recipe, traced: TracedModel, settings: CompileSettings): CompiledRecipe {
   const { device, threads } = settings
   const dumps = new Map<CompiledRecipe, string[]>()
-  const compileWith = (storage: CompileOptions['storage']): CompiledRecipe => {
-    const dump: string[] = []
-    const compiled = compiledAt(recipe, traced, {
-      name: recipe.model.model,
-      adaptation: adaptationOf(recipe, traced),
-      optimizer: optimizerOf(recipe, settings.steps),
-      checkpoints: checkpointsOf(recipe, settings),
-      profile: scheduleProfile(device, threads),
-      ...(settings.functions ? { functions: settings.functions } : {}),
-      ...(storage ? { storage } : {}),
-      ...(settings.dump ? { dump: (text: string) => void dump.push(text) } : {}),
-    })
-    const checkpoints = compiled.checkpointing ? 'chosen' : recipe.checkpoints === 'every layer' ? 'every' : 'none'
-    const result = { ...compiled, checkpoints, certificate: certify(compiled, settings) } as const
-    dumps.set(result, dump)
-    return result
-  }
-  const best = bestOf(compileWith, settings)
+  const compileWith =
+    (recipe: Recipe) =>
+    (storage: CompileOptions['storage']): CompiledRecipe => {
+      const dump: string[] = []
+      const compiled = compiledAt(recipe, traced, {
+        name: recipe.model.model,
+        adaptation: adaptationOf(recipe, traced),
+        optimizer: optimizerOf(recipe, settings.steps),
+        checkpoints: checkpointsOf(recipe, settings),
+        profile: scheduleProfile(device, threads),
+        ...(settings.functions ? { functions: settings.functions } : {}),
+        ...(storage ? { storage } : {}),
+        ...(settings.dump ? { dump: (text: string) => void dump.push(text) } : {}),
+      })
+      const checkpoints = compiled.checkpointing ? 'chosen' : recipe.checkpoints === 'every layer' ? 'every' : 'none'
+      const result = { ...compiled, checkpoints, certificate: certify(compiled, settings) } as const
+      dumps.set(result, dump)
+      return result
+    }
+  const chosen = bestOf(compileWith(recipe), settings)
+  // Where nothing fits, the planner's model of memory has been the judge of a plan that only memory can judge.
+  const every = { ...recipe, checkpoints: 'every layer' as const }
+  const isStuck = !chosen.certificate.fits && recipe.checkpoints === 'auto'
+  const plain = isStuck ? bestOf(compileWith(every), settings) : chosen
+  const best = isBetter(plain, chosen) ? plain : chosen
   for (const text of dumps.get(best) ?? []) settings.dump?.(text)
   return best
 }

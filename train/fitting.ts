@@ -90,18 +90,22 @@ export function changesThatFit(
   const { peakBytes: known, parts } = current.certificate
   // What does not fit was compiled to need as little as it can.
   const enough = Math.ceil(known / HUNDREDTH) / 100
-  changes.push({ key: '--memory', value: `${enough}MiB`, from: `${Math.floor(budgetBytes / HUNDREDTH) / 100}MiB`, peakBytes: known, budgetBytes: enough * 100 * HUNDREDTH }) // prettier-ignore
+  changes.push({ key: '--memory', value: `${enough}MiB`, from: `${Math.round(budgetBytes / HUNDREDTH) / 100}MiB`, peakBytes: known, budgetBytes: enough * 100 * HUNDREDTH }) // prettier-ignore
   // What no batch changes.
   const fixed = parts.weights + parts.state + parts.runtime
   const number = (key: FittingChange['key'], search: Omit<NumberSearch, 'peakFrom' | 'budget'>): void => {
     const found = largestThatFits({ peakFrom: known, budget: budgetBytes, ...search })
-    if (found) changes.push({ key, from: search.from, budgetBytes, ...found })
+    // With checkpoints by budget another value may fit as well, in another plan than the one that was looked at.
+    const isLargest = found?.isLargest === true && recipe.checkpoints !== 'auto'
+    if (found) changes.push({ key, from: search.from, budgetBytes, ...found, isLargest })
   }
   const { sequences, length } = batch
   const withBatch = (key: 'batch.length' | 'batch.sequences', size: { sequences: number; length: number }): number =>
     peakOf(key, { ...base, batch: { ...batch, ...size } }, retrace(size))
   number('batch.length', {
     from: length,
+    // Nothing comes after a single token.
+    least: 2,
     step: length > 64 ? 8 : 1,
     floor: fixed,
     peakOf: (value) => withBatch('batch.length', { sequences, length: value }),
@@ -143,7 +147,9 @@ export interface NumberSearch {
   readonly from: number
   readonly peakFrom: number
   readonly budget: number
-  /** Values are multiples of it; the least is 1. */
+  /** 1 unless given. */
+  readonly least?: number
+  /** Values are multiples of it, but for the least. */
   readonly step: number
   /** A peak that no value goes below, where one is known. */
   readonly floor: number | undefined
@@ -158,15 +164,16 @@ export function largestThatFits({
   from,
   peakFrom,
   budget,
+  least = 1,
   step,
   floor,
   peakOf,
 }: NumberSearch): { readonly value: number; readonly peakBytes: number; readonly isLargest: boolean } | undefined {
-  const down = (value: number): number => Math.max(1, Math.floor(value / step) * step)
-  if (from <= 1 || (floor !== undefined && floor > budget)) return undefined
+  const down = (value: number): number => Math.max(least, Math.floor(value / step) * step)
+  if (from <= least || (floor !== undefined && floor > budget)) return undefined
   let above = { value: from, peak: peakFrom }
   // Nothing is known to fit yet: the line begins at what a value of nothing would need, or at the least value's peak.
-  let below = floor === undefined ? { value: 1, peak: peakOf(1) } : { value: 0, peak: floor }
+  let below = floor === undefined ? { value: least, peak: peakOf(least) } : { value: 0, peak: floor }
   if (below.peak > budget) return undefined
   for (let tries = 1; tries <= MOST_TRIES && down(above.value - 1) > below.value; tries++) {
     const slope = (above.peak - below.peak) / (above.value - below.value)

@@ -24,6 +24,7 @@ import { Trainer } from './trainer.ts'
 import type { StepFigures } from './trainer.ts'
 import { Watch } from './watch.ts'
 import type { Best, HeldOutFigures } from './watch.ts'
+import type { WeightFiles } from './weightFiles.ts'
 
 /** Between two saved states where the recipe does not say. */
 const SAVE_MILLISECONDS = 5 * 60 * 1000
@@ -60,6 +61,8 @@ export interface LoopSettings {
   readonly states: RunStates
   /** Where the program keeps what it trains, if it does not in memory: every step saves the state then, at no cost. */
   readonly stateFile?: string
+  /** What the program reads meanwhile. */
+  readonly weightFiles: WeightFiles
   /** The state to go on from, which `states` found; the session has its values. */
   readonly from?: SavedState
   /** The recipe's limits on energy; without, nothing governs the session. */
@@ -183,6 +186,8 @@ class Loop {
         throw error
       })
       if (!figures) return
+      // Before anything of this step is told or saved.
+      this.#settings.weightFiles.refuseChanged()
       this.#metrics ??= this.#begin()
       this.#metrics.step(figures)
       this.#observer.step?.(figures, data.steps)

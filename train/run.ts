@@ -24,7 +24,7 @@ import type { RunIdentity } from './identity.ts'
 import type { LoadedRecipe } from './loadRecipe.ts'
 import { trainToTheEnd } from './loop.ts'
 import type { LoopObserver, LoopResult } from './loop.ts'
-import { openTraining } from './openTraining.ts'
+import { frozenRanges, openTraining } from './openTraining.ts'
 import { withCulprit } from './notFinite.ts'
 import type { PredictionSize } from './predict.ts'
 import { largestNeed } from './planDetails.ts'
@@ -32,6 +32,7 @@ import { endOfText, prepareData, prepareModel } from './prepare.ts'
 import { holdDirectory } from './runLock.ts'
 import { RunStates } from './runState.ts'
 import type { SavedState } from './runState.ts'
+import { WeightFiles } from './weightFiles.ts'
 
 /** What a run tells whoever watches it. */
 export interface RunObserver extends LoopObserver {
@@ -166,6 +167,7 @@ async function runHere(loaded: LoadedRecipe, options: RunOptions, observer: RunO
   observer.compiling?.(chain.describe())
   const { program } = compiled
   const stateFile = program.storedCount > 0 ? states.stateFile() : undefined
+  const weightFiles = new WeightFiles(frozenRanges(program, model.binding).map((range) => range.path))
   const session = await openTraining(program, model.binding, {
     toolchain: chain,
     threads,
@@ -174,6 +176,7 @@ async function runHere(loaded: LoadedRecipe, options: RunOptions, observer: RunO
     ...(stateFile === undefined ? {} : { stored: { path: stateFile } }),
     ...(options.kill ? { signal: options.kill } : {}),
   }).catch((error: unknown) => {
+    weightFiles.close()
     if (stateFile !== undefined) states.discard(stateFile)
     throw error
   })
@@ -195,6 +198,7 @@ async function runHere(loaded: LoadedRecipe, options: RunOptions, observer: RunO
       session,
       states,
       out: options.out,
+      weightFiles,
       ...(stateFile === undefined ? {} : { stateFile }),
       title: path.basename(loaded.file),
       ...(from ? { from } : {}),
@@ -207,6 +211,7 @@ async function runHere(loaded: LoadedRecipe, options: RunOptions, observer: RunO
   } catch (error) {
     throw await withCulprit(error, session, program, model.binding)
   } finally {
+    weightFiles.close()
     await session.close()
     if (stateFile !== undefined) states.discard(stateFile)
   }

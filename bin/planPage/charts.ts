@@ -289,7 +289,7 @@ function barText({ kind, begin, end, bytes, count, what }: Bar): string {
 /** Parts of a whole, side by side, each as wide as its share. */
 export function shareBar(parts: readonly { readonly label: string; readonly value: number }[], whole: number): VNode {
   const pieces = parts
-    .map((part, place) => ({ ...part, place, share: (100 * part.value) / Math.max(1, whole) }))
+    .map((part, place) => ({ ...part, place, share: (100 * part.value) / (whole > 0 ? whole : 1) }))
     .filter(({ share }) => share > 0)
   return h(
     'div',

@@ -18,7 +18,8 @@ import type { RunIdentity } from '../../train/identity.ts'
 import type { EnergySettings } from '../../train/energy.ts'
 import { trainToTheEnd } from '../../train/loop.ts'
 import type { LoopObserver, LoopResult } from '../../train/loop.ts'
-import { openTraining } from '../../train/openTraining.ts'
+import { frozenRanges, openTraining } from '../../train/openTraining.ts'
+import { WeightFiles } from '../../train/weightFiles.ts'
 import { RunStates } from '../../train/runState.ts'
 
 /** All that training needs, as plain data that another process can be given. */
@@ -97,7 +98,9 @@ export async function trainPrepared(run: PreparedRun, out: string, options: TryO
   const states = new RunStates(out, options.files)
   const from = options.resume ? states.newest().state : undefined
   const stateFile = program.storedCount > 0 ? states.stateFile() : undefined
-  const session = await openTraining(program, new CheckpointBinding(checkpoint), {
+  const binding = new CheckpointBinding(checkpoint)
+  const weightFiles = new WeightFiles(frozenRanges(program, binding).map((range) => range.path))
+  const session = await openTraining(program, binding, {
     toolchain: run.toolchain,
     threads: options.threads ?? 2,
     seed: recipe.seed,
@@ -126,6 +129,7 @@ export async function trainPrepared(run: PreparedRun, out: string, options: TryO
       out,
       title: 'test',
       states,
+      weightFiles,
       ...(stateFile === undefined ? {} : { stateFile }),
       stop: stop.signal,
       ...(from ? { from } : {}),
@@ -134,6 +138,7 @@ export async function trainPrepared(run: PreparedRun, out: string, options: TryO
     }
     return await trainToTheEnd(settings, observer)
   } finally {
+    weightFiles.close()
     await session.close()
     if (stateFile !== undefined) states.discard(stateFile)
   }
