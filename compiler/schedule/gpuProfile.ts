@@ -31,5 +31,6 @@ export interface GpuProfile {
 
 /** The profile under which regions are lowered to nests: their reductions' 16 partial results appear as one lane loop. */
 export function nestProfile(profile: GpuProfile): ScheduleProfile {
-  return { name: profile.name, lanes: 16, tile: { rows: 1, vectors: 1 }, privateCache: 1 << 15, threads: 2 }
+  const tile = { rows: 1, vectors: 1 }
+  return { name: profile.name, lanes: 16, tile, privateCache: 1 << 15, wholeBlocks: true, threads: 2 }
 }

@@ -41,6 +41,8 @@ export interface ScheduleProfile {
   readonly shardBytes?: number
   /** Trained values and the optimizer's do as well, and go back the same way. */
   readonly shardsState?: boolean
+  /** Rows of a block of scores go together, those among them that a mask leaves nothing: a workgroup's invocations meet. */
+  readonly wholeBlocks?: boolean
   /** Threads that a launch should be able to feed. */
   readonly threads: number
 }

@@ -119,7 +119,8 @@ class StreamLowering {
     const block = declareLoop(scope, 'rb', count)
     const columnBase = scaleIndex(addIndex(first, block.index), this.#columns)
     const columnCount = minIndex(this.#columns, subtractIndex(streamedExtent, columnBase))
-    const live = liveRows(rooms, { base: columnBase, columns: this.#columns }, base, rowCount)
+    const seen = this.#lowering.profile.wholeBlocks === true ? { after: undefined, before: undefined } : rooms
+    const live = liveRows(seen, { base: columnBase, columns: this.#columns }, base, rowCount)
     const tile: Tile = { base, firstRow: live.first, rowCount: live.count, columnBase, columnCount, env }
 
     const before = this.#start(rowCount)

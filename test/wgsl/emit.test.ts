@@ -67,7 +67,9 @@ describe('emitted WGSL', function () {
       const step = graph.functions.find((fn) => fn.name === 'step')
       assert.ok(step)
       const gpu = scheduleForGpu(graph, step, webgpu).find((one) => one.region.kind === kind)
-      const cpu = scheduleFunction(graph, step, neonProfile).regions.find((one) => one.region.kind === kind)
+      // Rows of which a mask leaves nothing are left out on a processor alone.
+      const whole = { ...neonProfile, wholeBlocks: true }
+      const cpu = scheduleFunction(graph, step, whole).regions.find((one) => one.region.kind === kind)
       assert.ok(gpu && cpu)
       assert.equal(printKernel(gpu.nest), printKernel(cpu.nest), 'both start from one nest')
       const { code } = emitShader(gpu.kernel, limits)
