@@ -1,5 +1,6 @@
 // Causal attention by itself, forward alone and with its backward pass, to hold against the rate of contractions.
 
+import type { Axis } from '../compiler/graph/axis.ts'
 import { GraphBuilder, softmaxBlock } from '../compiler/graph/builder.ts'
 import { Provenance } from '../compiler/graph/node.ts'
 import type { Node } from '../compiler/graph/node.ts'
@@ -23,8 +24,16 @@ export interface AttentionShape {
 /** Products of a forward pass; of a backward pass, in which the scores are computed again: dV, dP, dQ and dK besides. */
 const products = { forward: 2, backward: 5 } as const
 
+/** Of what is declared as q along `seq`, k and v along `key`, all of them along `dim`. */
+export function causalAttention(b: GraphBuilder, seq: Axis, key: Axis, dim: Axis): Node {
+  const scores = b.map('mul', b.dot(b.read('q'), b.read('k'), [dim]), b.float(dim.size ** -0.5))
+  const causal = b.map('intLessEqual', b.iota(key), b.iota(seq))
+  const masked = b.map('select', causal, scores, b.float(Math.fround(-3e38)))
+  return b.softmaxDot(masked, b.read('v'), key, softmaxBlock.keys)
+}
+
 /** y[batch, seq, head, dim] of q, k and v, each stored so. */
-export function causalAttention(b: GraphBuilder, { sequences, length, heads, width }: AttentionShape): Node {
+function trainedAttention(b: GraphBuilder, { sequences, length, heads, width }: AttentionShape): Node {
   const batch = b.axis('batch', sequences)
   const seq = b.axis('seq', length)
   const key = b.axis('key', length)
@@ -34,10 +43,7 @@ export function causalAttention(b: GraphBuilder, { sequences, length, heads, wid
   for (const name of ['k', 'v'])
     b.declare({ name, role: 'trainable', dtype: 'f32', stored: [[batch], [key], [head], [dim]] })
   b.declare({ name: 'dy', role: 'input', dtype: 'f32', stored: [[batch], [seq], [head], [dim]] })
-  const scores = b.map('mul', b.dot(b.read('q'), b.read('k'), [dim]), b.float(width ** -0.5))
-  const causal = b.map('intLessEqual', b.iota(key), b.iota(seq))
-  const masked = b.map('select', causal, scores, b.float(Math.fround(-3e38)))
-  return b.softmaxDot(masked, b.read('v'), key, softmaxBlock.keys)
+  return causalAttention(b, seq, key, dim)
 }
 
 /**
@@ -46,7 +52,7 @@ export function causalAttention(b: GraphBuilder, { sequences, length, heads, wid
  */
 export function attentionProgram(shape: AttentionShape, isWhole: boolean, profile: ScheduleProfile): Measured {
   const b = new GraphBuilder()
-  const y = causalAttention(b, shape)
+  const y = trainedAttention(b, shape)
   const loss = b.dot(y, b.read('dy'), y.axes)
   const name = isWhole ? 'loss' : 'forward'
   const outputs = isWhole ? [{ name: 'loss', node: loss }, { name: 'weight', node: b.float(1) }] : [{ name: 'y', node: y }] // prettier-ignore

@@ -1,7 +1,7 @@
 // What is compiled and emulated: a contraction, attention, a whole LoRA step of a GPT-2 at sizes that are asked for.
 // Knows no compiler of C++ and no processor.
 
-import { GraphBuilder, softmaxBlock } from '../../compiler/graph/builder.ts'
+import { GraphBuilder } from '../../compiler/graph/builder.ts'
 import { Provenance } from '../../compiler/graph/node.ts'
 import type { Graph, Node } from '../../compiler/graph/node.ts'
 import { planProgram } from '../../compiler/plan/place.ts'
@@ -13,6 +13,7 @@ import type { ScheduledFunction } from '../../compiler/schedule/schedule.ts'
 import type { FrozenRange } from '../../backends/neon/driver/device.ts'
 import type { Session } from '../../backends/neon/driver/index.ts'
 import { smallNumbers } from '../../evaluate/speed/runner.ts'
+import { causalAttention } from '../attention.ts'
 import { contractionGraph } from '../programs.ts'
 import { gpt2Config } from '../shapes.ts'
 import { compileGpt2Step, randomWeights, writeTokens } from '../step.ts'
@@ -68,10 +69,7 @@ export function attentionCase(
   const dim = b.axis('dim', width)
   b.declare({ name: 'q', role: 'input', dtype: 'f32', stored: [[seq], [head], [dim]] })
   for (const name of ['k', 'v']) b.declare({ name, role: 'input', dtype: 'f32', stored: [[key], [head], [dim]] })
-  const scores = b.map('mul', b.dot(b.read('q'), b.read('k'), [dim]), b.float(width ** -0.5))
-  const causal = b.map('intLessEqual', b.iota(key), b.iota(seq))
-  const masked = b.map('select', causal, scores, b.float(Math.fround(-3e38)))
-  const y = b.softmaxDot(masked, b.read('v'), key, softmaxBlock.keys)
+  const y = causalAttention(b, seq, key, dim)
   return singleCase(`attention, ${length} tokens, ${heads} heads of ${width}, causal`, b, y, profile)
 }
 

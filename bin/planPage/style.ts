@@ -51,7 +51,7 @@ svg .kept{fill:var(--kept)}svg .forward{fill:var(--forward)}svg .again{fill:var(
 .bound{stroke:var(--ink);stroke-width:1;stroke-dasharray:4 3}
 .turn{stroke:var(--soft);stroke-width:1;stroke-dasharray:2 3}
 .budget{stroke:var(--warn);stroke-width:1.5}
-.computing{fill:var(--forward)}.waiting{fill:var(--warn);fill-opacity:.35}.read{fill:var(--p4)}.write{fill:var(--p2)}.moment{stroke:var(--ink);stroke-width:1}
+.computing{fill:var(--forward)}.waiting{fill:var(--warn);fill-opacity:.35}.read{fill:var(--p4)}.write{fill:var(--p2)}
 .good{color:var(--good)}.bad{color:var(--bad)}
 details{margin:14px 0}summary{cursor:pointer;color:var(--soft)}
 footer{margin-top:44px;font-size:12.5px;color:var(--soft)}

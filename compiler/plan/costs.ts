@@ -5,6 +5,7 @@ import type { Kernel } from '../kernel/ir.ts'
 import { compulsoryBytes, countKernel } from '../kernel/traffic.ts'
 import type { LoweredRegion } from '../schedule/lowering.ts'
 import type { ScheduledFunction } from '../schedule/schedule.ts'
+import { outermostLoop } from './footprint.ts'
 import { kernelSeconds } from './rates.ts'
 import type { Rates } from './rates.ts'
 
@@ -33,6 +34,16 @@ export class Costs {
     const cost = { seconds, multiplyAdds: chained }
     this.#known.set(kernel, cost)
     return cost
+  }
+
+  /** Seconds of a launch, or of each of the parts that it is cut into, by their iterations of its outermost loop. */
+  secondsOf(
+    region: LoweredRegion,
+    parts: readonly { readonly begin: number; readonly end: number }[] | undefined,
+  ): number[] {
+    const whole = this.of(region).seconds
+    const count = outermostLoop(region.kernel)?.count ?? 1
+    return parts ? parts.map(({ begin, end }) => (whole * (end - begin)) / count) : [whole]
   }
 
   #chainedIn({ nest, kernel }: LoweredRegion): number {

@@ -6,7 +6,6 @@ import type { Kernel } from '../kernel/ir.ts'
 import type { LoweredRegion } from '../schedule/lowering.ts'
 import { align } from './arena.ts'
 import { Costs } from './costs.ts'
-import { outermostLoop } from './footprint.ts'
 import { PartCutter } from './parts.ts'
 import type { CutPart, PartUse, StreamedArgument } from './parts.ts'
 import type { Program, TensorPlace } from './program.ts'
@@ -100,11 +99,9 @@ export class StoragePlanner {
     const ranges = new Map<string, TensorRange>()
     cut.forEach(({ first, last, parts }, place) => {
       const { region, named } = launches[place] as StorageLaunch
-      const whole = this.#costs.of(region).seconds
-      const count = outermostLoop(region.kernel)?.count ?? 1
+      seconds.push(...this.#costs.secondsOf(region, parts))
       for (let moment = first; moment <= last; moment++) {
         const part = parts?.[moment - first]
-        seconds.push(part ? (whole * (part.end - part.begin)) / count : whole)
         for (const use of part?.uses ?? []) uses.push(rangeUse(use, moment, ranges))
         for (const argument of named) uses.push(namedUse(argument, place, moment, ranges))
       }

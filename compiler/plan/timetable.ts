@@ -2,7 +2,6 @@
 // time. Predicted from counts; measures nothing.
 
 import { InternalError } from '../diagnostic.ts'
-import { outermostLoop } from './footprint.ts'
 import { Costs } from './costs.ts'
 import { simulate } from './moments.ts'
 import type { PlannedProgram } from './place.ts'
@@ -53,9 +52,7 @@ export function timetables(
       const seconds = planned.launches.flatMap(({ parts }, launch) => {
         const region = scheduled.regions[launch]
         if (!region) throw new InternalError(`launch ${launch} of ${name} was never scheduled`)
-        const whole = costs.of(region).seconds
-        const count = outermostLoop(region.kernel)?.count ?? 1
-        return parts ? parts.map(({ begin, end }) => (whole * (end - begin)) / count) : [whole]
+        return costs.secondsOf(region, parts)
       })
       const ranges = storage?.ranges ?? []
       const { begins, computeSeconds, stallSeconds, ...simulated } = simulate(ranges, { seconds, read, write })
