@@ -1,6 +1,7 @@
 // The one ordered list of stages, from a traced model to a program. Each stage says why it stands where it does.
 
 import { InternalError } from './diagnostic.ts'
+import { dtypeBytes } from './graph/axis.ts'
 import type { Declaration, Graph, Provenance } from './graph/node.ts'
 import { placeInArena, unplaced } from './plan/arena.ts'
 import type { Placing } from './plan/arena.ts'
@@ -26,7 +27,7 @@ import type { AdamWOptions } from './transform/optimizer.ts'
 import type { Pass } from './transform/pass.ts'
 import { rematerialise } from './transform/rematerialise.ts'
 import { runPasses } from './transform/runner.ts'
-import type { PassReport } from './transform/runner.ts'
+import type { PassesRun, PassReport } from './transform/runner.ts'
 import { separateWrites } from './transform/separateWrites.ts'
 import { simplify } from './transform/simplify.ts'
 import { gradientOf, trainables } from './transform/states.ts'
@@ -51,9 +52,22 @@ export interface CompileOptions {
 /** As few values are computed again as the budget allows. */
 export interface WithinBudget {
   /** Bytes that a program needs beyond what it may; negative where there is room. */
-  readonly excess: (planned: PlannedProgram) => number
+  readonly excess: Excess
+  /** Bytes of everything: more than a program can have for its values. Unknown unless given. */
+  readonly most?: number
   /** What the device does at best; the usual figures unless given. */
   readonly rates?: Rates
+}
+
+export type Excess = (planned: PlannedProgram) => number
+
+/** A program that may be left without offsets: where it needs too much whatever they are. */
+export interface Draft {
+  /** What is known of it: every sum of bytes, and offsets where `isPlaced`. */
+  readonly compiled: Compiled
+  readonly isPlaced: boolean
+  /** With offsets. */
+  readonly place: () => Compiled
 }
 
 /** How the values were chosen that are computed again. */
@@ -103,12 +117,13 @@ const SHORT_WAIT = 0.01
 const FAR = 0.03
 
 export function trainingPasses(options: Omit<CompileOptions, 'profile' | 'name'>): Pass[] {
-  const { checkpoints } = options
-  return [...beforeCheckpoints(options), ...fromCheckpoints(typeof checkpoints === 'string' ? checkpoints : 'none')]
+  const { checkpoints, storage } = options
+  const last = fromCheckpoints(typeof checkpoints === 'string' ? checkpoints : 'none')
+  return [...beforeStorage(options), ...fromStorage(storage), ...last]
 }
 
-function beforeCheckpoints(options: Pick<CompileOptions, 'adaptation' | 'optimizer' | 'storage'>): Pass[] {
-  const { adaptation, storage } = options
+function beforeStorage(options: StepOptions): Pass[] {
+  const { adaptation } = options
   return [
     // Adapters first: what is trained decides what is differentiated.
     adaptation.kind === 'lora' ? lora(adaptation.options) : trainable(adaptation.names),
@@ -122,9 +137,12 @@ function beforeCheckpoints(options: Pick<CompileOptions, 'adaptation' | 'optimiz
     simplify(),
     // Before checkpoints, which then recompute only what is dear.
     rematerialise(),
-    // After the derivative, which scatters where rows were looked up.
-    ...(storage ? [fetchRows((table) => inStorage(table, storage))] : []),
   ]
+}
+
+/** After the derivative, which scatters where rows were looked up. */
+function fromStorage(storage: CompileOptions['storage']): Pass[] {
+  return storage ? [fetchRows((table) => inStorage(table, storage))] : []
 }
 
 /** Whether a parameter may lie in storage; whether it does is the plan's decision. */
@@ -143,9 +161,28 @@ function fromCheckpoints(checkpoints: Checkpoints): Pass[] {
 
 /** From a traced model to a program. UserError where the recipe does not fit the model. */
 export function compile(graph: Graph, provenance: Provenance, options: CompileOptions): Compiled {
-  const compiler = new Compiler(graph, provenance, options)
   const { checkpoints } = options
-  return typeof checkpoints === 'string' ? compiler.finish(checkpoints) : withinBudget(compiler, checkpoints)
+  const compiler = new StepCompiler(prepareStep(graph, provenance, options), options)
+  return typeof checkpoints === 'string' ? compiler.finish(checkpoints) : withinBudget(compiler, checkpoints).place()
+}
+
+type StepOptions = Pick<CompileOptions, 'adaptation' | 'optimizer'>
+
+/** A training step as a graph, whatever it will run on and within which memory. */
+export interface PreparedStep extends PassesRun {
+  readonly provenance: Provenance
+  readonly lowered: LoweredKernels
+}
+
+/** What all programs of a step have in common. UserError where the recipe does not fit the model. */
+export function prepareStep(
+  graph: Graph,
+  provenance: Provenance,
+  options: StepOptions & Pick<CompileOptions, 'dump'>,
+): PreparedStep {
+  const { dump } = options
+  const run = runPasses(graph, beforeStorage(options), { provenance, ...(dump ? { dump } : {}) })
+  return { ...run, provenance, lowered: new Map() }
 }
 
 interface Scheduled {
@@ -154,28 +191,37 @@ interface Scheduled {
   readonly reports: readonly PassReport[]
 }
 
-/** What all attempts at one program share. */
-class Compiler {
-  readonly #options: CompileOptions
-  readonly #provenance: Provenance
-  readonly #lowered: LoweredKernels = new Map()
-  readonly #before: ReturnType<typeof runPasses>
+/** Compiles a step for one device and one place of its tensors: what all attempts at that share. */
+export class StepCompiler {
+  readonly #options: StepCompilerOptions
+  readonly #step: PreparedStep
+  readonly #before: PassesRun
   /** Functions that no checkpoint changes. */
   readonly #others = new Map<string, ScheduledFunction>()
 
-  constructor(graph: Graph, provenance: Provenance, options: CompileOptions) {
+  constructor(step: PreparedStep, options: StepCompilerOptions) {
     this.#options = options
-    this.#provenance = provenance
-    this.#before = this.#run(graph, beforeCheckpoints(options))
+    this.#step = step
+    const { graph, reports } = this.#run(step.graph, fromStorage(options.storage))
+    this.#before = { graph, reports: [...step.reports, ...reports] }
+  }
+
+  /** With these checkpoints; left without offsets where it exceeds what it may whatever they are. */
+  draft(checkpoints: 'none' | 'every' | WithinBudget, excess: Excess): Draft {
+    if (typeof checkpoints !== 'string') return withinBudget(this, checkpoints)
+    const scheduled = this.schedule(checkpoints)
+    const least = this.plan(scheduled, { placing: unplaced, least: true })
+    const place = (): Compiled => this.plan(scheduled)
+    return excess(least) > 0 ? { compiled: least, isPlaced: false, place } : placedDraft(place())
   }
 
   get graph(): Graph {
     return this.#before.graph
   }
 
-  #run(graph: Graph, passes: readonly Pass[]): ReturnType<typeof runPasses> {
+  #run(graph: Graph, passes: readonly Pass[]): PassesRun {
     const { dump } = this.#options
-    return runPasses(graph, passes, { provenance: this.#provenance, ...(dump ? { dump } : {}) })
+    return runPasses(graph, passes, { provenance: this.#step.provenance, ...(dump ? { dump } : {}) })
   }
 
   get storage(): StorageOptions | undefined {
@@ -199,7 +245,7 @@ class Compiler {
       const key = `${fn.name} by ${shardBytes}`
       const known = this.#others.get(key)
       if (known) return known
-      const scheduled = scheduleFunction(graph, fn, profile, this.#lowered)
+      const scheduled = scheduleFunction(graph, fn, profile, this.#step.lowered)
       if (fn.name !== accumulate) this.#others.set(key, scheduled)
       return scheduled
     })
@@ -216,7 +262,7 @@ class Compiler {
     const storage = given && (least ? { ...given, limit: () => 0 } : given)
     const sums = new Set(trainables(graph).map(({ name }) => gradientOf(name)))
     const options = { placing, sums, ...(storage ? { storage } : {}), ...(keep ? { keep } : {}) }
-    const planned = planProgram(this.#options.name, graph, functions, this.#provenance, options)
+    const planned = planProgram(this.#options.name, graph, functions, this.#step.provenance, options)
     const time = { name: 'plan', milliseconds: performance.now() - start }
     return { ...planned, graph, functions, reports: [...reports, time] }
   }
@@ -231,6 +277,12 @@ class Compiler {
   }
 }
 
+export type StepCompilerOptions = Pick<CompileOptions, 'name' | 'profile' | 'storage' | 'functions' | 'dump'>
+
+function placedDraft(compiled: Compiled): Draft {
+  return { compiled, isPlaced: true, place: () => compiled }
+}
+
 interface PlanningOptions {
   readonly placing?: Placing
   /** As little of frozen tensors in memory as goes, whatever the limit. */
@@ -241,62 +293,87 @@ interface PlanningOptions {
   readonly shardBytes?: number
 }
 
+/** Of the bytes that a program can have for its values: with so many times of them it does not keep them all. */
+const FAR_TOO_MUCH = 2
+
 /**
  * Keeps everything where that fits. Otherwise one more schedule, in which each layer's backward pass begins anew from kept
  * values, says what can be chosen; the choice is compiled like any other, and what its arena really takes corrects the next one.
  * What does not fit at all is compiled as small as it gets. Where computing then waits for storage, what is computed again and
  * which weights stay are planned once more together.
  */
-function withinBudget(compiler: Compiler, { excess, rates }: WithinBudget): Compiled {
-  const everything = compiler.schedule('none')
-  const least = compiler.plan(everything, { placing: unplaced, least: true })
-  const room = least.program.arenaBytes - excess(least)
+function withinBudget(compiler: StepCompiler, budget: WithinBudget): Draft {
+  const { excess, rates, most = Number.POSITIVE_INFINITY } = budget
   const forward = forwardValues(compiler.graph)
   const planner = (): CheckpointPlanner => {
     const anew = compiler.schedule(everythingKept(forward))
     return new CheckpointPlanner(accumulateOf(anew), forwardValues(anew.graph), rates)
   }
+  // Where it is plain that not everything is kept, the schedule in which it is tells nothing.
+  if (forward.activations.size > 0 && bytesOf(forward) > FAR_TOO_MUCH * most) {
+    const known = planner()
+    if (known.peak > FAR_TOO_MUCH * most) return chosen(compiler, excess, known, undefined)
+  }
+  const everything = compiler.schedule('none')
+  const least = compiler.plan(everything, { placing: unplaced, least: true })
+  const room = least.program.arenaBytes - excess(least)
   if (excess(least) <= 0) {
     const kept = compiler.plan(everything)
     if (excess(kept) <= 0) {
-      if (!waits(kept) || forward.activations.size === 0) return kept
+      if (!waits(kept) || forward.activations.size === 0) return placedDraft(kept)
       const known = planner()
-      return jointly(compiler, excess, kept, { planner: known, room, correction: peakOf(least) - known.peak })
+      const correction = peakOf(least) - known.peak
+      return placedDraft(jointly(compiler, excess, kept, { planner: known, room, correction }))
     }
   }
-  if (forward.activations.size === 0) return compiler.plan(everything)
-  return chosen(compiler, excess, everything, planner(), room)
+  if (forward.activations.size > 0) return chosen(compiler, excess, planner(), room)
+  const place = (): Compiled => compiler.plan(everything)
+  return excess(least) > 0 ? { compiled: least, isPlaced: false, place } : placedDraft(place())
 }
 
-/** Attempts at keeping as much as fits. */
+/** Of all values that could be kept: more than are, since those that are fused with what reads them have none. */
+function bytesOf({ activations }: ReturnType<typeof forwardValues>): number {
+  let bytes = 0
+  for (const nodes of activations.values())
+    for (const { axes, dtype } of nodes) bytes += axes.reduce((product, { size }) => product * size, dtypeBytes[dtype])
+  return bytes
+}
+
+type Chosen = Compiled & { readonly checkpointing: CheckpointReport }
+
+/** Attempts at keeping as much as fits. `first`: bytes for the arena; where they are not known, what needs least is tried first. */
 function chosen(
-  compiler: Compiler,
-  excess: WithinBudget['excess'],
-  everything: Scheduled,
+  compiler: StepCompiler,
+  excess: Excess,
   planner: CheckpointPlanner,
-  first: number,
-): Compiled {
+  first: number | undefined,
+): Draft {
   const { leastPeak } = planner
   const rounds: CheckpointReport['rounds'][number][] = []
-  let room = first
+  let room = first ?? leastPeak
   let correction = 0
   let before = -1
   let best: Compiled | undefined
-  let smallest: Compiled | undefined
+  let smallest: Chosen | undefined
   while (rounds.length < MOST_ROUNDS) {
     const plan = planner.plan(room - correction) ?? planner.plan(leastPeak)
     if (!plan) throw new InternalError('not even the smallest plan of checkpoints is one')
-    const compiled = compiler.finish(checkpointsOf(plan), true)
+    const isFirst = first === undefined && rounds.length === 0
+    const isLeast = isFirst || plan.budget !== room - correction
+    const scheduled = compiler.schedule(checkpointsOf(plan))
+    // What needs too much whatever its offsets are is not placed yet: nothing smaller is tried after it.
+    const bound = isLeast ? compiler.plan(scheduled, { placing: unplaced, least: true }) : undefined
+    const isHopeless = bound !== undefined && excess(bound) > 0
+    const compiled = isHopeless ? bound : compiler.plan(scheduled, { least: true })
     const real = peakOf(compiled)
-    const isLeast = plan.budget !== room - correction
+    const beyond = excess(compiled)
     const isKnown = plan.peak === before
-    rounds.push({ room, predicted: plan.peak + correction, real })
+    rounds.push({ room: isFirst ? compiled.program.arenaBytes - beyond : room, predicted: plan.peak + correction, real })
     const recomputed = planner.recomputedBy(accumulateOf(compiled))
     correction = real - plan.peak
     // What was predicted wrong so far will be again, as far as it was the same choice.
     const checkpointing = { ...plan, recomputed, rounds, leastPeak: leastPeak + correction }
-    const found = { ...compiled, checkpointing }
-    const beyond = excess(compiled)
+    const found: Chosen = { ...compiled, checkpointing }
     if (beyond <= 0 && plan.seconds <= (best?.checkpointing?.seconds ?? Number.POSITIVE_INFINITY)) best = found
     if (smallest === undefined || compiled.program.arenaBytes < smallest.program.arenaBytes) smallest = found
     room = compiled.program.arenaBytes - beyond
@@ -304,8 +381,19 @@ function chosen(
     if (isLeast && beyond > 0) break
     before = plan.peak
   }
-  const filled = compiler.filled(best ?? smallest ?? compiler.plan(everything))
-  return jointly(compiler, excess, filled, { planner, room, correction })
+  const found = smallest
+  if (!found) throw new InternalError('no plan of checkpoints was tried')
+  if (best) return placedDraft(jointly(compiler, excess, compiler.filled(best), { planner, room, correction }))
+  return { compiled: found, isPlaced: false, place: () => corrected(found, compiler.plan(found)) }
+}
+
+/** What was said of a program before it had offsets, by what it takes with them. */
+function corrected({ checkpointing, ...before }: Chosen, placed: Compiled): Compiled {
+  const more = peakOf(placed) - peakOf(before)
+  const { rounds, leastPeak } = checkpointing
+  const last = rounds.at(-1)
+  const told = last ? [...rounds.slice(0, -1), { ...last, real: last.real + more }] : rounds
+  return { ...placed, checkpointing: { ...checkpointing, rounds: told, leastPeak: leastPeak + more } }
 }
 
 interface Known {
@@ -318,8 +406,8 @@ interface Known {
 
 /** Takes the joint plan of recomputation and weights that stay where its program is predicted to be over sooner than `other`. */
 function jointly(
-  compiler: Compiler,
-  excess: WithinBudget['excess'],
+  compiler: StepCompiler,
+  excess: Excess,
   other: Compiled,
   { planner, room, correction }: Known,
 ): Compiled {

@@ -1,35 +1,15 @@
 // From a recipe and its model to a compiled program: translates the recipe's words into the compiler's options. Knows
 // no file and runs nothing.
 
-import { compile } from '../compiler/pipeline.ts'
-import type { Compiled, CompileOptions } from '../compiler/pipeline.ts'
-import type { PlannedProgram } from '../compiler/plan/place.ts'
+import { prepareStep } from '../compiler/pipeline.ts'
+import type { CompileOptions, PreparedStep } from '../compiler/pipeline.ts'
 import type { RateSchedule as CompiledSchedule } from '../compiler/transform/learningRate.ts'
 import { atWriting } from '../dsl/index.ts'
 import type { Recipe, TracedModel } from '../dsl/index.ts'
-import { ratesOf, scheduleProfile } from '../devices/index.ts'
-import type { DeviceProfile } from '../devices/index.ts'
-import { certify } from './certificate.ts'
-import type { Certificate } from './certificate.ts'
-import { canStream, storageOf } from './storage.ts'
+import { Attempts } from './attempts.ts'
+import type { CompiledRecipe, CompileSettings, RecipeDraft } from './attempts.ts'
 
-export interface CompileSettings {
-  /** What the program will run on: decides tiles. */
-  readonly device: DeviceProfile
-  readonly threads: number
-  /** Optimizer steps of the whole run: what the learning rate is stretched over. */
-  readonly steps: number
-  /** Bytes that the whole process may hold. */
-  readonly memoryBudget: number
-  /** The functions that are wanted; all of them unless given. */
-  readonly functions?: readonly string[]
-  readonly dump?: ((text: string) => void) | undefined
-}
-
-export interface CompiledRecipe extends Compiled {
-  readonly certificate: Certificate
-  readonly checkpoints: 'none' | 'every' | 'chosen'
-}
+export type { Attempt, CompiledRecipe, CompileSettings, RecipeDraft } from './attempts.ts'
 
 /** The recipe's adaptation in the transforms' words. */
 export function adaptationOf(recipe: Recipe, traced: TracedModel): CompileOptions['adaptation'] {
@@ -60,10 +40,23 @@ function scheduleOf(recipe: Recipe, total: number): CompiledSchedule {
   return { kind: rate.kind, peak: rate.peak, warmup, total, floor: rate.floor }
 }
 
-/** Compiles; what an adaptation refuses without a place stands where the recipe states it. */
-function compiledAt(recipe: Recipe, traced: TracedModel, options: CompileOptions): ReturnType<typeof compile> {
+/** Steps that were prepared last of a model: most compilations of a recipe differ in device, memory or checkpoints. */
+const prepared = new WeakMap<TracedModel, Map<string, PreparedStep>>()
+const MOST_PREPARED = 2
+
+/** The step as a graph; what an adaptation refuses without a place stands where the recipe states it. */
+function stepOf(recipe: Recipe, traced: TracedModel, steps: number, dump?: (text: string) => void): PreparedStep {
+  const options = { adaptation: adaptationOf(recipe, traced), optimizer: optimizerOf(recipe, steps) }
+  const key = JSON.stringify([recipe.adapt, options.optimizer])
+  const known = prepared.get(traced) ?? new Map<string, PreparedStep>()
+  const found = dump ? undefined : known.get(key)
+  if (found) return found
   try {
-    return compile(traced.graph, traced.provenance, options)
+    const step = prepareStep(traced.graph, traced.provenance, { ...options, ...(dump ? { dump } : {}) })
+    const [oldest] = known.keys()
+    if (known.size >= MOST_PREPARED && oldest !== undefined) known.delete(oldest)
+    prepared.set(traced, known.set(key, step))
+    return step
   } catch (error) {
     throw atWriting(recipe.adapt, error)
   }
@@ -78,72 +71,35 @@ function compiledAt(recipe: Recipe, traced: TracedModel, options: CompileOptions
  * @throws UserError where the recipe does not fit the model (HD301, HD302)
  */
 export function compileRecipe(recipe: Recipe, traced: TracedModel, settings: CompileSettings): CompiledRecipe {
-  const { device, threads } = settings
-  const dumps = new Map<CompiledRecipe, string[]>()
-  const compileWith =
-    (recipe: Recipe) =>
-    (storage: CompileOptions['storage']): CompiledRecipe => {
-      const dump: string[] = []
-      const compiled = compiledAt(recipe, traced, {
-        name: recipe.model.model,
-        adaptation: adaptationOf(recipe, traced),
-        optimizer: optimizerOf(recipe, settings.steps),
-        checkpoints: checkpointsOf(recipe, settings),
-        profile: scheduleProfile(device, threads),
-        ...(settings.functions ? { functions: settings.functions } : {}),
-        ...(storage ? { storage } : {}),
-        ...(settings.dump ? { dump: (text: string) => void dump.push(text) } : {}),
-      })
-      const checkpoints = compiled.checkpointing ? 'chosen' : recipe.checkpoints === 'every layer' ? 'every' : 'none'
-      const result = { ...compiled, checkpoints, certificate: certify(compiled, settings) } as const
-      dumps.set(result, dump)
-      return result
-    }
-  const chosen = bestOf(compileWith(recipe), settings)
-  // Where nothing fits, the planner's model of memory has been the judge of a plan that only memory can judge.
-  const every = { ...recipe, checkpoints: 'every layer' as const }
-  const isStuck = !chosen.certificate.fits && recipe.checkpoints === 'auto'
-  const plain = isStuck ? bestOf(compileWith(every), settings) : chosen
-  const best = isBetter(plain, chosen) ? plain : chosen
-  for (const text of dumps.get(best) ?? []) settings.dump?.(text)
-  return best
-}
-
-/** Compiles for one storage after another, until one fits or all were tried. */
-function bestOf(
-  compileWith: (storage: CompileOptions['storage']) => CompiledRecipe,
-  { device, threads, memoryBudget }: CompileSettings,
-): CompiledRecipe {
-  const inMemory = compileWith(undefined)
-  if ((inMemory.certificate.fits && lostSeconds(inMemory) === 0) || !canStream(device)) return inMemory
-  const hasFrozen = inMemory.certificate.parts.weights > 0
-  const frozen = hasFrozen ? compileWith(storageOf(device, threads, memoryBudget)) : inMemory
-  let best = isBetter(frozen, inMemory) ? frozen : inMemory
-  // Then ranges as small as there can be: many requests, but the least memory of all, whatever the budget is.
-  for (const least of [false, true]) {
-    if (best.certificate.fits) break
-    const stored = compileWith(storageOf(device, threads, memoryBudget, { state: true, least }))
-    if (isBetter(stored, best)) best = stored
+  const drafting = draftRecipe(recipe, traced, settings)
+  for (;;) {
+    const { done, value } = drafting.next()
+    if (done === true) return value.place()
   }
-  return best
 }
 
-/** What a micro-batch takes longer than with everything in memory, by the device's figures. */
-function lostSeconds({ checkpointing, certificate }: CompiledRecipe): number {
-  return (checkpointing?.seconds ?? 0) + (certificate.storage?.stallSeconds ?? 0)
-}
-
-/** One that fits, of two that do the faster, of two that do not the smaller. */
-function isBetter(one: CompiledRecipe, other: CompiledRecipe): boolean {
-  const [mine, others] = [one.certificate, other.certificate]
-  if (mine.fits !== others.fits) return mine.fits
-  return mine.fits ? lostSeconds(one) < lostSeconds(other) : mine.peakBytes < others.peakBytes
-}
-
-function checkpointsOf({ checkpoints }: Recipe, settings: CompileSettings): CompileOptions['checkpoints'] {
-  if (checkpoints === 'none') return 'none'
-  if (checkpoints === 'every layer') return 'every'
-  const rates = ratesOf(settings.device, settings.threads)
-  const excess = (planned: PlannedProgram): number => certify(planned, settings).peakBytes - settings.memoryBudget
-  return { excess, ...(rates ? { rates } : {}) }
+/** As `compileRecipe`, but what does not fit is placed only where that is wanted. Stops before each program is compiled. */
+export function* draftRecipe(
+  recipe: Recipe,
+  traced: TracedModel,
+  settings: CompileSettings,
+): Generator<undefined, RecipeDraft> {
+  const { steps, dump } = settings
+  const said: string[] = []
+  const step = stepOf(recipe, traced, steps, dump && ((text) => void said.push(text)))
+  const attempts = new Attempts(step, recipe, settings)
+  const told = ({ certificate, place }: RecipeDraft): RecipeDraft => ({
+    certificate,
+    place: () => {
+      const compiled = place()
+      for (const text of [...said, ...attempts.saidOf(compiled)]) dump?.(text)
+      return compiled
+    },
+  })
+  // Where nothing fits, the planner's model of memory has been the judge of a plan that only memory can judge.
+  for (const checkpoints of recipe.checkpoints === 'auto' ? (['auto', 'every layer'] as const) : [recipe.checkpoints]) {
+    const found = yield* attempts.fitting(checkpoints)
+    if (found) return told(found)
+  }
+  return told(yield* attempts.smallest())
 }

@@ -1,13 +1,17 @@
 // A recipe on several devices, and what would make one fit that does not: the nearest changes, each compiled, so that the
 // peak it is told with is the peak it has. Runs no program.
 
+import { setImmediate } from 'node:timers/promises'
+import { dtypeBytes } from '../compiler/graph/axis.ts'
+import { rootsOf, topological } from '../compiler/graph/node.ts'
+import { declaredBytes } from '../compiler/schedule/shards.ts'
 import type { TracedModel, Recipe } from '../dsl/index.ts'
 import { scheduleProfile } from '../devices/index.ts'
 import type { DeviceProfile } from '../devices/index.ts'
 import { certify } from './certificate.ts'
 import type { Certificate } from './certificate.ts'
-import { compileRecipe } from './compileRecipe.ts'
-import type { CompiledRecipe, CompileSettings } from './compileRecipe.ts'
+import { draftRecipe } from './compileRecipe.ts'
+import type { CompiledRecipe, CompileSettings, RecipeDraft } from './compileRecipe.ts'
 
 /** A recipe that fits, and what of it is another. */
 export interface FittingChange {
@@ -34,8 +38,34 @@ export interface FittingOptions {
   readonly traced: TracedModel
   readonly retrace: Retrace
   readonly settings: CompileSettings
-  /** `done` compilations; how many there will be is not known before. */
+  /** What is compiled next, and how many changes of the recipe were tried before it; how many there will be is not known. */
   readonly onProgress?: (what: string, done: number) => void
+  /** Told of each change as soon as it is known to fit. */
+  readonly onChange?: (change: FittingChange) => void
+  /** No more is compiled; what was found so far is the answer. */
+  readonly stop?: AbortSignal
+}
+
+class Stopped extends Error {}
+
+/** What a recipe comes to. Whoever wants to stop it is heard before each program that is compiled. */
+async function drafted(
+  what: string,
+  done: number,
+  recipe: Recipe,
+  traced: TracedModel,
+  settings: CompileSettings,
+  { onProgress, stop }: FittingOptions,
+): Promise<RecipeDraft> {
+  const drafting = draftRecipe(recipe, traced, settings)
+  for (;;) {
+    onProgress?.(what, done)
+    // Signals are delivered between two turns.
+    await setImmediate()
+    if (stop?.aborted) throw new Stopped()
+    const { done: isDone, value } = drafting.next()
+    if (isDone === true) return value
+  }
 }
 
 /** Of a MiB. */
@@ -47,62 +77,92 @@ const MOST_TRIES = 4
  * The recipe on each device, with the device's own threads and budget. Devices that the schedule cannot tell apart share a
  * compilation where everything fits.
  */
-export function fitDevices(devices: readonly DeviceProfile[], options: FittingOptions): DeviceFit[] {
+export async function fitDevices(
+  devices: readonly DeviceProfile[],
+  options: FittingOptions,
+  done = 0,
+): Promise<DeviceFit[]> {
   const plain = new Map<string, CompiledRecipe>()
-  return devices.map((device, done) => {
+  const fits: DeviceFit[] = []
+  for (const device of devices) {
     const settings = { ...options.settings, device, threads: device.cores, memoryBudget: device.memoryBudget }
     const key = JSON.stringify({ ...scheduleProfile(device), name: '' })
     const known = plain.get(key)
     if (known && certify(known, settings).fits) {
-      return { device, certificate: certify(known, settings), checkpoints: known.checkpoints }
+      fits.push({ device, certificate: certify(known, settings), checkpoints: known.checkpoints })
+      continue
     }
-    options.onProgress?.(device.name, done)
-    const program = compileRecipe(options.recipe, options.traced, settings)
+    const draft = await drafted(device.name, done + fits.length, options.recipe, options.traced, settings, options)
+    const program = draft.place()
     // What a budget has decided is of no use to another.
     if (!program.checkpointing && !program.certificate.storage) plain.set(key, program)
-    return { device, certificate: program.certificate, checkpoints: program.checkpoints }
-  })
+    fits.push({ device, certificate: program.certificate, checkpoints: program.checkpoints })
+  }
+  return fits
 }
 
 /** Changes of one thing each that make it fit, the least first. `devices`: those to look at. */
-export function changesThatFit(
+export async function changesThatFit(
   current: CompiledRecipe,
   devices: readonly DeviceProfile[],
   options: FittingOptions,
-): FittingChange[] {
+): Promise<FittingChange[]> {
+  const changes: FittingChange[] = []
+  try {
+    for await (const change of fittingChanges(current, devices, options)) {
+      changes.push(change)
+      options.onChange?.(change)
+    }
+  } catch (error) {
+    if (!(error instanceof Stopped)) throw error
+  }
+  return changes
+}
+
+async function* fittingChanges(
+  current: CompiledRecipe,
+  devices: readonly DeviceProfile[],
+  options: FittingOptions,
+): AsyncGenerator<FittingChange> {
   const { recipe, traced, retrace, settings } = options
   const { batch, adapt } = recipe
   const budgetBytes = settings.memoryBudget
-  let compilations = 0
-  const peakOf = (what: string, changed: Recipe, of: TracedModel): number => {
-    options.onProgress?.(what, compilations++)
-    return compileRecipe(changed, of, settings).certificate.peakBytes
-  }
-  const changes: FittingChange[] = []
-  // Whatever else is changed, layers are computed again if that is the recipe's to decide: it is now the last resort.
-  const checkpoints = recipe.checkpoints === 'auto' ? 'every layer' : recipe.checkpoints
-  const base = { ...recipe, checkpoints }
-  if (recipe.checkpoints === 'none') {
-    const peakBytes = peakOf('checkpoints', { ...recipe, checkpoints: 'every layer' }, traced)
-    if (peakBytes <= budgetBytes)
-      changes.push({ key: 'checkpoints', from: 'none', value: 'every layer', peakBytes, budgetBytes })
+  let tried = 0
+  const peakOf = async (what: string, changed: Recipe, of: TracedModel): Promise<number> => {
+    const { certificate } = await drafted(what, tried++, changed, of, settings, options)
+    return certificate.peakBytes
   }
   const { peakBytes: known, parts } = current.certificate
   // What does not fit was compiled to need as little as it can.
   const enough = Math.ceil(known / HUNDREDTH) / 100
-  changes.push({ key: '--memory', value: `${enough}MiB`, from: `${Math.round(budgetBytes / HUNDREDTH) / 100}MiB`, peakBytes: known, budgetBytes: enough * 100 * HUNDREDTH }) // prettier-ignore
-  // What no batch changes.
-  const fixed = parts.weights + parts.state + parts.runtime
-  const number = (key: FittingChange['key'], search: Omit<NumberSearch, 'peakFrom' | 'budget'>): void => {
-    const found = largestThatFits({ peakFrom: known, budget: budgetBytes, ...search })
+  const toEnough: FittingChange = { key: '--memory', value: `${enough}MiB`, from: `${Math.round(budgetBytes / HUNDREDTH) / 100}MiB`, peakBytes: known, budgetBytes: enough * 100 * HUNDREDTH } // prettier-ignore
+  // Whatever else is changed, layers are computed again if that is the recipe's to decide: it is now the last resort.
+  const checkpoints = recipe.checkpoints === 'auto' ? 'every layer' : recipe.checkpoints
+  const base = { ...recipe, checkpoints }
+  if (recipe.checkpoints === 'none') {
+    const peakBytes = await peakOf('checkpoints', { ...recipe, checkpoints: 'every layer' }, traced)
+    if (peakBytes <= budgetBytes)
+      yield { key: 'checkpoints', from: 'none', value: 'every layer', peakBytes, budgetBytes }
+  }
+  yield toEnough
+  const peakFrom = current.everyLayerBytes ?? known
+  const number = async function* (
+    key: FittingChange['key'],
+    search: Omit<NumberSearch, 'peakFrom' | 'budget'>,
+  ): AsyncGenerator<FittingChange> {
+    const found = await largestThatFits({ peakFrom, budget: budgetBytes, ...search })
     // With checkpoints by budget another value may fit as well, in another plan than the one that was looked at.
     const isLargest = found?.isLargest === true && recipe.checkpoints !== 'auto'
-    if (found) changes.push({ key, from: search.from, budgetBytes, ...found, isLargest })
+    if (found) yield { key, from: search.from, budgetBytes, ...found, isLargest }
   }
+  // What no batch changes.
+  const fixed = parts.weights + parts.state + parts.runtime
   const { sequences, length } = batch
-  const withBatch = (key: 'batch.length' | 'batch.sequences', size: { sequences: number; length: number }): number =>
-    peakOf(key, { ...base, batch: { ...batch, ...size } }, retrace(size))
-  number('batch.length', {
+  const withBatch = (
+    key: 'batch.length' | 'batch.sequences',
+    size: { sequences: number; length: number },
+  ): Promise<number> => peakOf(key, { ...base, batch: { ...batch, ...size } }, retrace(size))
+  yield* number('batch.length', {
     from: length,
     // Nothing comes after a single token.
     least: 2,
@@ -110,14 +170,14 @@ export function changesThatFit(
     floor: fixed,
     peakOf: (value) => withBatch('batch.length', { sequences, length: value }),
   })
-  number('batch.sequences', {
+  yield* number('batch.sequences', {
     from: sequences,
     step: 1,
     floor: fixed,
     peakOf: (value) => withBatch('batch.sequences', { sequences: value, length }),
   })
-  if (adapt.kind === 'lora') {
-    number('rank', {
+  if (adapt.kind === 'lora' && peakFrom - bytesOfRank(current, adapt.rank) <= budgetBytes) {
+    yield* number('rank', {
       from: adapt.rank,
       step: 1,
       floor: undefined,
@@ -133,13 +193,33 @@ export function changesThatFit(
     ) // prettier-ignore
     .sort((a, b) => a.memoryBudget - b.memoryBudget)
   for (const device of larger.slice(0, 2)) {
-    const [fit] = fitDevices([device], options)
+    const [fit] = await fitDevices([device], options, tried++)
     if (!fit?.certificate.fits) continue
     const { peakBytes } = fit.certificate
-    changes.push({ key: 'device', from: settings.device.name, value: device.name, peakBytes, budgetBytes: device.memoryBudget }) // prettier-ignore
+    yield { key: 'device', from: settings.device.name, value: device.name, peakBytes, budgetBytes: device.memoryBudget } // prettier-ignore
     break
   }
-  return changes
+}
+
+/**
+ * Bytes that there would not be without any rank, at the most: what is trained as far as it is in memory, a range of it and of
+ * what an update needs beside it, and what adapters compute: of one layer at a time where layers are computed again.
+ */
+function bytesOfRank({ graph, certificate, checkpoints }: CompiledRecipe): number {
+  const trained = [...graph.declarations.values()].filter(({ role }) => role === 'trainable')
+  const rank = trained.find(({ name }) => name.endsWith('lora_A.weight'))?.stored[0]?.[0]
+  if (!rank) return certificate.peakBytes
+  const perLayer = new Map<number | undefined, number>()
+  const roots = graph.functions.filter(({ name }) => name === 'accumulate').flatMap(rootsOf)
+  for (const { axes, dtype, layer } of topological(roots)) {
+    if (!axes.includes(rank)) continue
+    const bytes = axes.reduce((product, { size }) => product * size, dtypeBytes[dtype])
+    perLayer.set(layer, (perLayer.get(layer) ?? 0) + bytes)
+  }
+  const layers = [...perLayer].flatMap(([layer, bytes]) => (layer === undefined ? [] : [bytes]))
+  const ofLayers = checkpoints === 'none' ? layers.reduce((sum, bytes) => sum + bytes, 0) : Math.max(0, ...layers)
+  const largest = trained.reduce((most, declared) => Math.max(most, declaredBytes(declared)), 0)
+  return certificate.parts.state + 4 * largest + (perLayer.get(undefined) ?? 0) + ofLayers
 }
 
 export interface NumberSearch {
@@ -153,14 +233,14 @@ export interface NumberSearch {
   readonly step: number
   /** A peak that no value goes below, where one is known. */
   readonly floor: number | undefined
-  readonly peakOf: (value: number) => number
+  readonly peakOf: (value: number) => number | Promise<number>
 }
 
 /**
  * The largest value below `from` whose peak is within a budget: a peak grows almost in proportion, so that the line
  * through the nearest two that are known says where to look next. Undefined when none was found.
  */
-export function largestThatFits({
+export async function largestThatFits({
   from,
   peakFrom,
   budget,
@@ -168,19 +248,21 @@ export function largestThatFits({
   step,
   floor,
   peakOf,
-}: NumberSearch): { readonly value: number; readonly peakBytes: number; readonly isLargest: boolean } | undefined {
+}: NumberSearch): Promise<
+  { readonly value: number; readonly peakBytes: number; readonly isLargest: boolean } | undefined
+> {
   const down = (value: number): number => Math.max(least, Math.floor(value / step) * step)
   if (from <= least || (floor !== undefined && floor > budget)) return undefined
   let above = { value: from, peak: peakFrom }
   // Nothing is known to fit yet: the line begins at what a value of nothing would need, or at the least value's peak.
-  let below = floor === undefined ? { value: least, peak: peakOf(least) } : { value: 0, peak: floor }
+  let below = floor === undefined ? { value: least, peak: await peakOf(least) } : { value: 0, peak: floor }
   if (below.peak > budget) return undefined
   for (let tries = 1; tries <= MOST_TRIES && down(above.value - 1) > below.value; tries++) {
     const slope = (above.peak - below.peak) / (above.value - below.value)
     const line = slope <= 0 ? above.value - 1 : below.value + (budget - below.peak) / slope
     // Once a value fits, the next one is tried; once one does not, something below it.
     const wanted = down(Math.min(above.value - 1, Math.max(line, below.value + step)))
-    const tried = { value: wanted, peak: peakOf(wanted) }
+    const tried = { value: wanted, peak: await peakOf(wanted) }
     if (tried.peak <= budget) below = tried
     else above = tried
   }

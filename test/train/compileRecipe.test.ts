@@ -11,7 +11,7 @@ import { adamW, completions, constant, cosine, fullFineTuning, linearDecay, lora
 import type { AdamWOptimizer, Checkpoints, TracedModel } from '../../dsl/index.ts'
 import { gpt2, readGpt2Config } from '../../models/index.ts'
 import { compileRecipe } from '../../train/compileRecipe.ts'
-import type { CompiledRecipe, CompileSettings } from '../../train/compileRecipe.ts'
+import type { Attempt, CompiledRecipe, CompileSettings } from '../../train/compileRecipe.ts'
 import { Session } from '../transform/oracleModel.ts'
 import { bigramLogits, bigramLora, bigramRecipe, bigramValues, length, sequences, traceBigram, vocabulary } from './lowRank.ts' // prettier-ignore
 
@@ -205,27 +205,48 @@ describe('a compiled recipe', () => {
     assert.match(texts.join(''), /lora_A/)
   })
 
-  /** How often the compiler runs: it asks once where the graph comes from. What it says is of one of them. */
-  const compilations = (
+  /** What the compiler is asked for. What it says is of one of them. */
+  const attemptsAt = (
     parts: Parameters<typeof bigramRecipe>[0],
     memoryBudget: number,
-  ): { times: number; said: string[] } => {
-    const { provenance, ...traced } = traceBigram()
-    let times = 0
+  ): { tried: string[]; said: string[] } => {
+    const tried: string[] = []
     const said: string[] = []
-    const counted = Object.defineProperty(traced, 'provenance', { get: () => (times++, provenance) }) as TracedModel
-    compileRecipe(bigramRecipe(parts), counted, { ...settings, memoryBudget, steps: 4, dump: (text) => said.push(text) }) // prettier-ignore
-    return { times, said }
+    compileRecipe(bigramRecipe(parts), traceBigram(), {
+      ...settings,
+      memoryBudget,
+      steps: 4,
+      dump: (text) => said.push(text),
+      onAttempt: ({ checkpoints, storage }) => tried.push(`${checkpoints} ${storage}`),
+    })
+    return { tried, said }
   }
 
   it('is compiled once where nothing is lost, and again only for another place of what may lie elsewhere', () => {
-    const known = compilations({}, settings.memoryBudget)
-    assert.equal(known.times, 1)
-    const small = compilations({}, 1)
-    // And where nothing helps, each of them with every layer computed again, which the planner did not choose.
-    assert.equal(small.times, 2 * 4)
+    const known = attemptsAt({}, settings.memoryBudget)
+    assert.deepEqual(known.tried, ['auto none'])
+    const small = attemptsAt({}, 1)
+    // Memory alone cannot have what is declared. Where nothing else helps, every layer is computed again, which the planner did not choose.
+    const kinds = ['frozen', 'trained', 'least']
+    const both = (storages: readonly string[]): string[] =>
+      ['auto', 'every layer'].flatMap((checkpoints) => storages.map((storage) => `${checkpoints} ${storage}`))
+    assert.deepEqual(small.tried, both(kinds))
     assert.ok(Math.abs(small.said.length - known.said.length) <= 1)
-    assert.equal(compilations({ adapt: fullFineTuning() }, 1).times, 2 * 3)
+    // Nothing is frozen, and then there is nothing to read that is not trained.
+    assert.deepEqual(attemptsAt({ adapt: fullFineTuning() }, 1).tried, both(kinds.slice(1)))
+  })
+
+  it('is not tried where tensors are that may not move, or would be no others', () => {
+    const { device } = settings
+    const wasm = { ...device, isa: 'wasmRelaxed' } as const
+    const tried: string[] = []
+    const all = { ...settings, steps: 4, onAttempt: ({ storage }: Attempt) => void tried.push(storage) }
+    compileRecipe(bigramRecipe({ checkpoints: 'none' }), traceBigram(), { ...all, device: wasm, memoryBudget: 1 })
+    assert.deepEqual(tried, ['none'])
+    tried.length = 0
+    // Nothing declared is large enough to be worth a file, and it takes less than there is.
+    compileRecipe(bigramRecipe({ checkpoints: 'none' }), traceBigram(), { ...all, memoryBudget: device.runtimeBytes + 3000 }) // prettier-ignore
+    assert.deepEqual(tried, ['none', 'least'])
   })
 
   it('with some of its functions has their kernels, and the memory of the largest', () => {

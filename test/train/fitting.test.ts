@@ -14,29 +14,29 @@ const phone = findDevice('phone-8gb', 'neon')
 const functions = ['accumulate', 'measure', 'apply']
 
 describe('the largest number that fits', () => {
-  it('is found where a peak grows in proportion, and shown to be the largest', () => {
+  it('is found where a peak grows in proportion, and shown to be the largest', async () => {
     let tries = 0
     const peakOf = (value: number): number => {
       tries++
       return 1000 + 7 * value
     }
-    const found = largestThatFits({ from: 1024, peakFrom: peakOf(1024), budget: 5000, step: 8, floor: 1000, peakOf })
+    const found = await largestThatFits({ from: 1024, peakFrom: peakOf(1024), budget: 5000, step: 8, floor: 1000, peakOf })
     assert.deepEqual(found, { value: 568, peakBytes: 4976, isLargest: true })
     assert.ok(tries <= 4, `${tries} tries`)
   })
 
-  it('always fits, whatever the peak does, and is never said to be the largest when more would fit', () => {
+  it('always fits, whatever the peak does, and is never said to be the largest when more would fit', async () => {
     const growing = fc.array(fc.nat(50), { minLength: 2, maxLength: 300 }).map((steps) => {
       let sum = 100
       return steps.map((step) => (sum += step))
     })
-    fc.assert(
-      fc.property(growing, fc.nat(20_000), fc.constantFrom(1, 8), fc.boolean(), (peaks, budget, step, hasFloor) => {
+    await fc.assert(
+      fc.asyncProperty(growing, fc.nat(20_000), fc.constantFrom(1, 8), fc.boolean(), async (peaks, budget, step, hasFloor) => {
         const from = peaks.length
         const peakOf = (value: number): number => peaks[value - 1] as number
         fc.pre(peakOf(from) > budget)
         const floor = hasFloor ? 100 : undefined
-        const found = largestThatFits({ from, peakFrom: peakOf(from), budget, step, floor, peakOf })
+        const found = await largestThatFits({ from, peakFrom: peakOf(from), budget, step, floor, peakOf })
         if (!found) return
         assert.ok(found.value >= 1 && found.value < from)
         assert.ok(found.peakBytes === peakOf(found.value) && found.peakBytes <= budget)
@@ -46,12 +46,12 @@ describe('the largest number that fits', () => {
     )
   })
 
-  it('does not exist where not even nothing fits, and then nothing is compiled', () => {
+  it('does not exist where not even nothing fits, and then nothing is compiled', async () => {
     const peakOf = (): number => assert.fail('a peak was asked for')
     const search = { peakFrom: 900, budget: 500, step: 1, peakOf }
-    assert.equal(largestThatFits({ ...search, from: 8, floor: 501 }), undefined)
-    assert.equal(largestThatFits({ ...search, from: 1, floor: 0 }), undefined)
-    assert.equal(largestThatFits({ ...search, from: 8, floor: undefined, peakOf: () => 501 }), undefined)
+    assert.equal(await largestThatFits({ ...search, from: 8, floor: 501 }), undefined)
+    assert.equal(await largestThatFits({ ...search, from: 1, floor: 0 }), undefined)
+    assert.equal(await largestThatFits({ ...search, from: 8, floor: undefined, peakOf: () => 501 }), undefined)
   })
 })
 
@@ -66,14 +66,14 @@ function fitting(memoryBudget: number, checkpoints: Checkpoints = 'none'): Fitti
 describe('changes that make a recipe fit', function () {
   this.timeout(60_000)
 
-  it('fit when they are made, and grow with what they change', () => {
+  it('fit when they are made, and grow with what they change', async () => {
     const whole = fitting(Infinity)
     const { recipe, traced, settings } = whole
     const current = compileRecipe(recipe, traced, settings)
     const budget = Math.floor(current.certificate.peakBytes * 0.8)
     const options = fitting(budget)
     const larger = { ...phone, name: 'larger', memoryBudget: current.certificate.peakBytes + (8 << 20) }
-    const changes = changesThatFit(current, [larger, { ...larger, name: 'small', memoryBudget: 1 }], options)
+    const changes = await changesThatFit(current, [larger, { ...larger, name: 'small', memoryBudget: 1 }], options)
     const keys = changes.map(({ key }) => key)
     for (const key of ['batch.length', 'batch.sequences', 'device'] as const) assert.ok(keys.includes(key), key)
     for (const { key, value, peakBytes, budgetBytes } of changes) {
@@ -86,12 +86,12 @@ describe('changes that make a recipe fit', function () {
     }
   })
 
-  it('compares devices, which share a compilation where everything fits and the schedule cannot tell them apart', () => {
+  it('compares devices, which share a compilation where everything fits and the schedule cannot tell them apart', async () => {
     const told: string[] = []
     const options = { ...fitting(0), onProgress: (what: string) => told.push(what) }
     const twin = { ...phone, name: 'twin' }
     const small = { ...phone, name: 'small', memoryBudget: 1 }
-    const fits = fitDevices([phone, twin, small], options)
+    const fits = await fitDevices([phone, twin, small], options)
     // What does not fit is compiled by itself: its budget may decide something.
     assert.deepEqual(told, ['phone-8gb', 'small'])
     assert.deepEqual(
@@ -99,7 +99,7 @@ describe('changes that make a recipe fit', function () {
       [true, true, false],
     )
     assert.equal(fits[0]?.certificate.peakBytes, fits[1]?.certificate.peakBytes)
-    const [auto] = fitDevices([small], fitting(0, 'auto'))
+    const [auto] = await fitDevices([small], fitting(0, 'auto'))
     assert.equal(auto?.certificate.fits, false)
   })
 })
