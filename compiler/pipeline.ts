@@ -55,11 +55,20 @@ export interface WithinBudget {
   readonly excess: Excess
   /** Bytes of everything: more than a program can have for its values. Unknown unless given. */
   readonly most?: number
+  /** Of the same step with other tensors in memory: taken instead of one more schedule. */
+  readonly known?: KnownPlanner
   /** What the device does at best; the usual figures unless given. */
   readonly rates?: Rates
 }
 
 export type Excess = (planned: PlannedProgram) => number
+
+/** What can be computed again, as one schedule says. */
+export interface KnownPlanner {
+  readonly planner: CheckpointPlanner
+  /** What it decides of. */
+  readonly activations: string
+}
 
 /** A program that may be left without offsets: where it needs too much whatever they are. */
 export interface Draft {
@@ -68,6 +77,8 @@ export interface Draft {
   readonly isPlaced: boolean
   /** With offsets. */
   readonly place: () => Compiled
+  /** Where checkpoints were planned. */
+  readonly known?: KnownPlanner
 }
 
 /** How the values were chosen that are computed again. */
@@ -305,14 +316,17 @@ const FAR_TOO_MUCH = 2
 function withinBudget(compiler: StepCompiler, budget: WithinBudget): Draft {
   const { excess, rates, most = Number.POSITIVE_INFINITY } = budget
   const forward = forwardValues(compiler.graph)
-  const planner = (): CheckpointPlanner => {
+  const activations = JSON.stringify([...forward.activations].map(([layer, nodes]) => [layer, nodes.map(({ op }) => op)]))
+  const planned = (): KnownPlanner => {
+    if (budget.known?.activations === activations) return budget.known
     const anew = compiler.schedule(everythingKept(forward))
-    return new CheckpointPlanner(accumulateOf(anew), forwardValues(anew.graph), rates)
+    return { planner: new CheckpointPlanner(accumulateOf(anew), forwardValues(anew.graph), rates), activations }
   }
+  const decided = (known: KnownPlanner, room?: number): Draft => ({ ...chosen(compiler, excess, known.planner, room), known }) // prettier-ignore
   // Where it is plain that not everything is kept, the schedule in which it is tells nothing.
   if (forward.activations.size > 0 && bytesOf(forward) > FAR_TOO_MUCH * most) {
-    const known = planner()
-    if (known.peak > FAR_TOO_MUCH * most) return chosen(compiler, excess, known, undefined)
+    const known = planned()
+    if (known.planner.peak > FAR_TOO_MUCH * most) return decided(known)
   }
   const everything = compiler.schedule('none')
   const least = compiler.plan(everything, { placing: unplaced, least: true })
@@ -321,12 +335,11 @@ function withinBudget(compiler: StepCompiler, budget: WithinBudget): Draft {
     const kept = compiler.plan(everything)
     if (excess(kept) <= 0) {
       if (!waits(kept) || forward.activations.size === 0) return placedDraft(kept)
-      const known = planner()
-      const correction = peakOf(least) - known.peak
-      return placedDraft(jointly(compiler, excess, kept, { planner: known, room, correction }))
+      const { planner } = planned()
+      return placedDraft(jointly(compiler, excess, kept, { planner, room, correction: peakOf(least) - planner.peak }))
     }
   }
-  if (forward.activations.size > 0) return chosen(compiler, excess, planner(), room)
+  if (forward.activations.size > 0) return decided(planned(), room)
   const place = (): Compiled => compiler.plan(everything)
   return excess(least) > 0 ? { compiled: least, isPlaced: false, place } : placedDraft(place())
 }

@@ -3,8 +3,7 @@
 
 import { InternalError } from '../compiler/diagnostic.ts'
 import { StepCompiler } from '../compiler/pipeline.ts'
-import type { Compiled, CompileOptions, PreparedStep } from '../compiler/pipeline.ts'
-import type { PlannedProgram } from '../compiler/plan/place.ts'
+import type { Compiled, CompileOptions, Excess, KnownPlanner, PreparedStep } from '../compiler/pipeline.ts'
 import type { Program } from '../compiler/plan/program.ts'
 import { declaredBytes } from '../compiler/schedule/shards.ts'
 import type { Recipe } from '../dsl/index.ts'
@@ -27,6 +26,8 @@ export interface CompileSettings {
   readonly dump?: ((text: string) => void) | undefined
   /** Told of each program before it is compiled: a recipe may ask for several, of which one is taken. */
   readonly onAttempt?: ((attempt: Attempt) => void) | undefined
+  /** Whether a place of tensors is known to need too much before it is compiled. */
+  readonly isTooMuch?: ((storage: Attempt['storage']) => boolean) | undefined
 }
 
 /** One way to meet a budget. */
@@ -39,8 +40,13 @@ export interface Attempt {
 export interface CompiledRecipe extends Compiled {
   readonly certificate: Certificate
   readonly checkpoints: 'none' | 'every' | 'chosen'
-  /** Where no choice of checkpoints fits: what computing every layer again needs at the least. */
-  readonly everyLayerBytes?: number
+  /** Where nothing fits: what was tried. */
+  readonly attempts?: readonly FailedAttempt[]
+}
+
+/** What an attempt that does not fit needs at the least. */
+export interface FailedAttempt extends Attempt {
+  readonly certificate: Certificate
 }
 
 /** A recipe's program. One that does not fit has no offsets before it is placed: this much it needs whatever they are. */
@@ -59,6 +65,9 @@ const storages = ['frozen', 'trained', 'least'] as const
 /** No placement wastes so much: of two programs that are not placed, one that needs more than this is not the smaller. */
 const MOST_WASTE = 1.25
 
+/** The planner's model of memory is not so wrong: computing every layer again does not need so much less than its least plan. */
+const MODEL_ERROR = 1.1
+
 /** Programs of one step for one device and budget. */
 export class Attempts {
   readonly #step: PreparedStep
@@ -67,8 +76,10 @@ export class Attempts {
   readonly #compilers = new Map<Attempt['storage'], StepCompiler>()
   /** What does not fit, and may be the smallest of that. */
   #tried: Tried[] = []
-  /** Left out, because what would be in memory is too much before anything is computed. */
-  readonly #skipped: Attempt[] = []
+  readonly #failed: FailedAttempt[] = []
+  /** Left out, because it is plain that they need too much. */
+  readonly #skipped: { readonly attempt: Attempt; readonly bytes: number }[] = []
+  #known: KnownPlanner | undefined
   /** What was said while a program was compiled: only that of the one that is taken is of use. */
   readonly #said = new WeakMap<Program, readonly string[]>()
 
@@ -80,12 +91,9 @@ export class Attempts {
 
   /** The first that fits; of everything in memory and frozen tensors in their files, the faster. Stops before each. */
   *fitting(checkpoints: Recipe['checkpoints']): Generator<undefined, RecipeDraft | undefined> {
-    const { device, memoryBudget } = this.#settings
     const inMemory = { checkpoints, storage: 'none' } as const
-    const streams = canStream(device)
-    const isTooMuch = streams && this.#bytesInMemory() > memoryBudget
-    if (isTooMuch) this.#skipped.push(inMemory)
-    const first = isTooMuch ? undefined : yield* this.#try(inMemory)
+    const streams = canStream(this.#settings.device)
+    const first = streams && this.#isHopeless(inMemory) ? undefined : yield* this.#try(inMemory)
     const kept = first?.certificate.fits ? first : undefined
     if (!streams || kept?.lostSeconds === 0) return kept
     let before = ''
@@ -94,6 +102,7 @@ export class Attempts {
       const moved = this.#moved(storage)
       if (moved === before) continue
       before = moved
+      if (this.#isHopeless({ checkpoints, storage })) continue
       const tried = yield* this.#try({ checkpoints, storage })
       if (tried.certificate.fits) return kept && kept.lostSeconds <= tried.lostSeconds ? kept : tried
     }
@@ -102,13 +111,12 @@ export class Attempts {
 
   /** The smallest of those that do not fit. */
   *smallest(): Generator<undefined, RecipeDraft> {
-    for (const attempt of this.#skipped)
-      if (this.#tried.every(({ certificate }) => certificate.peakBytes > this.#bytesInMemory()))
-        yield* this.#try(attempt)
+    const isSmaller = (bytes: number): boolean =>
+      this.#tried.every(({ certificate }) => certificate.peakBytes > bytes)
+    for (const { attempt, bytes } of this.#skipped) if (isSmaller(bytes)) yield* this.#try(attempt)
     const leastFirst = this.#tried.toSorted((a, b) => a.certificate.peakBytes - b.certificate.peakBytes)
     const [least] = leastFirst
     if (!least) throw new InternalError('a recipe was compiled in no way at all')
-    const every = leastFirst.find(({ attempt }) => attempt.checkpoints === 'every layer')
     const place = (): CompiledRecipe => {
       let best = least.place()
       for (const { certificate, place } of leastFirst.slice(1)) {
@@ -117,7 +125,7 @@ export class Attempts {
         const other = place()
         if (other.certificate.peakBytes < best.certificate.peakBytes) best = other
       }
-      return every && this.#recipe.checkpoints === 'auto' ? { ...best, everyLayerBytes: every.certificate.peakBytes } : best // prettier-ignore
+      return { ...best, attempts: this.#failed }
     }
     return { certificate: least.certificate, place }
   }
@@ -133,18 +141,20 @@ export class Attempts {
     this.#settings.onAttempt?.(attempt)
     const said: string[] = []
     const compiler = this.#compilerFor(storage, said)
-    const excess = (planned: PlannedProgram): number =>
+    const excess: Excess = (planned) =>
       certify(planned, this.#settings).peakBytes - this.#settings.memoryBudget
-    const draft = compiler.draft(checkpointsOf(checkpoints, excess, this.#settings), excess)
+    const draft = compiler.draft(this.#checkpointsOf(attempt, excess), excess)
     const told = (compiled: Compiled): CompiledRecipe => {
       this.#said.set(compiled.program, said)
       const chosen = compiled.checkpointing ? 'chosen' : checkpoints === 'every layer' ? 'every' : 'none'
       return { ...compiled, checkpoints: chosen, certificate: certify(compiled, this.#settings) }
     }
+    this.#known = draft.known ?? this.#known
     const { certificate } = told(draft.compiled)
     const lost = (draft.compiled.checkpointing?.seconds ?? 0) + (certificate.storage?.stallSeconds ?? 0)
     const tried = { attempt, certificate, lostSeconds: lost, place: () => told(draft.place()) }
     if (!certificate.fits) {
+      this.#failed.push({ ...attempt, certificate })
       const known = [...this.#tried, tried]
       const least = known.reduce((peak, one) => Math.min(peak, one.certificate.peakBytes), Number.POSITIVE_INFINITY)
       this.#tried = known.filter((one) => one.certificate.peakBytes <= MOST_WASTE * least)
@@ -185,20 +195,30 @@ export class Attempts {
     return names.length === 0 ? '' : JSON.stringify([shardBytes, names])
   }
 
+  /** Whether it is known to need too much without being compiled. It is left out then. */
+  #isHopeless(attempt: Attempt): boolean {
+    const { memoryBudget, isTooMuch } = this.#settings
+    const { checkpoints, storage } = attempt
+    const chosen = this.#failed.find((one) => one.checkpoints === 'auto' && one.storage === storage)
+    const planned = (chosen?.certificate.peakBytes ?? 0) / MODEL_ERROR
+    const bytes = Math.max(planned, storage === 'none' ? this.#bytesInMemory() : 0, isTooMuch?.(storage) ? Infinity : 0)
+    if (bytes > memoryBudget) this.#skipped.push({ attempt, bytes })
+    return bytes > memoryBudget
+  }
+
   /** What everything that is declared takes in memory: no program that has it there needs less. */
   #bytesInMemory(): number {
     const declared = [...this.#step.graph.declarations.values()]
     return declared.reduce((sum, one) => sum + declaredBytes(one), this.#settings.device.runtimeBytes)
   }
-}
 
-function checkpointsOf(
-  checkpoints: Recipe['checkpoints'],
-  excess: (planned: PlannedProgram) => number,
-  { device, threads, memoryBudget }: CompileSettings,
-): CompileOptions['checkpoints'] {
-  if (checkpoints === 'none') return 'none'
-  if (checkpoints === 'every layer') return 'every'
-  const rates = ratesOf(device, threads)
-  return { excess, most: memoryBudget, ...(rates ? { rates } : {}) }
+  #checkpointsOf({ checkpoints, storage }: Attempt, excess: Excess): CompileOptions['checkpoints'] {
+    if (checkpoints === 'none') return 'none'
+    if (checkpoints === 'every layer') return 'every'
+    const { device, threads, memoryBudget } = this.#settings
+    const rates = ratesOf(device, threads)
+    // Smaller ranges change nothing of what can be computed again; what that comes to is measured in any case.
+    const known = storage === 'least' ? this.#known : undefined
+    return { excess, most: memoryBudget, ...(rates ? { rates } : {}), ...(known ? { known } : {}) }
+  }
 }

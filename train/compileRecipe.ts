@@ -9,7 +9,7 @@ import type { Recipe, TracedModel } from '../dsl/index.ts'
 import { Attempts } from './attempts.ts'
 import type { CompiledRecipe, CompileSettings, RecipeDraft } from './attempts.ts'
 
-export type { Attempt, CompiledRecipe, CompileSettings, RecipeDraft } from './attempts.ts'
+export type { Attempt, CompiledRecipe, CompileSettings, FailedAttempt, RecipeDraft } from './attempts.ts'
 
 /** The recipe's adaptation in the transforms' words. */
 export function adaptationOf(recipe: Recipe, traced: TracedModel): CompileOptions['adaptation'] {

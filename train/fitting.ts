@@ -11,7 +11,7 @@ import type { DeviceProfile } from '../devices/index.ts'
 import { certify } from './certificate.ts'
 import type { Certificate } from './certificate.ts'
 import { draftRecipe } from './compileRecipe.ts'
-import type { CompiledRecipe, CompileSettings, RecipeDraft } from './compileRecipe.ts'
+import type { Attempt, CompiledRecipe, CompileSettings, FailedAttempt, RecipeDraft } from './compileRecipe.ts'
 
 /** A recipe that fits, and what of it is another. */
 export interface FittingChange {
@@ -70,6 +70,8 @@ async function drafted(
 
 /** Of a MiB. */
 const HUNDREDTH = 2 ** 20 / 100
+/** Another size of the batch has another plan, and what was computed again by a budget may be less than every layer. */
+const PLAN_ERROR = 1.02
 /** Compilations for one number of the recipe. */
 const MOST_TRIES = 4
 
@@ -128,8 +130,14 @@ async function* fittingChanges(
   const { batch, adapt } = recipe
   const budgetBytes = settings.memoryBudget
   let tried = 0
-  const peakOf = async (what: string, changed: Recipe, of: TracedModel): Promise<number> => {
-    const { certificate } = await drafted(what, tried++, changed, of, settings, options)
+  const { attempts = [] } = current
+  const peakOf = async (
+    what: string,
+    changed: Recipe,
+    of: TracedModel,
+    isTooMuch?: CompileSettings['isTooMuch'],
+  ): Promise<number> => {
+    const { certificate } = await drafted(what, tried++, changed, of, { ...settings, isTooMuch }, options)
     return certificate.peakBytes
   }
   const { peakBytes: known, parts } = current.certificate
@@ -145,7 +153,9 @@ async function* fittingChanges(
       yield { key: 'checkpoints', from: 'none', value: 'every layer', peakBytes, budgetBytes }
   }
   yield toEnough
-  const peakFrom = current.everyLayerBytes ?? known
+  // What is changed from is what the changed ones are: with layers computed again.
+  const same = attempts.filter((one) => one.checkpoints === checkpoints)
+  const peakFrom = same.length === 0 ? known : Math.min(...same.map(({ certificate }) => certificate.peakBytes))
   const number = async function* (
     key: FittingChange['key'],
     search: Omit<NumberSearch, 'peakFrom' | 'budget'>,
@@ -161,7 +171,12 @@ async function* fittingChanges(
   const withBatch = (
     key: 'batch.length' | 'batch.sequences',
     size: { sequences: number; length: number },
-  ): Promise<number> => peakOf(key, { ...base, batch: { ...batch, ...size } }, retrace(size))
+  ): Promise<number> => {
+    // A value has one axis of tokens, or two.
+    const shrinks = (size.sequences / sequences) * (size.length / length) ** 2
+    const isTooMuch: CompileSettings['isTooMuch'] = (storage) => leastBytes(attempts, storage, shrinks) > budgetBytes
+    return peakOf(key, { ...base, batch: { ...batch, ...size } }, retrace(size), isTooMuch)
+  }
   yield* number('batch.length', {
     from: length,
     // Nothing comes after a single token.
@@ -176,7 +191,7 @@ async function* fittingChanges(
     floor: fixed,
     peakOf: (value) => withBatch('batch.sequences', { sequences: value, length }),
   })
-  if (adapt.kind === 'lora' && peakFrom - bytesOfRank(current, adapt.rank) <= budgetBytes) {
+  if (adapt.kind === 'lora' && peakFrom - bytesOfRank(current) <= budgetBytes) {
     yield* number('rank', {
       from: adapt.rank,
       step: 1,
@@ -199,6 +214,17 @@ async function* fittingChanges(
     yield { key: 'device', from: settings.device.name, value: device.name, peakBytes, budgetBytes: device.memoryBudget } // prettier-ignore
     break
   }
+}
+
+/**
+ * What a place of tensors needs at the least where everything that depends on the batch is this share of what it was: no more
+ * than values do, since some have only one axis of the batch. 0 where it was not tried.
+ */
+function leastBytes(attempts: readonly FailedAttempt[], storage: Attempt['storage'], shrinks: number): number {
+  const peaks = attempts
+    .filter((one) => one.storage === storage)
+    .map(({ certificate: { peakBytes, parts } }) => peakBytes - (1 - shrinks) * (parts.arena + parts.inputs))
+  return peaks.length === 0 ? 0 : Math.min(...peaks) / PLAN_ERROR
 }
 
 /**
