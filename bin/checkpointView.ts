@@ -29,9 +29,9 @@ export function checkpointLines(
   if (again.length > MOST_GROUPS) told.push(`other values in ${layersText(again.slice(MOST_GROUPS).reduce((sum, { layers }) => sum + layers, 0))}`) // prettier-ignore
   const least = seconds === 0 ? 0 : (recomputed * lowerBound) / seconds
   const last = rounds.at(-1)
-  const optimal = joint?.isTaken
-    ? ', so that more weights stay'
-    : ` (optimal ${gap === 0 ? '' : 'at least '}+${percent(least)})`
+  // Where nothing fits, the plan is the smallest there is: how much less another one of that size may compute is no matter.
+  const fitting = ` (optimal ${gap === 0 ? '' : 'at least '}+${percent(least)})`
+  const optimal = joint?.isTaken ? ', so that more weights stay' : certificate.fits ? fitting : ', for the least memory'
   const lines = [
     `keeps ${total - count} of ${total} layers whole${count === 0 ? '' : `; computes again ${told.join('; ')}`}`,
     `recomputation: +${percent(recomputed)} multiply-adds${optimal}; intermediate values ${mebibytes(last?.real ?? 0)} MiB, predicted ${mebibytes(last?.predicted ?? 0)} MiB`,

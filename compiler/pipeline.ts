@@ -316,7 +316,9 @@ const FAR_TOO_MUCH = 2
 function withinBudget(compiler: StepCompiler, budget: WithinBudget): Draft {
   const { excess, rates, most = Number.POSITIVE_INFINITY } = budget
   const forward = forwardValues(compiler.graph)
-  const activations = JSON.stringify([...forward.activations].map(([layer, nodes]) => [layer, nodes.map(({ op }) => op)]))
+  const activations = JSON.stringify(
+    [...forward.activations].map(([layer, nodes]) => [layer, nodes.map(({ op }) => op)]),
+  )
   const planned = (): KnownPlanner => {
     if (budget.known?.activations === activations) return budget.known
     const anew = compiler.schedule(everythingKept(forward))
@@ -355,12 +357,7 @@ function bytesOf({ activations }: ReturnType<typeof forwardValues>): number {
 type Chosen = Compiled & { readonly checkpointing: CheckpointReport }
 
 /** Attempts at keeping as much as fits. `first`: bytes for the arena; where they are not known, what needs least is tried first. */
-function chosen(
-  compiler: StepCompiler,
-  excess: Excess,
-  planner: CheckpointPlanner,
-  first: number | undefined,
-): Draft {
+function chosen(compiler: StepCompiler, excess: Excess, planner: CheckpointPlanner, first: number | undefined): Draft {
   const { leastPeak } = planner
   const rounds: CheckpointReport['rounds'][number][] = []
   let room = first ?? leastPeak
@@ -381,7 +378,11 @@ function chosen(
     const real = peakOf(compiled)
     const beyond = excess(compiled)
     const isKnown = plan.peak === before
-    rounds.push({ room: isFirst ? compiled.program.arenaBytes - beyond : room, predicted: plan.peak + correction, real })
+    rounds.push({
+      room: isFirst ? compiled.program.arenaBytes - beyond : room,
+      predicted: plan.peak + correction,
+      real,
+    })
     const recomputed = planner.recomputedBy(accumulateOf(compiled))
     correction = real - plan.peak
     // What was predicted wrong so far will be again, as far as it was the same choice.

@@ -111,8 +111,7 @@ export class Attempts {
 
   /** The smallest of those that do not fit. */
   *smallest(): Generator<undefined, RecipeDraft> {
-    const isSmaller = (bytes: number): boolean =>
-      this.#tried.every(({ certificate }) => certificate.peakBytes > bytes)
+    const isSmaller = (bytes: number): boolean => this.#tried.every(({ certificate }) => certificate.peakBytes > bytes)
     for (const { attempt, bytes } of this.#skipped) if (isSmaller(bytes)) yield* this.#try(attempt)
     const leastFirst = this.#tried.toSorted((a, b) => a.certificate.peakBytes - b.certificate.peakBytes)
     const [least] = leastFirst
@@ -141,8 +140,7 @@ export class Attempts {
     this.#settings.onAttempt?.(attempt)
     const said: string[] = []
     const compiler = this.#compilerFor(storage, said)
-    const excess: Excess = (planned) =>
-      certify(planned, this.#settings).peakBytes - this.#settings.memoryBudget
+    const excess: Excess = (planned) => certify(planned, this.#settings).peakBytes - this.#settings.memoryBudget
     const draft = compiler.draft(this.#checkpointsOf(attempt, excess), excess)
     const told = (compiled: Compiled): CompiledRecipe => {
       this.#said.set(compiled.program, said)
@@ -198,7 +196,7 @@ export class Attempts {
   /** Whether it is known to need too much without being compiled. It is left out then. */
   #isHopeless(attempt: Attempt): boolean {
     const { memoryBudget, isTooMuch } = this.#settings
-    const { checkpoints, storage } = attempt
+    const { storage } = attempt
     const chosen = this.#failed.find((one) => one.checkpoints === 'auto' && one.storage === storage)
     const planned = (chosen?.certificate.peakBytes ?? 0) / MODEL_ERROR
     const bytes = Math.max(planned, storage === 'none' ? this.#bytesInMemory() : 0, isTooMuch?.(storage) ? Infinity : 0)

@@ -40,13 +40,20 @@ export interface FittingOptions {
   readonly settings: CompileSettings
   /** What is compiled next, and how many changes of the recipe were tried before it; how many there will be is not known. */
   readonly onProgress?: (what: string, done: number) => void
-  /** Told of each change as soon as it is known to fit. */
-  readonly onChange?: (change: FittingChange) => void
-  /** No more is compiled; what was found so far is the answer. */
+  /** Ends it before the next program; what was found so far is the answer. */
   readonly stop?: AbortSignal
 }
 
 class Stopped extends Error {}
+
+/** What was found before somebody stopped it is the answer. */
+async function untilStopped(looking: () => Promise<void>): Promise<void> {
+  try {
+    await looking()
+  } catch (error) {
+    if (!(error instanceof Stopped)) throw error
+  }
+}
 
 /** What a recipe comes to. Whoever wants to stop it is heard before each program that is compiled. */
 async function drafted(
@@ -86,20 +93,23 @@ export async function fitDevices(
 ): Promise<DeviceFit[]> {
   const plain = new Map<string, CompiledRecipe>()
   const fits: DeviceFit[] = []
-  for (const device of devices) {
-    const settings = { ...options.settings, device, threads: device.cores, memoryBudget: device.memoryBudget }
-    const key = JSON.stringify({ ...scheduleProfile(device), name: '' })
-    const known = plain.get(key)
-    if (known && certify(known, settings).fits) {
-      fits.push({ device, certificate: certify(known, settings), checkpoints: known.checkpoints })
-      continue
+  await untilStopped(async () => {
+    for (const device of devices) {
+      const settings = { ...options.settings, device, threads: device.cores, memoryBudget: device.memoryBudget }
+      const key = JSON.stringify({ ...scheduleProfile(device), name: '' })
+      const known = plain.get(key)
+      if (known && certify(known, settings).fits) {
+        fits.push({ device, certificate: certify(known, settings), checkpoints: known.checkpoints })
+        continue
+      }
+      const what = `device '${device.name}'`
+      const draft = await drafted(what, done + fits.length, options.recipe, options.traced, settings, options)
+      const program = draft.place()
+      // What a budget has decided is of no use to another.
+      if (!program.checkpointing && !program.certificate.storage) plain.set(key, program)
+      fits.push({ device, certificate: program.certificate, checkpoints: program.checkpoints })
     }
-    const draft = await drafted(device.name, done + fits.length, options.recipe, options.traced, settings, options)
-    const program = draft.place()
-    // What a budget has decided is of no use to another.
-    if (!program.checkpointing && !program.certificate.storage) plain.set(key, program)
-    fits.push({ device, certificate: program.certificate, checkpoints: program.checkpoints })
-  }
+  })
   return fits
 }
 
@@ -110,14 +120,9 @@ export async function changesThatFit(
   options: FittingOptions,
 ): Promise<FittingChange[]> {
   const changes: FittingChange[] = []
-  try {
-    for await (const change of fittingChanges(current, devices, options)) {
-      changes.push(change)
-      options.onChange?.(change)
-    }
-  } catch (error) {
-    if (!(error instanceof Stopped)) throw error
-  }
+  await untilStopped(async () => {
+    for await (const change of fittingChanges(current, devices, options)) changes.push(change)
+  })
   return changes
 }
 
@@ -148,7 +153,7 @@ async function* fittingChanges(
   const checkpoints = recipe.checkpoints === 'auto' ? 'every layer' : recipe.checkpoints
   const base = { ...recipe, checkpoints }
   if (recipe.checkpoints === 'none') {
-    const peakBytes = await peakOf('checkpoints', { ...recipe, checkpoints: 'every layer' }, traced)
+    const peakBytes = await peakOf("checkpoints: 'every layer'", { ...recipe, checkpoints: 'every layer' }, traced)
     if (peakBytes <= budgetBytes)
       yield { key: 'checkpoints', from: 'none', value: 'every layer', peakBytes, budgetBytes }
   }
@@ -175,7 +180,12 @@ async function* fittingChanges(
     // A value has one axis of tokens, or two.
     const shrinks = (size.sequences / sequences) * (size.length / length) ** 2
     const isTooMuch: CompileSettings['isTooMuch'] = (storage) => leastBytes(attempts, storage, shrinks) > budgetBytes
-    return peakOf(key, { ...base, batch: { ...batch, ...size } }, retrace(size), isTooMuch)
+    return peakOf(
+      `${key}: ${size[key === 'batch.length' ? 'length' : 'sequences']}`,
+      { ...base, batch: { ...batch, ...size } },
+      retrace(size),
+      isTooMuch,
+    )
   }
   yield* number('batch.length', {
     from: length,
@@ -196,7 +206,7 @@ async function* fittingChanges(
       from: adapt.rank,
       step: 1,
       floor: undefined,
-      peakOf: (value) => peakOf('rank', { ...base, adapt: { ...adapt, rank: value } }, traced),
+      peakOf: (value) => peakOf(`rank: ${value}`, { ...base, adapt: { ...adapt, rank: value } }, traced),
     })
   }
   // The smallest that is large enough by this device's figures; the compilation says whether it is.

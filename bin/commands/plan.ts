@@ -18,10 +18,11 @@ import { prepareData, prepareModel } from '../../train/prepare.ts'
 import type { PreparedModel } from '../../train/prepare.ts'
 import { trainingFunctions } from '../../train/run.ts'
 import { predictionRates } from '../../train/storage.ts'
+import { CompilingProgress } from '../compilingProgress.ts'
 import { downloadProgress } from '../download.ts'
 import { checkpointLines } from '../checkpointView.ts'
 import { exitCodes, mebibytes, outputOf, shownPath } from '../output.ts'
-import type { Output } from '../output.ts'
+import { PlanInterruption } from '../planInterruption.ts'
 import { planPage } from '../planPage/page.ts'
 import { certificateLines, changeLines, deviceLines, needText } from '../planView.ts'
 
@@ -44,6 +45,7 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
   const threads = options.threads ?? device.cores
   const memoryBudget = options.memory ?? device.memoryBudget
   const settings = { device, threads, steps, memoryBudget, functions: trainingFunctions(recipe) }
+  const begun = performance.now()
   const compiled = compileRecipe(recipe, model.traced, settings)
   const { certificate, checkpoints, reports } = compiled
   const milliseconds = reports.reduce((sum, report) => sum + report.milliseconds, 0)
@@ -58,17 +60,27 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
   if (need && !certificate.fits) output.say(needText(need))
   output.say(`device: ${device.source}`)
 
+  const isAsked = options.all === true || !certificate.fits
+  const interruption = isAsked ? new PlanInterruption() : undefined
+  const progress = new CompilingProgress(output, begun)
   const fitting: FittingOptions = {
     recipe,
     traced: model.traced,
     retrace: retraced(loaded, model),
     settings,
-    onProgress: compilingProgress(output),
+    onProgress: (what, done) => progress.tell(what, done),
+    ...(interruption ? { stop: interruption.stop } : {}),
   }
-  const devices: readonly DeviceFit[] = options.all ? fitDevices(await allDevices(), fitting) : []
+  const devices: readonly DeviceFit[] = options.all ? await fitDevices(await allDevices(), fitting) : []
+  const changes: readonly FittingChange[] = certificate.fits
+    ? []
+    : await changesThatFit(compiled, shippedDevices, fitting)
+  progress.end()
+  interruption?.end()
+  const isStopped = interruption?.stop.aborted === true
   if (options.all) for (const line of deviceLines(devices)) output.say(line)
-  const changes: readonly FittingChange[] = certificate.fits ? [] : changesThatFit(compiled, shippedDevices, fitting)
-  if (!certificate.fits) for (const line of changeLines(changes)) output.say(line)
+  if (!certificate.fits && (changes.length > 0 || !isStopped)) for (const line of changeLines(changes)) output.say(line)
+  if (isStopped) output.say('stopped before everything was tried')
 
   const details = functionDetails(compiled)
   const layers = layerDetails(details)
@@ -83,6 +95,7 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
     steps,
     largestNeed: need ?? null,
     ...(certificate.fits ? {} : { changes }),
+    ...(isStopped ? { isStopped } : {}),
     ...(options.all
       ? { devices: devices.map((fit) => ({ threads: fit.device.cores, checkpoints: fit.checkpoints, certificate: fit.certificate })) }
       : {}),
@@ -91,7 +104,6 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
     milliseconds,
   }) // prettier-ignore
   if (options.html !== undefined) {
-    fitting.onProgress?.('the page', 0)
     const kernels = explainProgram(compiled, device.privateCache)
     const tables = timetables(compiled, predictionRates(device, threads))
     const predictedBy = ratesOf(device, threads)
@@ -103,6 +115,7 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
     writeFiles([{ path: path.resolve(options.html), chunks: [Buffer.from(page)] }])
     output.say(`the plan as a page: ${shownPath(path.resolve(options.html))}`)
   }
+  if (interruption && isStopped) return interruption.exitCode
   return certificate.fits ? exitCodes.ok : exitCodes.mistake
 }
 
@@ -122,17 +135,6 @@ function retraced({ recipe }: LoadedRecipe, { checkpoint, binding }: PreparedMod
 async function allDevices(): Promise<DeviceProfile[]> {
   const here = [await deviceByName('host'), await deviceByName('wasm')]
   return [...here, ...shippedDevices.filter(({ name }) => here.every((one) => one.name !== name))]
-}
-
-/** Says what is being compiled, beside the plan, when that takes more than two seconds. */
-function compilingProgress(output: Output): NonNullable<FittingOptions['onProgress']> {
-  let said = performance.now()
-  return (what, done) => {
-    if (performance.now() - said < 2000) return
-    said = performance.now()
-    output.event('progress', { title: what, done })
-    if (!output.isJson) process.stderr.write(`compiling for ${what}, ${done} programs before it\n`)
-  }
 }
 
 /** The report without nodes of the graph. */

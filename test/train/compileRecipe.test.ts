@@ -8,7 +8,7 @@ import { scalarTensor } from '../../compiler/graph/tensor.ts'
 import { findDevice } from '../../devices/index.ts'
 import type { DeviceProfile } from '../../devices/index.ts'
 import { adamW, completions, constant, cosine, fullFineTuning, linearDecay, lora, recipe } from '../../dsl/index.ts'
-import type { AdamWOptimizer, Checkpoints, TracedModel } from '../../dsl/index.ts'
+import type { AdamWOptimizer, Checkpoints } from '../../dsl/index.ts'
 import { gpt2, readGpt2Config } from '../../models/index.ts'
 import { compileRecipe } from '../../train/compileRecipe.ts'
 import type { Attempt, CompiledRecipe, CompileSettings } from '../../train/compileRecipe.ts'
@@ -226,14 +226,18 @@ describe('a compiled recipe', () => {
     const known = attemptsAt({}, settings.memoryBudget)
     assert.deepEqual(known.tried, ['auto none'])
     const small = attemptsAt({}, 1)
-    // Memory alone cannot have what is declared. Where nothing else helps, every layer is computed again, which the planner did not choose.
-    const kinds = ['frozen', 'trained', 'least']
-    const both = (storages: readonly string[]): string[] =>
+    // And where nothing helps, each of them with every layer computed again, which the planner did not choose; what is in memory
+    // whatever is computed is too much, so that this is tried last.
+    const both = (...storages: string[]): string[] =>
       ['auto', 'every layer'].flatMap((checkpoints) => storages.map((storage) => `${checkpoints} ${storage}`))
-    assert.deepEqual(small.tried, both(kinds))
+    assert.deepEqual(small.tried.toSorted(), both('frozen', 'trained', 'least', 'none').sort())
+    assert.deepEqual(small.tried.slice(0, 3), both('frozen', 'trained', 'least').slice(0, 3))
     assert.ok(Math.abs(small.said.length - known.said.length) <= 1)
     // Nothing is frozen, and then there is nothing to read that is not trained.
-    assert.deepEqual(attemptsAt({ adapt: fullFineTuning() }, 1).tried, both(kinds.slice(1)))
+    assert.deepEqual(
+      attemptsAt({ adapt: fullFineTuning() }, 1).tried.toSorted(),
+      both('trained', 'least', 'none').sort(),
+    )
   })
 
   it('is not tried where tensors are that may not move, or would be no others', () => {
@@ -244,9 +248,9 @@ describe('a compiled recipe', () => {
     compileRecipe(bigramRecipe({ checkpoints: 'none' }), traceBigram(), { ...all, device: wasm, memoryBudget: 1 })
     assert.deepEqual(tried, ['none'])
     tried.length = 0
-    // Nothing declared is large enough to be worth a file, and it takes less than there is.
+    // Nothing declared is large enough to be worth a file.
     compileRecipe(bigramRecipe({ checkpoints: 'none' }), traceBigram(), { ...all, memoryBudget: device.runtimeBytes + 3000 }) // prettier-ignore
-    assert.deepEqual(tried, ['none', 'least'])
+    assert.deepEqual(tried, ['none'])
   })
 
   it('with some of its functions has their kernels, and the memory of the largest', () => {

@@ -6,6 +6,7 @@ import fc from 'fast-check'
 import { findDevice } from '../../devices/index.ts'
 import type { Checkpoints } from '../../dsl/index.ts'
 import { compileRecipe } from '../../train/compileRecipe.ts'
+import type { Attempt } from '../../train/compileRecipe.ts'
 import { changesThatFit, fitDevices, largestThatFits } from '../../train/fitting.ts'
 import type { FittingOptions } from '../../train/fitting.ts'
 import { bigram, bigramLora, bigramRecipe } from './lowRank.ts'
@@ -20,7 +21,14 @@ describe('the largest number that fits', () => {
       tries++
       return 1000 + 7 * value
     }
-    const found = await largestThatFits({ from: 1024, peakFrom: peakOf(1024), budget: 5000, step: 8, floor: 1000, peakOf })
+    const found = await largestThatFits({
+      from: 1024,
+      peakFrom: peakOf(1024),
+      budget: 5000,
+      step: 8,
+      floor: 1000,
+      peakOf,
+    })
     assert.deepEqual(found, { value: 568, peakBytes: 4976, isLargest: true })
     assert.ok(tries <= 4, `${tries} tries`)
   })
@@ -31,18 +39,24 @@ describe('the largest number that fits', () => {
       return steps.map((step) => (sum += step))
     })
     await fc.assert(
-      fc.asyncProperty(growing, fc.nat(20_000), fc.constantFrom(1, 8), fc.boolean(), async (peaks, budget, step, hasFloor) => {
-        const from = peaks.length
-        const peakOf = (value: number): number => peaks[value - 1] as number
-        fc.pre(peakOf(from) > budget)
-        const floor = hasFloor ? 100 : undefined
-        const found = await largestThatFits({ from, peakFrom: peakOf(from), budget, step, floor, peakOf })
-        if (!found) return
-        assert.ok(found.value >= 1 && found.value < from)
-        assert.ok(found.peakBytes === peakOf(found.value) && found.peakBytes <= budget)
-        const next = Math.max(1, Math.floor((found.value + step) / step) * step)
-        if (found.isLargest && next < from) assert.ok(peakOf(next) > budget)
-      }),
+      fc.asyncProperty(
+        growing,
+        fc.nat(20_000),
+        fc.constantFrom(1, 8),
+        fc.boolean(),
+        async (peaks, budget, step, hasFloor) => {
+          const from = peaks.length
+          const peakOf = (value: number): number => peaks[value - 1] as number
+          fc.pre(peakOf(from) > budget)
+          const floor = hasFloor ? 100 : undefined
+          const found = await largestThatFits({ from, peakFrom: peakOf(from), budget, step, floor, peakOf })
+          if (!found) return
+          assert.ok(found.value >= 1 && found.value < from)
+          assert.ok(found.peakBytes === peakOf(found.value) && found.peakBytes <= budget)
+          const next = Math.max(1, Math.floor((found.value + step) / step) * step)
+          if (found.isLargest && next < from) assert.ok(peakOf(next) > budget)
+        },
+      ),
     )
   })
 
@@ -93,7 +107,7 @@ describe('changes that make a recipe fit', function () {
     const small = { ...phone, name: 'small', memoryBudget: 1 }
     const fits = await fitDevices([phone, twin, small], options)
     // What does not fit is compiled by itself: its budget may decide something.
-    assert.deepEqual(told, ['phone-8gb', 'small'])
+    assert.deepEqual([...new Set(told)], ["device 'phone-8gb'", "device 'small'"])
     assert.deepEqual(
       fits.map(({ certificate }) => certificate.fits),
       [true, true, false],
@@ -101,5 +115,52 @@ describe('changes that make a recipe fit', function () {
     assert.equal(fits[0]?.certificate.peakBytes, fits[1]?.certificate.peakBytes)
     const [auto] = await fitDevices([small], fitting(0, 'auto'))
     assert.equal(auto?.certificate.fits, false)
+  })
+
+  it('are looked for in few compilations, and what cannot fit is left out of them', async () => {
+    const whole = fitting(Infinity)
+    const all = compileRecipe(whole.recipe, whole.traced, whole.settings).certificate.peakBytes
+    for (const checkpoints of ['none', 'auto'] as const) {
+      const tried: string[] = []
+      const options = fitting(Math.floor(0.8 * all), checkpoints)
+      const { recipe, traced, settings } = options
+      const counted = { ...settings, onAttempt: ({ storage }: Attempt) => void tried.push(storage) }
+      // Nothing can be moved that is large enough to matter.
+      const current = compileRecipe(recipe, traced, counted)
+      assert.equal(current.certificate.fits, false)
+      const { length: first } = tried
+      assert.deepEqual(current.attempts?.length, first)
+      const told: string[] = []
+      const onProgress = (what: string): void => void (told.at(-1) === what || told.push(what))
+      const changes = await changesThatFit(current, [], { ...options, settings: counted, onProgress })
+      const values = (key: string): string[] => told.filter((what) => what.startsWith(key))
+      for (const key of ['batch.length', 'batch.sequences'] as const) {
+        const found = changes.find((change) => change.key === key)
+        assert.ok(found && values(key).length <= 3, values(key).join())
+        assert.ok(values(key).includes(`${key}: ${found.value}`))
+      }
+      assert.ok(tried.length - first <= 2 * told.length, `${tried.join()} for ${told.join()}`)
+    }
+  })
+
+  it('are what was found so far when somebody stops', async () => {
+    const whole = fitting(Infinity)
+    const all = compileRecipe(whole.recipe, whole.traced, whole.settings).certificate.peakBytes
+    const options = fitting(Math.floor(0.8 * all))
+    const current = compileRecipe(options.recipe, options.traced, options.settings)
+    const stopping = new AbortController()
+    const told: string[] = []
+    const onProgress = (what: string): void => {
+      told.push(what)
+      // As a signal would, which is delivered between two programs.
+      if (what.startsWith('batch.sequences')) setImmediate(() => stopping.abort())
+    }
+    const changes = await changesThatFit(current, [phone], { ...options, onProgress, stop: stopping.signal })
+    assert.deepEqual(
+      changes.map(({ key }) => key),
+      ['--memory', 'batch.length'],
+    )
+    assert.ok(told.at(-1)?.startsWith('batch.sequences'))
+    assert.deepEqual(await fitDevices([phone], { ...options, stop: stopping.signal }), [])
   })
 })
