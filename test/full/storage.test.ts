@@ -165,6 +165,9 @@ for (const { model, targets, limit, stored } of limits) {
       const step = storedStep({ model, targets, length: 256, threads: 1, memory }, hostDevice(chain.isa.name))
       const { certificate } = step
       assert.ok(certificate.fits, JSON.stringify(certificate))
+      const { arenas } = step.compiled
+      const most = (of: 'peak' | 'lowerBound'): number => Math.max(...arenas.map((arena) => arena[of]))
+      assert.ok(most('peak') <= 1.02 * most('lowerBound'), `${most('peak')} of ${most('lowerBound')}`)
       const { tensorBytes = 0, state } = certificate.storage ?? {}
       assert.ok(tensorBytes + (state?.valueBytes ?? 0) > stored * 1e6)
       const { losses, peakBytes } = await runStored(step, { chain, threads: 1, steps: 2, limit: memory })

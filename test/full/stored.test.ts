@@ -307,7 +307,9 @@ describe('values in storage', function () {
 
   it('leave a whole version behind when the program is killed, at whatever moment', async () => {
     const found = new Set<number>()
-    for (let turn = 0; turn < 40; turn++) {
+    // Some are killed in the middle of an update, and some between two: how long that takes is the machine's affair.
+    const isVaried = (): boolean => found.has(0) && found.size > 2
+    for (let turn = 0; turn < 40 || (turn < 400 && !isVaried()); turn++) {
       const path = files.next()
       const controller = new AbortController()
       const pace = { bytesPerSecond: 1e9, latencySeconds: 1e-5 * (turn % 3) }
@@ -329,7 +331,7 @@ describe('values in storage', function () {
         }
       }
       const working = assert.rejects(work(), /enough/)
-      await new Promise((resolve) => setTimeout(resolve, (turn * 7.3) % 41))
+      await new Promise((resolve) => setTimeout(resolve, (turn * 7.3) % (41 + turn)))
       controller.abort(new Error('enough'))
       await working
       await run.session.close()
@@ -345,8 +347,7 @@ describe('values in storage', function () {
       found.add(Math.min(...left))
       rmSync(path)
     }
-    // Some were killed in the middle of an update, and some between two.
-    assert.ok(found.has(0) && found.size > 2, [...found].join())
+    assert.ok(isVaried(), [...found].join())
   })
 })
 

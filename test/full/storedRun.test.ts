@@ -132,7 +132,8 @@ describe('a run whose trained values are in a file', function () {
     const duration = performance.now() - begun
     let [kills, lineage] = [0, 0]
     const found = new Set<number>()
-    while (kills < KILLS) {
+    // How far a run comes before it is killed is the machine's affair: on a busy one it takes more of them.
+    while (kills < KILLS || (kills < 5 * KILLS && found.size < 4)) {
       const out = path.join(dir, `killed-${lineage++}`)
       for (let time = 0; time < 5; time++) {
         const kill = new AbortController()
