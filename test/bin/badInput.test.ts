@@ -382,7 +382,10 @@ describe('heddle train refuses', () => {
   it('unknown commands and options', async () => {
     const dir = temporaryDirectory()
     assertRefused(await heddle(dir, 'knit'), /unknown command 'knit'/)
-    assertRefused(await heddle(dir, 'train', 'a.ts', '--steps', 'many'), /'many' is invalid.*a whole number from 1 to 2,147,483,647\./)
+    assertRefused(
+      await heddle(dir, 'train', 'a.ts', '--steps', 'many'),
+      /'many' is invalid.*a whole number from 1 to 2,147,483,647\./,
+    )
   })
 })
 

@@ -97,10 +97,7 @@ describe('a plan with what is trained in a file', () => {
   }).timeout(120_000)
 
   it('shows times whose parts add up to their sum', () => {
-    assert.match(
-      storageLines(stored, 1)[2] ?? '',
-      /; predicted 78\.9 ms: 34\.0 computing, 44\.9 waiting for storage$/,
-    )
+    assert.match(storageLines(stored, 1)[2] ?? '', /; predicted 78\.9 ms: 34\.0 computing, 44\.9 waiting for storage$/)
     assert.deepEqual(timesText(0, 0), ['0.00 µs', '0.00', '0.00'])
     assert.deepEqual(timesText(4e-7, 0), ['0.40 µs', '0.40', '0.00'])
     assert.deepEqual(timesText(0.00344, 0.00344), ['6.88 ms', '3.44', '3.44'])
