@@ -52,6 +52,15 @@ export function certificateLines(certificate: Certificate, threads: number, micr
   ]
 }
 
+/** What is said of a program's memory before it is compiled for running. */
+export function plannedLines(certificate: Certificate, microBatches: number): string[] {
+  const { parts, peakBytes, fits } = certificate
+  return [
+    `memory: ${mebibytes(peakBytes)} MiB (weights ${mebibytes(parts.weights)}, state ${mebibytes(parts.state)}, arena ${mebibytes(parts.arena)})`,
+    ...(fits ? storageLines(certificate, microBatches) : []),
+  ]
+}
+
 /** What is read, and written, while a step of so many micro-batches runs. */
 export function storageLines({ storage }: Certificate, microBatches: number): string[] {
   if (!storage) return []
