@@ -93,7 +93,11 @@ describe('weights that stay in their file', function () {
       const error: unknown = await train.step().catch((caught: unknown) => caught)
       assert.ok(error instanceof UserError, String(error))
       assert.equal(error.code, 'HD717')
-      assert.match(error.sentence, /the file has become shorter; nothing was updated$/)
+      assert.match(
+        error.sentence,
+        /^HD717 \S+\.safetensors bytes \d+ to \d+ of the weight file cannot be read: the file has become shorter; nothing was updated; bring the file back as it was and start again, a training run with --resume$/,
+      )
+      assert.equal(error.place?.file, join(copy, file ?? ''))
       assert.deepEqual(await train.session.read('report/loss'), before)
       assert.equal(await hashTrained(train), weights)
     } finally {
@@ -113,7 +117,13 @@ describe('weights that stay in their file', function () {
       const error: unknown = await train.step().catch((caught: unknown) => caught)
       assert.ok(error instanceof UserError, String(error))
       assert.equal(error.code, 'HD717')
-      assert.match(error.sentence, /has become shorter; nothing was updated$/)
+      assert.match(
+        error.sentence,
+        /^HD717 \S+\.safetensors byte \d+ of the weight file cannot be read: the file has become shorter; nothing was updated; bring the file back/,
+      )
+      assert.equal(error.place?.file, join(copy, file ?? ''))
+      const [, byte] = /byte (\d+) of/.exec(error.sentence) ?? []
+      assert.ok(Number(byte) >= 100, error.sentence)
     } finally {
       await train.session.close()
     }
