@@ -16,5 +16,7 @@ export function bytesOf(text: string): number {
   const [, digits = '', unit = ''] = /^(\d{1,6}(?:\.\d{1,3})?) ?([KMG]i?B)$/i.exec(text) ?? []
   const bytes = Math.floor(Number(digits) * (units[unit.toUpperCase()] ?? 0))
   if (bytes >= 1) return bytes
-  throw new InvalidArgumentError('It is a number with a unit, such as 512MiB or 2GB.')
+  throw new InvalidArgumentError(
+    'It is a number below 1,000,000 with a unit, such as 512MiB or 2GB, and at least a byte.',
+  )
 }

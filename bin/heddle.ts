@@ -12,20 +12,25 @@ const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: 
 /** Runs a command whose module is loaded only now: `--help` need not wait for a compiler. */
 type Run = (...operands: never[]) => Promise<number>
 
-function positiveInteger(text: string): number {
+const MOST = 0x7fffffff
+
+/** A whole number within bounds, which a refusal states both. */
+function wholeNumber(text: string, least: number, most: number): number {
   const value = Number(text)
-  if (/^\d{1,10}$/.test(text) && value >= 1 && value <= 0x7fffffff) return value
-  throw new InvalidArgumentError('It is a positive integer.')
+  if (/^\d{1,10}$/.test(text) && value >= least && value <= most) return value
+  throw new InvalidArgumentError(`It is a whole number from ${least} to ${most.toLocaleString('en')}.`)
+}
+
+function positiveInteger(text: string): number {
+  return wholeNumber(text, 1, MOST)
 }
 
 function count(text: string): number {
-  return text === '0' ? 0 : positiveInteger(text)
+  return wholeNumber(text, 0, MOST)
 }
 
 function threadCount(text: string): number {
-  const value = positiveInteger(text)
-  if (value <= 64) return value
-  throw new InvalidArgumentError('There are at most 64.')
+  return wholeNumber(text, 1, 64)
 }
 
 /** Thread counts, each once: `1,2,4`. */
@@ -163,6 +168,8 @@ export async function main(operands: readonly string[]): Promise<number> {
     .command('build')
     .description('compile to an executable or a WebAssembly module')
     .argument('<recipe>', 'a TypeScript file that exports a recipe')
+    .addOption(device())
+    .addOption(memory())
     .addOption(toolchain())
     .option('--dump <directory>', 'write the graph after each pass, the kernels and the C++ there')
     .addOption(optimise())
@@ -175,6 +182,7 @@ export async function main(operands: readonly string[]): Promise<number> {
     .argument('<recipe>', 'a TypeScript file that exports a recipe')
     .addOption(toolchain())
     .addOption(threads())
+    .addOption(device())
     .addOption(memory())
     .option('--out <directory>', 'where results go; runs/NAME unless the recipe or this says so')
     .addOption(new Option('--steps <n>', "optimizer steps, instead of the recipe's").argParser(positiveInteger))

@@ -52,6 +52,15 @@ export function certificateLines(certificate: Certificate, threads: number, micr
   ]
 }
 
+/** What is said of a program's memory before it is compiled for running. */
+export function plannedLines(certificate: Certificate, microBatches: number): string[] {
+  const { parts, peakBytes, fits } = certificate
+  return [
+    `memory: ${mebibytes(peakBytes)} MiB (weights ${mebibytes(parts.weights)}, state ${mebibytes(parts.state)}, arena ${mebibytes(parts.arena)})`,
+    ...(fits ? storageLines(certificate, microBatches) : []),
+  ]
+}
+
 /** What is read, and written, while a step of so many micro-batches runs. */
 export function storageLines({ storage }: Certificate, microBatches: number): string[] {
   if (!storage) return []
@@ -62,6 +71,7 @@ export function storageLines({ storage }: Certificate, microBatches: number): st
     ...(state
       ? [
           `${mebibytes(state.valueBytes)} MiB of what is trained, its gradients and moments are in a file, ${atOnce}; it takes ${mebibytes(state.fileBytes)} MiB of disk`,
+          `--resume copies the values into a second such file, so that both need ${mebibytes(state.resumingBytes)} MiB of disk until the resumed run has saved two states`,
         ]
       : []),
     `a micro-batch ${movementText(storage)}`,
@@ -77,8 +87,20 @@ export function storageLines({ storage }: Certificate, microBatches: number): st
 function movementText(moved: Movement): string {
   const { reads, readBytes, writes, writtenBytes, computeSeconds, stallSeconds } = moved
   const written = writes > 0 ? ` and ${writes} writes of ${mebibytes(writtenBytes)} MiB` : ''
-  const seconds = (computeSeconds + stallSeconds).toFixed(1)
-  return `makes ${reads} reads of ${mebibytes(readBytes)} MiB${written}; predicted ${seconds} s: ${computeSeconds.toFixed(1)} computing, ${stallSeconds.toFixed(1)} waiting for storage`
+  const [sum, computing, waiting] = timesText(computeSeconds, stallSeconds)
+  return `makes ${reads} reads of ${mebibytes(readBytes)} MiB${written}; predicted ${sum}: ${computing} computing, ${waiting} waiting for storage`
+}
+
+/** The sum of two times with the unit that suits it, and the two in that unit, which add up to it as they are shown. */
+export function timesText(one: number, other: number): [sum: string, one: string, other: string] {
+  const whole = one + other
+  const [unit, name] = whole >= 1 ? [1, 's'] : whole >= 1e-3 ? [1e-3, 'ms'] : [1e-6, 'µs']
+  const digits = whole < 10 * unit ? 2 : 1
+  const scale = 10 ** digits
+  const [first, second] = [one, other].map((seconds) => Math.round((seconds / unit) * scale)) as [number, number]
+  const shown = (count: number): string =>
+    (count / scale).toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })
+  return [`${shown(first + second)} ${name}`, shown(first), shown(second)]
 }
 
 /** Capacity that wear is told for, and how often cells of three bits are rewritten at the least before they are worn. */

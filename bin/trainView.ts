@@ -10,7 +10,7 @@ import type { HeldOutFigures } from '../train/watch.ts'
 import type { Interruption } from './interruption.ts'
 import { clock, exitCodes, mebibytes, shownPath } from './output.ts'
 import type { Output } from './output.ts'
-import { storageLines } from './planView.ts'
+import { plannedLines } from './planView.ts'
 
 /** A log is read later: a line now and then is enough. */
 const LINE_MILLISECONDS = 1000
@@ -67,11 +67,7 @@ export class TrainView implements RunObserver {
   }
 
   planned(...[certificate, microBatches]: Parameters<NonNullable<RunObserver['planned']>>): void {
-    const { parts, peakBytes } = certificate
-    this.#output.say(
-      `memory: ${mebibytes(peakBytes)} MiB (weights ${mebibytes(parts.weights)}, state ${mebibytes(parts.state)}, arena ${mebibytes(parts.arena)})`,
-    )
-    if (certificate.fits) for (const line of storageLines(certificate, microBatches)) this.#output.say(line)
+    for (const line of plannedLines(certificate, microBatches)) this.#output.say(line)
     this.#output.event('planned', { certificate })
   }
 

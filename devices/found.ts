@@ -3,10 +3,9 @@
 // where it is used.
 
 import fs from 'node:fs'
-import path from 'node:path'
 import { z } from 'zod'
 import { UserError } from '../compiler/diagnostic.ts'
-import { makeDirectory, writeFiles } from '../formats/files.ts'
+import { writeOutput } from '../formats/files.ts'
 import { readJsonObject } from '../formats/json.ts'
 import type { TileChoice } from '../compiler/schedule/profile.ts'
 import type { FoundChoices } from './device.ts'
@@ -131,6 +130,5 @@ export function storeFound(
     isa: key.isa,
     entries: [...others, { processor, toolchain, threads, choices }],
   }
-  makeDirectory(path.dirname(file))
-  writeFiles([{ path: file, chunks: [Buffer.from(`${JSON.stringify(schema.parse(content), null, 1)}\n`)] }])
+  writeOutput(file, `${JSON.stringify(schema.parse(content), null, 1)}\n`)
 }

@@ -17,20 +17,26 @@ const MOST_BYTES = 2 ** 50
 const isaNames = Object.keys(instructionSets) as InstructionSetName[]
 
 /** Each message says what a value is; `problemOf` makes a sentence of it. */
-function number(what: string, least: number, most: number) {
+function number(unit: string, least: number, most: number) {
+  const what = `${unit} from ${grouped(least)} to ${grouped(most)}`
   return z.number({ error: what }).min(least, what).max(most, what)
 }
-function positive(what: string, most: number) {
+function positive(unit: string, most: number) {
+  const what = `${unit} above 0, at most ${grouped(most)}`
   return z.number({ error: what }).positive(what).max(most, what)
 }
-function whole(what: string, least: number, most: number) {
+function whole(unit: string, least: number, most: number) {
+  const what = `a whole number${unit} from ${grouped(least)} to ${grouped(most)}`
   return z.int({ error: what }).min(least, what).max(most, what)
 }
-const bytes = () => whole('a whole number of bytes, above 0', 1, MOST_BYTES)
-/** Slower than any memory or medium is a unit mistaken. */
-const rate = () => number('bytes a second, 1,000 or more', 1000, 1e15)
-const watts = () => positive('watts, above 0', 1e5)
-const limit = () => whole('a whole number, above 0', 1, 2 ** 32)
+function grouped(bound: number): string {
+  return bound.toLocaleString('en')
+}
+const bytes = () => whole(' of bytes', 1, MOST_BYTES)
+/** Slower than any memory or medium is a unit mistaken, and so is faster. */
+const rate = () => number('bytes a second', 1000, 1e15)
+const watts = () => positive('watts', 1e5)
+const limit = () => whole('', 1, 2 ** 32)
 const flag = () => z.boolean({ error: 'true or false' }).optional()
 const words = (what: string, most: number) =>
   z
@@ -47,9 +53,9 @@ const coreKind = z.strictObject(
   {
     /** By speed: where there is one kind only, it is `big`. */
     kind: z.enum(['big', 'middle', 'little'], { error: "'big', 'middle' or 'little'" }),
-    count: whole('a whole number of cores from 1 to 1024', 1, 1024),
+    count: whole(' of cores', 1, 1024),
     /** Cores of the kind that a run has a thread on. */
-    used: whole('a whole number of cores from 0 to 64', 0, MOST_CORES),
+    used: whole(' of cores', 0, MOST_CORES),
   },
   { error: 'an object with kind, count and used' },
 )
@@ -88,7 +94,7 @@ const shape = z.strictObject({
      * float32 operations a second (a multiply-add is two) that one used core does for minutes while all used cores
      * compute, in multiply-adds whose operands are in registers: no kernel is faster.
      */
-    flopsPerCore: number('float32 operations a second, a million or more', 1e6, 1e15),
+    flopsPerCore: number('float32 operations a second', 1e6, 1e15),
   }).optional(),
   bandwidth: group({
     /** Bytes a second, read and written together, between memory and all used cores. */
@@ -100,7 +106,7 @@ const shape = z.strictObject({
     /** The same, until they are on the medium. */
     writeBytesPerSecond: rate(),
     /** Seconds until 4 KiB from anywhere are read. */
-    latencySeconds: number('seconds, 0 or more', 0, 60),
+    latencySeconds: number('seconds', 0, 60),
   }).optional(),
   /** WebGPU's limits of a device, by what they bound. */
   gpu: group({
@@ -128,7 +134,7 @@ const shape = z.strictObject({
     idleWatts: watts(),
   }).optional(),
   battery: group({
-    wattHours: positive('watt-hours, above 0', 1e6),
+    wattHours: positive('watt-hours', 1e6),
   }).optional(),
   /** Why a figure is not there, for each that is not. */
   absent: z

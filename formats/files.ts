@@ -192,6 +192,41 @@ export function writeFiles(files: readonly NewFile[], options: WriteOptions = {}
   }
 }
 
+/**
+ * Refuses a place where no file can come to be, before the work for it is done: a folder, a part of the path that is a file,
+ * a folder above it that may not be written. Errors: HD405; `kept` says what became of the work.
+ */
+export function refuseUnwritable(file: string, kept: string): void {
+  const whole = path.resolve(file)
+  if (statusOf(whole)?.isDirectory() === true) throw noFileAt(file, 'EISDIR', kept)
+  let above = path.dirname(whole)
+  while (!fs.existsSync(above) && above !== path.dirname(above)) above = path.dirname(above)
+  if (statusOf(above)?.isDirectory() !== true) throw noFileAt(file, 'ENOTDIR', kept)
+  try {
+    fs.accessSync(above, fs.constants.W_OK)
+  } catch (error) {
+    throw writeFailure(file, error, kept)
+  }
+}
+
+function noFileAt(file: string, code: string, kept: string): UserError {
+  return new UserError('HD405', `${WRITE_FAILURES[code]}, ${kept}`, {
+    place: { file: printable(file) },
+    mend: 'name a file',
+  })
+}
+
+/**
+ * Writes one file of text as a whole, and makes the folders that it goes to: what every command does whose option names a
+ * file. Errors: HD405.
+ */
+export function writeOutput(file: string, text: string): void {
+  const whole = path.resolve(file)
+  refuseUnwritable(file, 'nothing was written')
+  makeDirectory(path.dirname(whole))
+  writeFiles([{ path: whole, chunks: [Buffer.from(text)] }])
+}
+
 function removeIfOther({ path: file, chunks }: NewFile, operations: FileOperations): void {
   if (!fs.existsSync(file) || Buffer.concat([...chunks]).equals(fs.readFileSync(file))) return
   operations.remove(file)

@@ -34,16 +34,19 @@ export function keptIdentity(file: string): string {
 }
 
 function headOf(file: string, descriptor: number, size: number): Buffer {
+  const refuse = (sentence: string): UserError => new UserError('HD412', sentence, { place: { file } })
+  if (size < BLOCK)
+    throw refuse(`this is no whole file of kept states: it has ${size} bytes, its header alone ${BLOCK}`)
   const head = Buffer.alloc(BLOCK)
-  if (size >= BLOCK) readFully(file, descriptor, head, 0)
-  if (size < BLOCK || head.toString('latin1', 0, MAGIC.length) !== MAGIC) {
-    throw new UserError('HD412', 'this is no file of kept states', { place: { file } })
+  readFully(file, descriptor, head, 0)
+  if (head.toString('latin1', 0, MAGIC.length) !== MAGIC) {
+    throw refuse('this is no file of kept states, or the beginning of its header is damaged')
   }
   return head
 }
 
 function identityOf(head: Buffer): string {
-  return head.readBigUInt64LE(IDENTITY_OFFSET).toString(16).padStart(16, '0')
+  return hexOf(head.readBigUInt64LE(IDENTITY_OFFSET))
 }
 
 /**
@@ -60,13 +63,7 @@ export function readKept(
     const refuse = (sentence: string): UserError => {
       return new UserError('HD412', sentence, { place: { file, at: `value ${quote(entry.name)}` } })
     }
-    const findSlot = (): Slot => {
-      const head = headOf(file, descriptor, size)
-      if (identityOf(head) !== identity) throw refuse('this file of kept states is of another run')
-      const slot = slotOf(head, size, version)
-      if (!slot) throw refuse(`version ${version} is no longer in the file, or never was whole`)
-      return slot
-    }
+    const findSlot = (): Slot => slotIn(file, descriptor, size, { version, identity })
     const slot = findSlot()
     const bytes = bytesOf(entry)
     if (bytes === undefined) throw refuse('its description is damaged')
@@ -81,28 +78,121 @@ export function readKept(
   })
 }
 
+/** Bytes that are held at a time while a version is added up. */
+const WINDOW = 4 * 1024 * 1024
+/** Words of which places and sums are exact in a number. */
+const BLOCK_WORDS = BLOCK / ELEMENT_BYTES
+
+/**
+ * Holds all bytes of a version against the sum that was made of them as they were written (`sum_of` in `heddle_stored.h`),
+ * 16 hexadecimal digits. Errors: HD401, HD412 as `readKept`, and where a byte is another.
+ */
+export function checkKept(file: string, version: KeptVersion, sum: string): void {
+  withFile(file, (descriptor, size) => {
+    const slot = slotIn(file, descriptor, size, version)
+    const window = new Uint8Array(Math.min(WINDOW, slot.end - slot.begin))
+    let found = 0n
+    for (let done = slot.begin; done < slot.end; done += window.byteLength) {
+      const part = window.subarray(0, Math.min(window.byteLength, slot.end - done))
+      readFully(file, descriptor, part, done)
+      found += sumOf(part, done - slot.begin)
+    }
+    if (hexOf(BigInt.asUintN(64, found)) === sum) return
+    throw new UserError(
+      'HD412',
+      `what the file holds of version ${version.version} is damaged: its checksum is not the one that was saved`,
+      { place: { file } },
+    )
+  })
+}
+
+/** Of whole blocks: words of 32 bits, each times 2p + 1 for its place p in the slot. */
+function sumOf(bytes: Uint8Array<ArrayBuffer>, from: number): bigint {
+  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / ELEMENT_BYTES)
+  let sum = 0n
+  for (let begin = 0; begin < words.length; begin += BLOCK_WORDS) {
+    let plain = 0
+    let weighted = 0
+    for (let place = 0; place < BLOCK_WORDS; place++) {
+      const word = words[begin + place] as number
+      plain += word
+      weighted += place * word
+    }
+    if (plain === 0) continue
+    sum += BigInt(2 * (from / ELEMENT_BYTES + begin) + 1) * BigInt(plain) + 2n * BigInt(weighted)
+  }
+  return sum
+}
+
+function hexOf(number: bigint): string {
+  return number.toString(16).padStart(16, '0')
+}
+
 /** Where a version lies, in bytes from the start of the file. */
 interface Slot {
   readonly begin: number
   readonly end: number
 }
 
-/** The slot whose record is whole and of this version. */
-function slotOf(head: Buffer, size: number, version: number): Slot | undefined {
-  const slotBytes = head.readBigUInt64LE(16)
-  const total = head.readBigUInt64LE(24)
-  const identity = head.readBigUInt64LE(IDENTITY_OFFSET)
-  if (!Number.isSafeInteger(version) || version < 1 || total !== BigInt(size)) return undefined
-  if (BigInt(BLOCK) + 2n * slotBytes > total) return undefined
-  for (const slot of [0, 1]) {
-    const record = RECORD * (1 + slot)
-    if (head.readBigUInt64LE(record) !== BigInt(version)) continue
-    if (head.readBigUInt64LE(record + 8) !== checkOf([BigInt(version), BigInt(slot), slotBytes, total, identity]))
-      continue
-    const begin = BLOCK + slot * Number(slotBytes)
-    return { begin, end: begin + Number(slotBytes) }
+/** The slot of a version in an open file. Errors: HD412. */
+function slotIn(file: string, descriptor: number, size: number, version: KeptVersion): Slot {
+  const slot = slotOf(headOf(file, descriptor, size), size, version)
+  if (typeof slot === 'string') throw new UserError('HD412', slot, { place: { file } })
+  return slot
+}
+
+/** What the first bytes of a file say. */
+interface Header {
+  readonly slotBytes: bigint
+  /** Of the file. */
+  readonly total: bigint
+  readonly identity: bigint
+}
+
+/** The slot whose record is whole and of this version; why there is none, else. */
+function slotOf(head: Buffer, size: number, { version, identity }: KeptVersion): Slot | string {
+  const header: Header = {
+    slotBytes: head.readBigUInt64LE(16),
+    total: head.readBigUInt64LE(24),
+    identity: head.readBigUInt64LE(IDENTITY_OFFSET),
   }
-  return undefined
+  const { slotBytes, total } = header
+  const versions = wholeVersions(head, header)
+  const isOther = identityOf(head) !== identity
+  // A record is of its header: where one is whole, the header is what was written.
+  if (versions.size === 0) {
+    const wanted = { ...header, identity: BigInt(`0x${identity}`) }
+    const isOurs = !isOther || wholeVersions(head, wanted).size > 0
+    return isOurs
+      ? `the header of the file, which has ${size} bytes, is damaged: no record of a version agrees with it`
+      : 'this file of kept states is of another run'
+  }
+  if (isOther) return 'this file of kept states is of another run'
+  if (total !== BigInt(size)) {
+    return total > BigInt(size)
+      ? `the file is cut off: it has ${size} bytes, and ${total} by its header`
+      : `something was added to the file: it has ${size} bytes, and ${total} by its header`
+  }
+  if (BigInt(BLOCK) + 2n * slotBytes > total || slotBytes % BigInt(BLOCK) !== 0n) return `the header of the file is damaged: it has slots of ${slotBytes} bytes in a file of ${size}` // prettier-ignore
+  const slot = versions.get(BigInt(Number.isSafeInteger(version) ? version : 0))
+  if (slot === undefined) {
+    const there = [...versions.keys()].sort((a, b) => Number(a - b)).join(' and ')
+    return `version ${version} is not in the file, which holds ${versions.size === 1 ? 'version' : 'versions'} ${there}`
+  }
+  const begin = BLOCK + slot * Number(slotBytes)
+  return { begin, end: begin + Number(slotBytes) }
+}
+
+/** Slots by the version of their record, of those records that are whole. */
+function wholeVersions(head: Buffer, { slotBytes, total, identity }: Header): Map<bigint, 0 | 1> {
+  const versions = new Map<bigint, 0 | 1>()
+  for (const slot of [0, 1] as const) {
+    const record = RECORD * (1 + slot)
+    const version = head.readBigUInt64LE(record)
+    const check = checkOf([version, BigInt(slot), slotBytes, total, identity])
+    if (version > 0n && head.readBigUInt64LE(record + 8) === check) versions.set(version, slot)
+  }
+  return versions
 }
 
 /** FNV-1a of 64 bits over numbers of 8 bytes, the lowest first. */

@@ -68,15 +68,17 @@ export class SnapshotDirectory {
   }
 
   /**
-   * The newest snapshot whose files all have the size and the bytes that it states. Takes away what dead processes left
-   * unfinished. Nothing else is removed: what is damaged may yet be wanted.
+   * The newest snapshot whose files all have the size and the bytes that it states, and that `check` does not refuse with a
+   * UserError, for whatever else it needs. Takes away what dead processes left unfinished. Nothing else is removed: what is
+   * damaged may yet be wanted.
    */
-  newest(): FoundSnapshot {
+  newest(check: (snapshot: Snapshot) => void = () => {}): FoundSnapshot {
     removeLeftovers(this.dir)
     const damaged: UserError[] = []
     for (const number of this.#numbers()) {
       try {
         const snapshot = this.#read(number)
+        check(snapshot)
         this.#last = snapshot
         return { snapshot, damaged }
       } catch (error) {

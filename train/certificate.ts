@@ -64,6 +64,8 @@ export interface StateCertificate {
   readonly valueBytes: number
   /** Of the file that holds them, in two versions where one must stay whole while the next is written. */
   readonly fileBytes: number
+  /** Of disk while a resumed run has that file beside the one that it goes on from. */
+  readonly resumingBytes: number
   /** What a step moves once, behind its micro-batches. */
   readonly update: Movement
 }
@@ -120,7 +122,8 @@ function storedOf(program: Compiled['program'], arenas: Compiled['arenas']): { r
   if (!often && once.length === 0) return {}
   const bytesOf = (space: 'frozen' | 'stored'): number =>
     program.values.reduce((sum, { place, streamed, bytes }) => sum + (streamed && place.space === space ? bytes : 0), 0)
-  const state = { valueBytes: bytesOf('stored'), fileBytes: stateFileBytes(program), update: movementOf(once) }
+  const fileBytes = stateFileBytes(program)
+  const state = { valueBytes: bytesOf('stored'), fileBytes, resumingBytes: 2 * fileBytes, update: movementOf(once) }
   return {
     storage: {
       tensorBytes: bytesOf('frozen'),

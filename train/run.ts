@@ -63,15 +63,13 @@ export interface OpenedRun {
   readonly step: number
 }
 
-export interface RunOptions {
+export interface RunOptions extends PlanChoices {
   readonly toolchain: ToolChainPreference
   /** One per core unless stated. */
   readonly threads?: number
   readonly out: string
   /** Optimizer steps, instead of the recipe's. */
   readonly steps?: number
-  /** Bytes that the process may hold, instead of what the device states. */
-  readonly memoryBudget?: number
   readonly optimise?: 'full' | 'light'
   readonly resolving?: ResolveOptions
   /** Goes on from the state that was saved last in `out`; begins where there is none. */
@@ -103,14 +101,27 @@ export function trainingFunctions({ evaluate }: Recipe): readonly string[] {
   return ['accumulate', 'measure', 'apply', ...(evaluate ? ['evaluate'] : [])]
 }
 
+/** What a command may say of a program that runs here: instead of the recipe's device, and of what a device may hold. */
+export interface PlanChoices {
+  /** A name, or a file meant from the working directory. */
+  readonly device?: string
+  /** Bytes that the process may hold. */
+  readonly memoryBudget?: number
+}
+
 /**
- * The running device with the memory, rates and storage of the one that a recipe states, so that a run here is planned as
- * `heddle plan` plans it for there. UserError as `findDevice` states.
+ * The running device with the memory, rates and storage of the one that a command names or else a recipe states, so that a
+ * run here is planned as `heddle plan` plans it for there. UserError as `findDevice` states.
  */
-export function plannedAs({ recipe: { device }, folder }: LoadedRecipe, running: DeviceProfile): DeviceProfile {
-  if (device === undefined) return running
-  const { memoryBudget, figures } = findDevice(device, running.isa, folder)
-  return { ...running, memoryBudget, figures }
+export function plannedAs(
+  { recipe, folder }: LoadedRecipe,
+  running: DeviceProfile,
+  choices: PlanChoices = {},
+): DeviceProfile {
+  const name = choices.device ?? recipe.device
+  const { memoryBudget, figures } =
+    name === undefined ? running : findDevice(name, running.isa, choices.device === undefined ? folder : '')
+  return { ...running, memoryBudget: choices.memoryBudget ?? memoryBudget, figures }
 }
 
 /**
@@ -153,14 +164,13 @@ async function runHere(loaded: LoadedRecipe, options: RunOptions, observer: RunO
   const identity = identityOf(recipe, model, data)
   if (from) refuseUnlessContinues(from, identity, data.steps)
   const chain = await chooseToolChain(options.toolchain)
-  const device = plannedAs(loaded, deviceOf(chain))
+  const device = plannedAs(loaded, deviceOf(chain), options)
   const watts = device.figures.power?.computingWatts
   const energy = energySettings(recipe.energy, { ...(watts === undefined ? {} : { watts }), ...options.energy })
   if (energy) refuseUngoverned(recipe, chain.name)
   const threads = options.threads ?? device.cores
   const functions = [...trainingFunctions(recipe), ...(options.inspect ? ['predict'] : [])]
-  const memoryBudget = options.memoryBudget ?? device.memoryBudget
-  const settings = { device, threads, steps: data.steps, memoryBudget, functions }
+  const settings = { device, threads, steps: data.steps, memoryBudget: device.memoryBudget, functions }
   const compiled = compileRecipe(recipe, model.traced, settings)
   observer.planned?.(compiled.certificate, loaded.recipe.batch.accumulate)
   refuseUnlessFits(compiled)
@@ -235,7 +245,7 @@ function refuseUnlessContinues({ identity, progress, file }: SavedState, now: Ru
 }
 
 /** UserError HD811 with about the least that the run can do with, and what is largest of that. */
-function refuseUnlessFits(compiled: CompiledRecipe): void {
+export function refuseUnlessFits(compiled: CompiledRecipe): void {
   const { fits, peakBytes, budgetBytes, device } = compiled.certificate
   if (fits) return
   const largest = largestNeed(compiled)

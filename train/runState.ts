@@ -10,9 +10,9 @@ import { InternalError, UserError } from '../compiler/diagnostic.ts'
 import { carriedValues } from '../compiler/plan/carried.ts'
 import type { Program, ProgramValue } from '../compiler/plan/program.ts'
 import type { BatchState } from '../data/batches.ts'
-import { makeDirectory, quote } from '../formats/files.ts'
+import { makeDirectory } from '../formats/files.ts'
 import type { WriteOptions } from '../formats/files.ts'
-import { keptIdentity, readKept } from '../formats/keptStates.ts'
+import { checkKept, keptIdentity, readKept } from '../formats/keptStates.ts'
 import { openSafetensors, readTensor } from '../formats/safetensors.ts'
 import type { Dtype } from '../formats/safetensors.ts'
 import { putAside, SnapshotDirectory } from '../formats/snapshots.ts'
@@ -47,6 +47,12 @@ const contentSchema = z.object({
     .object({
       file: z.string().refine(isStateFileName),
       version: count,
+      /** Of what the version holds; null in states that were saved before there were sums. */
+      sum: z
+        .string()
+        .regex(/^[\da-f]{16}$/)
+        .nullable()
+        .default(null),
       identity: z.string().regex(/^[\da-f]{16}$/),
       values: z.array(z.object({ name: z.string(), dtype: z.string(), shape: z.array(count), offset: count })),
     })
@@ -120,7 +126,10 @@ export class RunStates {
    * @throws UserError HD832 when there are states and none is whole
    */
   newest(): FoundState {
-    const { snapshot, damaged } = this.#snapshots.newest()
+    const { snapshot, damaged } = this.#snapshots.newest(({ content }) => {
+      const { data } = contentSchema.safeParse(content)
+      if (data?.kept) this.#checkKept(data.kept)
+    })
     const reasons = damaged.map((error) => error.sentence)
     if (!snapshot) {
       const [newest] = damaged
@@ -141,7 +150,7 @@ export class RunStates {
     }
     const { heddle, progress, batches, watch, identity, values: valuesName, kept, bestValues } = read.data
     const partNamed = (name: string | null): SnapshotPart | undefined => parts.find((part) => part.name === name)
-    const values = kept ? this.#keptValues(kept, file) : partNamed(valuesName)
+    const values = kept ? { kept, path: this.#pathOf(kept) } : partNamed(valuesName)
     if (!values) throw new UserError('HD832', 'the saved state names no values', { place: { file } })
     if (kept) this.#needed = [kept.file]
     const notes = reasons.map((reason) => `${reason}, so the state saved after step ${progress.step} is used`)
@@ -154,20 +163,21 @@ export class RunStates {
     return { state, notes }
   }
 
-  /** UserError HD832 where the file is gone, or has gone on to other versions. */
-  #keptValues(kept: Kept, file: string): { readonly kept: Kept; readonly path: string } {
-    const refuse = (sentence: string, cause?: unknown): UserError =>
-      new UserError('HD832', sentence, { place: { file }, mend: 'begin anew without --resume', cause })
-    const found = this.#files.find(kept.file, this.dir)
-    if (found === undefined) throw refuse(`${quote(kept.file)}, which holds what was trained, is not there`)
+  /** UserError HD412 where the file is gone, has gone on to other versions, or holds other bytes than were written. */
+  #checkKept(kept: Kept): void {
+    const file = this.#pathOf(kept)
+    if (kept.sum !== null) return checkKept(file, kept, kept.sum)
     const [least] = kept.values.toSorted((a, b) => elements(a.shape) - elements(b.shape))
-    try {
-      if (least) readKept(found, kept, least)
-    } catch (error) {
-      if (!(error instanceof UserError)) throw error
-      throw refuse(`no saved state is whole: ${error.message}`, error)
-    }
-    return { kept, path: found }
+    if (least) readKept(file, kept, least)
+  }
+
+  /** Where the file lies. Errors: HD412 where it is not there. */
+  #pathOf({ file }: Kept): string {
+    const found = this.#files.find(file, this.dir)
+    if (found !== undefined) return found
+    throw new UserError('HD412', 'this file, which holds what was trained, is not there', {
+      place: { file: path.join(this.#out, file) },
+    })
   }
 
   /**
@@ -264,10 +274,11 @@ function refuseUnlessSame(
   })
 }
 
-function keptOf({ file, version, values }: KeptState): Kept {
+function keptOf({ file, version, sum, values }: KeptState): Kept {
   return {
     file: path.basename(file),
     version,
+    sum,
     identity: keptIdentity(file),
     values: values.map(({ name, dtype, shape, offset }) => ({ name, dtype, shape: [...shape], offset })),
   }

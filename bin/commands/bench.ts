@@ -5,6 +5,7 @@ import type { ToolChainPreference } from '../../backends/neon/toolchain/index.ts
 import { benchRecipe, subjectOf } from '../../evaluate/speed/run.ts'
 import { compareResults, refuseOther } from '../../evaluate/speed/result.ts'
 import { readResult, writeResult } from '../../evaluate/speed/resultFile.ts'
+import { refuseUnwritable } from '../../formats/files.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
 import { comparisonLines, resultLines, threadCount } from '../benchView.ts'
 import { exitCodes, outputOf, shownPath } from '../output.ts'
@@ -31,7 +32,8 @@ export interface BenchCommandOptions {
 export async function bench(recipePath: string, options: BenchCommandOptions): Promise<number> {
   if (options.search === true) return search(recipePath, options)
   const output = outputOf(options)
-  // Before minutes of measuring: a file that cannot be compared with.
+  // Before minutes of measuring: a file that cannot be written, one that cannot be compared with.
+  if (options.out !== undefined) refuseUnwritable(options.out, 'nothing was measured')
   const then = options.against === undefined ? undefined : readResult(options.against)
   const interruption = new RoundsInterruption()
   const progress = new Progress(output)

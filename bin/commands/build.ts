@@ -14,24 +14,33 @@ import { compileRecipe } from '../../train/compileRecipe.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
 import { prepareData, prepareModel } from '../../train/prepare.ts'
 import { deviceOf } from '../../train/hostDevice.ts'
-import { plannedAs, trainingFunctions } from '../../train/run.ts'
+import { plannedAs, refuseUnlessFits, trainingFunctions } from '../../train/run.ts'
 import { downloadProgress } from '../download.ts'
 import { exitCodes, outputOf, shownPath } from '../output.ts'
+import { planChoices } from '../planChoices.ts'
+import { plannedLines } from '../planView.ts'
 
 export interface BuildCommandOptions {
   readonly toolchain: ToolChainPreference
+  readonly device?: string
+  readonly memory?: number
   readonly dump?: string
   readonly optimise: 'full' | 'light'
   readonly json?: boolean
 }
 
+/**
+ * Compiles and says where the result is.
+ *
+ * @throws UserError as a run of the recipe would before it trains, HD811 where it does not fit the memory
+ */
 export async function build(recipePath: string, options: BuildCommandOptions): Promise<number> {
   const output = outputOf(options)
   const loaded = await loadRecipe(recipePath)
   const model = await prepareModel(loaded, { onProgress: downloadProgress(output) })
   const { steps } = prepareData(loaded, model)
   const chain = await chooseToolChain(options.toolchain)
-  const device = plannedAs(loaded, deviceOf(chain))
+  const device = plannedAs(loaded, deviceOf(chain), planChoices(options))
   const stages: string[] = []
   const settings = {
     device,
@@ -41,7 +50,11 @@ export async function build(recipePath: string, options: BuildCommandOptions): P
     functions: trainingFunctions(loaded.recipe),
     ...(options.dump === undefined ? {} : { dump: (text: string) => stages.push(text) }),
   }
-  const { program, certificate } = compileRecipe(loaded.recipe, model.traced, settings)
+  const compiled = compileRecipe(loaded.recipe, model.traced, settings)
+  const { program, certificate } = compiled
+  for (const line of plannedLines(certificate, loaded.recipe.batch.accumulate)) output.say(line)
+  output.event('planned', { certificate })
+  refuseUnlessFits(compiled)
   if (options.dump !== undefined) {
     const sources = await programSources(program, chain)
     const file = (name: string, text: string) => ({

@@ -6,7 +6,7 @@ import { timetables } from '../../compiler/plan/timetable.ts'
 import type { CheckpointReport } from '../../compiler/pipeline.ts'
 import { ratesOf, shippedDevices } from '../../devices/index.ts'
 import type { DeviceProfile } from '../../devices/index.ts'
-import { makeDirectory, writeFiles } from '../../formats/files.ts'
+import { refuseUnwritable, writeOutput } from '../../formats/files.ts'
 import { compileRecipe } from '../../train/compileRecipe.ts'
 import { changesThatFit, fitDevices } from '../../train/fitting.ts'
 import type { DeviceFit, FittingChange, FittingOptions } from '../../train/fitting.ts'
@@ -37,6 +37,7 @@ export interface PlanOptions {
 
 export async function plan(recipePath: string, options: PlanOptions): Promise<number> {
   const output = outputOf(options)
+  if (options.html !== undefined) refuseUnwritable(options.html, 'nothing was planned')
   const loaded = await loadRecipe(recipePath)
   const { recipe } = loaded
   const device = await deviceFor(options.device, loaded)
@@ -110,9 +111,8 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
       ? "the device's own figures"
       : 'usual figures, as this profile states none (`heddle profile` measures)'
     const times = { timetables: tables, kernelSeconds: kernelSeconds(compiled, tables), predictedBy }
-    makeDirectory(path.dirname(path.resolve(options.html)))
     const page = planPage({ subject, microBatches: recipe.batch.accumulate, device, threads, certificate, checkpoints, joint: compiled.joint, functions: details, layers, need, changes, devices, kernels, ...times }) // prettier-ignore
-    writeFiles([{ path: path.resolve(options.html), chunks: [Buffer.from(page)] }])
+    writeOutput(options.html, page)
     output.say(`the plan as a page: ${shownPath(path.resolve(options.html))}`)
   }
   if (interruption && isStopped) return interruption.exitCode

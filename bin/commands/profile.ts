@@ -1,12 +1,11 @@
 // `heddle profile`: measures the machine it runs on and writes what it found as a device profile, which `--device` takes.
 // The measuring is `evaluate/speed/device`.
 
-import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import type { ToolChainPreference } from '../../backends/neon/toolchain/index.ts'
 import { measureDevice } from '../../evaluate/speed/device/measure.ts'
-import { writeFailure, writeFiles } from '../../formats/files.ts'
+import { refuseUnwritable, writeOutput } from '../../formats/files.ts'
 import { profileLines, storageLines } from '../deviceView.ts'
 import { exitCodes, outputOf, shownPath } from '../output.ts'
 import { Progress } from '../progress.ts'
@@ -29,7 +28,8 @@ export interface ProfileOptions {
 export async function profile(options: ProfileOptions): Promise<number> {
   const output = outputOf(options)
   const { toolchain, out, folder = os.tmpdir(), quick = false } = options
-  refuseUnwritable(out)
+  // Before a minute of measuring.
+  refuseUnwritable(out, 'nothing was measured')
   // Half of a profile is of no use to anybody: one signal ends it.
   const interruption = new RoundsInterruption()
   const progress = new Progress(output)
@@ -46,7 +46,7 @@ export async function profile(options: ProfileOptions): Promise<number> {
       },
     )
     const { profile: found, storage } = await measuring.finally(() => progress.end())
-    writeFiles([{ path: path.resolve(out), chunks: [Buffer.from(`${JSON.stringify(found, null, 2)}\n`)] }])
+    writeOutput(out, `${JSON.stringify(found, null, 2)}\n`)
     output.event('profile', { file: out, profile: found, requests: storage?.requests ?? null })
     for (const line of profileLines(found)) output.say(line)
     if (storage) for (const line of ['', ...storageLines(storage)]) output.say(line)
@@ -55,15 +55,6 @@ export async function profile(options: ProfileOptions): Promise<number> {
     return exitCodes.ok
   } finally {
     interruption.end()
-  }
-}
-
-/** Before a minute of measuring. */
-function refuseUnwritable(out: string): void {
-  try {
-    fs.accessSync(path.dirname(path.resolve(out)), fs.constants.W_OK)
-  } catch (error) {
-    throw writeFailure(out, error, 'nothing was measured')
   }
 }
 

@@ -6,6 +6,7 @@ import type { ToolChainPreference } from '../../backends/neon/toolchain/index.ts
 import { loadRecipe } from '../../train/loadRecipe.ts'
 import { runTraining } from '../../train/run.ts'
 import { outputOf } from '../output.ts'
+import { planChoices } from '../planChoices.ts'
 import { Interruption } from '../interruption.ts'
 import { downloadProgress } from '../download.ts'
 import { tellResult, TrainView } from '../trainView.ts'
@@ -16,6 +17,7 @@ export interface TrainOptions {
   readonly out?: string
   readonly optimise: 'full' | 'light'
   readonly steps?: number
+  readonly device?: string
   readonly memory?: number
   readonly resume?: boolean
   readonly dutyCycle?: number
@@ -40,7 +42,7 @@ export async function train(recipePath: string, options: TrainOptions): Promise<
         out: path.resolve(out),
         optimise: options.optimise,
         ...(options.steps === undefined ? {} : { steps: options.steps }),
-        ...(options.memory === undefined ? {} : { memoryBudget: options.memory }),
+        ...planChoices(options),
         resume: options.resume === true,
         energy: {
           ...(options.dutyCycle === undefined ? {} : { dutyCycle: options.dutyCycle }),

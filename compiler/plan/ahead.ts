@@ -6,6 +6,30 @@ import type { Timeline } from './moments.ts'
 import { requestSeconds } from './rates.ts'
 import type { StorageRate } from './rates.ts'
 
+/** Where lives of ranges grow. */
+export interface Memory {
+  /** Whether a range may be in memory at a moment before its first one or after its last; it is then. */
+  grow(draft: Draft, moment: number): boolean
+}
+
+/** As much as fits a budget at each moment, wherever it may lie. */
+export class LiveBytes implements Memory {
+  readonly #live: Float64Array
+  readonly #budget: number
+
+  constructor(live: Float64Array, budget: number) {
+    this.#live = live
+    this.#budget = budget
+  }
+
+  grow({ bytes }: Draft, moment: number): boolean {
+    const alive = (this.#live[moment] ?? 0) + bytes
+    if (alive > this.#budget) return false
+    this.#live[moment] = alive
+    return true
+  }
+}
+
 /** Of ranges that are changed, no more may wait in memory than two moments' worth: storage is what takes long there. */
 class Waiting {
   readonly #bytes: Float64Array
@@ -18,11 +42,10 @@ class Waiting {
     this.#most = 2 * changed.reduce((most, bytes) => Math.max(most, bytes), 0)
   }
 
-  /** Whether a range may wait at a moment; it does then. */
-  admits({ bytes, isWritten }: Draft, moment: number): boolean {
-    const sum = (this.#bytes[moment] ?? 0) + bytes
-    if (!isWritten) return true
-    if (sum > this.#most) return false
+  /** Whether a range may wait at a moment, and there is memory for it; it does then. */
+  grow(draft: Draft, moment: number, memory: Memory): boolean {
+    const sum = (this.#bytes[moment] ?? 0) + (draft.isWritten ? draft.bytes : 0)
+    if (sum > this.#most || !memory.grow(draft, moment)) return false
     this.#bytes[moment] = sum
     return true
   }
@@ -31,16 +54,14 @@ class Waiting {
 /** Moves the starts of reads before the moments that need them. */
 export class ReadAhead {
   readonly #drafts: readonly Draft[]
-  readonly #budget: number
-  readonly #live: Float64Array
+  readonly #memory: Memory
   readonly #wanted: readonly number[]
   readonly #waiting: Waiting
 
-  constructor(drafts: readonly Draft[], { seconds, budget, read }: Timeline, live: Float64Array) {
+  constructor(drafts: readonly Draft[], { seconds, read }: Timeline, memory: Memory) {
     this.#drafts = drafts.filter(({ isRead }) => isRead)
     this.#waiting = new Waiting(drafts, seconds.length)
-    this.#budget = budget
-    this.#live = live
+    this.#memory = memory
     const begins = prefixSums(seconds)
     // Backwards: when each read has to begin for nothing to wait, read one after another.
     const wanted: number[] = []
@@ -54,14 +75,11 @@ export class ReadAhead {
   }
 
   move(from: number): void {
-    const live = this.#live
     let before = 0
     this.#drafts.forEach((draft, place) => {
       const goal = Math.max(before, draft.earliest, this.#wanted[place] ?? 0, draft.first - from)
       for (let next = draft.start - 1; next >= goal; next--) {
-        const alive = (live[next] ?? 0) + draft.bytes
-        if (alive > this.#budget || !this.#waiting.admits(draft, next)) break
-        live[next] = alive
+        if (!this.#waiting.grow(draft, next, this.#memory)) break
         draft.start = next
       }
       // One is read after the other: nobody starts before the one in front may.
@@ -73,15 +91,13 @@ export class ReadAhead {
 /** Moves the ends of ranges that are written behind the moments that change them. */
 export class WriteBehind {
   readonly #drafts: readonly Draft[]
-  readonly #budget: number
-  readonly #live: Float64Array
+  readonly #memory: Memory
   readonly #wanted: readonly number[]
   readonly #waiting: Waiting
 
-  constructor(drafts: readonly Draft[], { seconds, budget, write }: Timeline, live: Float64Array) {
+  constructor(drafts: readonly Draft[], { seconds, write }: Timeline, memory: Memory) {
     this.#drafts = drafts.filter(({ isWritten }) => isWritten).sort((a, b) => a.last - b.last)
-    this.#budget = budget
-    this.#live = live
+    this.#memory = memory
     const begins = prefixSums(seconds)
     let free = 0
     this.#wanted = this.#drafts.map(({ last, bytes, requests }) => {
@@ -94,13 +110,10 @@ export class WriteBehind {
   }
 
   move(by: number): void {
-    const live = this.#live
     this.#drafts.forEach((draft, place) => {
       const goal = Math.min(this.#wanted[place] ?? 0, draft.last + by)
       for (let next = draft.end + 1; next <= goal; next++) {
-        const alive = (live[next] ?? 0) + draft.bytes
-        if (alive > this.#budget || !this.#waiting.admits(draft, next)) break
-        live[next] = alive
+        if (!this.#waiting.grow(draft, next, this.#memory)) break
         draft.end = next
       }
     })

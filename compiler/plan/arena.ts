@@ -1,6 +1,7 @@
 // Offsets for buffers with lifetimes in one block of memory, and how good they are: the largest sum of live bytes is what
 // no placement can do without. How they are found is the search's business.
 
+import { LowestFit } from './lowestFit.ts'
 import type { Buffers } from './lowestFit.ts'
 import { searchPlacement } from './placementSearch.ts'
 
@@ -44,8 +45,23 @@ export function placeInArena(lifetimes: readonly Lifetime[]): Arena {
 
 /** What no placement can do better than, without one: for asking whether it is worth trying. */
 export function unplaced(lifetimes: readonly Lifetime[]): Arena {
-  const lowerBound = lifetimes.length === 0 ? 0 : Math.max(...liveProfile(buffersOf(lifetimes)).live)
+  const lowerBound = mostAlive(lifetimes)
   return { offsets: lifetimes.map(() => 0), peak: lowerBound, lowerBound }
+}
+
+/**
+ * Buffers that have places, all brought down as far as they go, the lowest first. None goes up: what lies below it at its time ends
+ * below its old place.
+ */
+export function settled(lifetimes: readonly Lifetime[], offsets: readonly number[]): Arena {
+  const order = Int32Array.from(offsets.keys()).sort((a, b) => (offsets[a] as number) - (offsets[b] as number))
+  const { offsets: lower, peak } = new LowestFit(buffersOf(lifetimes)).place(order)
+  return { offsets: [...lower], peak, lowerBound: mostAlive(lifetimes) }
+}
+
+/** Largest sum of bytes alive at one moment. */
+function mostAlive(lifetimes: readonly Lifetime[]): number {
+  return lifetimes.length === 0 ? 0 : Math.max(...liveProfile(buffersOf(lifetimes)).live)
 }
 
 function buffersOf(lifetimes: readonly Lifetime[]): Buffers {

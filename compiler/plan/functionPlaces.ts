@@ -11,8 +11,9 @@ import type { LoweredRegion } from '../schedule/lowering.ts'
 import type { ScheduledFunction } from '../schedule/schedule.ts'
 import { computedAgain } from './again.ts'
 import { align } from './arena.ts'
-import type { Arena, Lifetime, Placing } from './arena.ts'
+import type { Lifetime, Placing } from './arena.ts'
 import type { StreamedArgument } from './parts.ts'
+import { placeWithRanges } from './rangePlaces.ts'
 import type { FirstOccurrences, Part, Place, TensorPlace, Transfer } from './program.ts'
 import { namedKey, rangeKey, tensorKey } from './storage.ts'
 import type { CutLaunch, FunctionTransfers, NamedArgument, PlacedTransferRange, StorageLaunch, StoragePlanner } from './storage.ts' // prettier-ignore
@@ -116,8 +117,8 @@ export class FunctionPlaces {
     const lifetimes: Lifetime[] = [...lives.values()]
     const live = liveBytes(lifetimes, moments)
     const { planned, arena } = storage
-      ? placeWithRanges(placing, lifetimes, storage, (room) =>
-          storage.planner.transfers(launches, this.#cut, live, room),
+      ? placeWithRanges(placing, lifetimes, moments, storage.planner.limit - storage.kept, (room, memoryFor) =>
+          storage.planner.transfers(launches, this.#cut, live, room, memoryFor),
         )
       : { planned: undefined, arena: placing(lifetimes) }
     const ranges = planned?.ranges ?? []
@@ -259,32 +260,6 @@ export class FunctionPlaces {
       stallSeconds,
     }
   }
-}
-
-/** Plans of transfers that leave less and less room, until what is placed has enough. */
-const MOST_ATTEMPTS = 4
-const LESS = 0.97
-
-/** Values and ranges in one arena: where gaps between them cost more than there is, less is read ahead. */
-function placeWithRanges(
-  placing: Placing,
-  lifetimes: readonly Lifetime[],
-  { planner, kept }: FunctionStorage,
-  plan: (room: number) => FunctionTransfers,
-): { readonly planned: FunctionTransfers; readonly arena: Arena } {
-  const limit = planner.limit - kept
-  let room = limit
-  let best: { planned: FunctionTransfers; arena: Arena } | undefined
-  for (let attempt = 1; attempt <= MOST_ATTEMPTS; attempt++) {
-    const planned = plan(attempt === MOST_ATTEMPTS ? 0 : room)
-    const ranges = planned.ranges.map(({ bytes, start, end }) => ({ bytes, first: start, last: end }))
-    const arena = placing([...lifetimes, ...ranges])
-    if (!best || arena.peak < best.arena.peak) best = { planned, arena }
-    if (arena.peak <= limit || arena.lowerBound > room) break
-    // Gaps take about the same share of less.
-    room *= (LESS * limit) / arena.peak
-  }
-  return best as { planned: FunctionTransfers; arena: Arena }
 }
 
 function storageLaunch(region: LoweredRegion, storage: FunctionStorage | undefined): StorageLaunch {

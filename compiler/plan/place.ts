@@ -81,7 +81,7 @@ export function planProgram(
 /** Of the memory that is left over, what tensors get: some of it is for what a denser arena wastes, or for reading ahead. */
 const FROZEN_SHARES = [0.97]
 const CHOSEN_SHARES = [0.99, 0.9]
-const STATE_SHARES = [0.85, 0.6]
+const STATE_SHARES = [0.95, 0.85, 0.6]
 /** Beside the range that is used, which has its room in any case. */
 const RANGES_AHEAD = 2
 

@@ -10,6 +10,7 @@ import { PartCutter } from './parts.ts'
 import type { CutPart, PartUse, StreamedArgument } from './parts.ts'
 import type { Program, TensorPlace } from './program.ts'
 import { planTransfers } from './transfers.ts'
+import type { MemoryFor } from './transfers.ts'
 import type { PlannedRange, RangeUse, TransferPlan } from './moments.ts'
 import type { Rates, StorageRate } from './rates.ts'
 
@@ -87,12 +88,13 @@ export class StoragePlanner {
     })
   }
 
-  /** `live`: bytes of everything else at each moment; `room`: bytes that may be alive in the arena. */
+  /** `live`: bytes of everything else at each moment; `room`: bytes that may be alive in the arena. `memoryFor`: see `planTransfers`. */
   transfers(
     launches: readonly StorageLaunch[],
     cut: readonly CutLaunch[],
     live: readonly number[],
     room: number,
+    memoryFor?: MemoryFor,
   ): FunctionTransfers {
     const uses: RangeUse[] = []
     const seconds: number[] = []
@@ -107,7 +109,8 @@ export class StoragePlanner {
       }
     })
     const { read, write = read } = this.#options
-    const plan = planTransfers({ uses: changedAlike(uses), live, seconds, budget: room, read, write })
+    const timeline = { uses: changedAlike(uses), live, seconds, budget: room, read, write }
+    const plan = planTransfers(timeline, memoryFor)
     return { ...plan, ranges: plan.ranges.map((one) => ({ ...one, range: ranges.get(one.key) as TensorRange })) }
   }
 }

@@ -3,7 +3,7 @@
 
 import { z } from 'zod'
 import { UserError } from '../../compiler/diagnostic.ts'
-import { writeFiles } from '../../formats/files.ts'
+import { writeOutput } from '../../formats/files.ts'
 import { readJsonObject } from '../../formats/json.ts'
 import { LONGEST_KEY } from './result.ts'
 import type { BenchResult } from './result.ts'
@@ -70,7 +70,7 @@ const schema = z.object({
 
 /** Replaces the file. UserError HD405 when it cannot be written. */
 export function writeResult(file: string, result: BenchResult): void {
-  writeFiles([{ path: file, chunks: [Buffer.from(`${JSON.stringify(result, null, 1)}\n`)] }])
+  writeOutput(file, `${JSON.stringify(result, null, 1)}\n`)
 }
 
 /** UserError HD401 or HD402 for a file that cannot be read or is no JSON, HD610 for one that holds no result. */

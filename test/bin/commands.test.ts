@@ -7,8 +7,9 @@ import { PassThrough } from 'node:stream'
 import { Interruption } from '../../bin/interruption.ts'
 import { outputOf } from '../../bin/output.ts'
 import { TrainView } from '../../bin/trainView.ts'
+import { shippedDevice } from '../../devices/index.ts'
 import type { Certificate } from '../../train/certificate.ts'
-import { eventsOf, heddle, temporaryDirectory, tinyProject, writeRecipe } from './support.ts'
+import { assertRefused, eventsOf, heddle, temporaryDirectory, tinyProject, writeRecipe } from './support.ts'
 
 describe('heddle plan', () => {
   it('says what takes how much, and that it fits', async () => {
@@ -115,6 +116,55 @@ describe('heddle build', () => {
     const table = /^tokenizer: (.+)$/m.exec(stdout)?.[1] ?? ''
     assert.equal(fs.readFileSync(path.resolve(dir, table)).toString('latin1', 0, 4), 'HDTK')
   })
+
+  it('is planned for a device and within a memory as training is, and refused as it is', async () => {
+    const dir = tinyProject()
+    const profile = { device: 1, name: 'tiny', title: 'tiny', ...structuredClone(shippedDevice('phone-8gb').figures) }
+    const memory = { ...profile.memory, budgetBytes: 5 * 2 ** 20 }
+    fs.writeFileSync(path.join(dir, 'tiny.json'), JSON.stringify({ ...profile, memory }))
+    const quick = ['--toolchain', 'wasm', '--optimise', 'light'] as const
+    const refusals: readonly (readonly [operands: readonly string[], expected: RegExp])[] = [
+      [
+        ['--memory', '1MiB'],
+        /^HD811 the run needs about [\d.]+ MiB, and may have 1 MiB on wasm; .*; heddle plan says/m,
+      ],
+      [
+        ['--device', 'tiny.json'],
+        /^HD811 the run needs about [\d.]+ MiB, and may have 5 MiB on wasm; .*; heddle plan says/m,
+      ],
+      [['--device', 'none.json'], /^HD401 none\.json the file does not exist$/m],
+      [['--device', 'toaster'], /^HD820 there is no device profile 'toaster'; there are host, /m],
+    ]
+    for (const [operands, expected] of refusals) {
+      assertRefused(await heddle(dir, 'build', 'lora.ts', ...quick, '--dump', 'stages', ...operands), expected)
+      assert.ok(!fs.existsSync(path.join(dir, 'stages')))
+      assertRefused(await heddle(dir, 'train', 'lora.ts', ...quick, '--out', 'out', ...operands), expected)
+    }
+    const wide = ['--device', 'tiny.json', '--memory', '999MiB', '--json']
+    const built = await heddle(dir, 'build', 'lora.ts', ...quick, ...wide)
+    assert.equal(built.code, 0, built.stderr)
+    const trained = await heddle(
+      dir,
+      'train',
+      'lora.ts',
+      ...quick,
+      '--threads',
+      '1',
+      '--steps',
+      '1',
+      '--out',
+      'out',
+      ...wide,
+    )
+    assert.equal(trained.code, 0, trained.stderr)
+    const plans = [built, trained].map(({ stdout }) => {
+      const event = eventsOf(stdout).find((one) => one.event === 'planned')
+      return event?.['certificate'] as { fits: boolean; budgetBytes: number; parts: object }
+    })
+    for (const plan of plans) assert.deepEqual([plan.fits, plan.budgetBytes], [true, 999 * 2 ** 20])
+    const said = await heddle(dir, 'build', 'lora.ts', ...quick, ...wide.slice(0, -1))
+    assert.match(said.stdout, /^memory: [\d.]+ MiB \(weights [\d.]+, state [\d.]+, arena [\d.]+\)$/m)
+  }).timeout(240_000)
 
   it('compiles all the same where a device could not follow the tokenizer, and says why', async () => {
     const dir = tinyProject()

@@ -160,6 +160,6 @@ describe('heddle data', () => {
     const dir = tinyProject()
     fs.appendFileSync(path.join(dir, 'records.jsonl'), '[]\n')
     assertRefused(await heddle(dir, 'data', 'lora.ts'), /^HD506 records\.jsonl:8 /m)
-    assertRefused(await heddle(dir, 'data', 'lora.ts', '--examples', '-1'), /positive integer/)
+    assertRefused(await heddle(dir, 'data', 'lora.ts', '--examples', '-1'), /a whole number from 0 to 2,147,483,647/)
   })
 })

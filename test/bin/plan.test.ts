@@ -7,7 +7,7 @@ import path from 'node:path'
 import { liveRows, secondsText } from '../../bin/planPage/charts.ts'
 import { planPage } from '../../bin/planPage/page.ts'
 import type { PlanPage } from '../../bin/planPage/page.ts'
-import { certificateLines, changeLines, deviceLines, needText } from '../../bin/planView.ts'
+import { certificateLines, changeLines, deviceLines, needText, storageLines, timesText } from '../../bin/planView.ts'
 import { findDevice, shippedDevices } from '../../devices/index.ts'
 import type { Certificate } from '../../train/certificate.ts'
 import type { FittingChange } from '../../train/fitting.ts'
@@ -66,8 +66,63 @@ describe('a plan as text', () => {
   })
 })
 
+/** The same with what is trained in a file. */
+const update = {
+  reads: 3,
+  readBytes: 40 * MEBIBYTE,
+  writes: 3,
+  writtenBytes: 30 * MEBIBYTE,
+  computeSeconds: 0.034,
+  stallSeconds: 0.0449,
+}
+const stored: Certificate = {
+  ...certificate,
+  storage: {
+    ...update,
+    tensorBytes: 0,
+    windowBytes: 4 * MEBIBYTE,
+    state: { valueBytes: 60 * MEBIBYTE, fileBytes: 100 * MEBIBYTE, resumingBytes: 200 * MEBIBYTE, update },
+  },
+}
+const resumingText =
+  '--resume copies the values into a second such file, so that both need 200.0 MiB of disk until the resumed run has saved two states'
+
+describe('a plan with what is trained in a file', () => {
+  it('says what a run takes of disk, and what going on with it does', () => {
+    const lines = storageLines(stored, 1)
+    assert.match(lines[0] ?? '', /it takes 100\.0 MiB of disk$/)
+    assert.equal(lines[1], resumingText)
+    assert.ok(page({ certificate: stored }).html.includes(`<p>${resumingText}.</p>`))
+    assert.ok(!page().html.includes('--resume'))
+  }).timeout(120_000)
+
+  it('shows times whose parts add up to their sum', () => {
+    assert.match(storageLines(stored, 1)[2] ?? '', /; predicted 78\.9 ms: 34\.0 computing, 44\.9 waiting for storage$/)
+    assert.deepEqual(timesText(0, 0), ['0.00 µs', '0.00', '0.00'])
+    assert.deepEqual(timesText(4e-7, 0), ['0.40 µs', '0.40', '0.00'])
+    assert.deepEqual(timesText(0.00344, 0.00344), ['6.88 ms', '3.44', '3.44'])
+    assert.deepEqual(timesText(1.3, 0.044), ['1.34 s', '1.30', '0.04'])
+    assert.deepEqual(timesText(12.34, 23.43), ['35.7 s', '12.3', '23.4'])
+    for (let turn = 0; turn < 2000; turn++) {
+      const [one, other] = [1e-7 * 1.013 ** turn, 1e-6 * 1.011 ** turn]
+      const [sum, ...parts] = timesText(one, other).map((text) => Number(text.replace(/,| .*/g, '')))
+      const [first = NaN, second = NaN] = parts
+      assert.ok(Math.abs(first + second - (sum ?? NaN)) < 1e-9 * (sum ?? 0), `${one} and ${other}`)
+    }
+  })
+})
+
 describe('heddle plan', function () {
   this.timeout(120_000)
+
+  it('tells machines what a run whose trained values are in a file takes of disk, resumed as well', async () => {
+    const dir = tinyProject(0.1, 112)
+    const { stdout } = await heddle(dir, 'plan', 'full.ts', '--device', 'phone-8gb', '--memory', '6.5MiB', '--json')
+    const event = eventsOf(stdout).find((one) => one.event === 'plan')
+    const { state } = (event?.['certificate'] as Certificate | undefined)?.storage ?? {}
+    assert.ok(state && state.fileBytes > state.valueBytes)
+    assert.equal(state.resumingBytes, 2 * state.fileBytes)
+  })
 
   it('compiles what would make a recipe fit', async () => {
     const dir = tinyProject()

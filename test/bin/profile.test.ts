@@ -56,7 +56,7 @@ describe('heddle profile', function () {
   })
 
   it('in WebAssembly leaves storage out, with the reason, and gives machines all of it', async () => {
-    const ran = await heddle(dir, 'profile', '--quick', '--toolchain', 'wasm', '--out', 'wasm.json', '--json')
+    const ran = await heddle(dir, 'profile', '--quick', '--toolchain', 'wasm', '--out', 'not/yet/wasm.json', '--json')
     assert.equal(ran.code, 0, ran.stderr)
     const events = eventsOf(ran.stdout).filter(({ event }) => event !== 'progress')
     assert.deepEqual(
@@ -64,7 +64,7 @@ describe('heddle profile', function () {
       ['measuring', 'profile'],
     )
     const { profile, requests } = events[1] as unknown as { profile: object; requests: unknown }
-    const written = readProfile(path.join(dir, 'wasm.json'))
+    const written = readProfile(path.join(dir, 'not/yet/wasm.json'))
     assert.deepEqual(profile, written)
     assert.equal(requests, null)
     assert.equal(written.cores.isa, 'wasmRelaxed')
@@ -72,10 +72,6 @@ describe('heddle profile', function () {
   })
 
   it('refuses before it measures', async () => {
-    assertRefused(
-      await heddle(dir, 'profile', '--out', 'nowhere/x.json'),
-      /^HD405 nowhere\/x\.json the directory does not/,
-    )
     const { code, stderr } = await heddle(dir, 'profile', '--out', 'x.txt')
     assert.equal(code, 1)
     assert.match(stderr, /It ends in \.json, so that --device takes it\./)

@@ -154,7 +154,7 @@ describe('a device profile that cannot be', () => {
     [
       'no memory',
       (p) => (p.memory.bytes = 0),
-      /"memory\.bytes"\) this cannot be 0; it is a whole number of bytes, above 0/,
+      /"memory\.bytes"\) this cannot be 0; it is a whole number of bytes from 1 to 1,125,899,906,842,624$/,
     ],
     [
       'no bandwidth',
@@ -168,6 +168,41 @@ describe('a device profile that cannot be', () => {
       (p) => (p.storage.latencySeconds = -1e-3),
       /latencySeconds"\) this cannot be -0\.001; it/,
     ],
+    [
+      'more memory than any',
+      (p) => (p.memory.bytes = 2 ** 51),
+      /"memory\.bytes"\) this cannot be 2251799813685248; it is a whole number of bytes from 1 to 1,125,899,906,842,624$/,
+    ],
+    [
+      'a bandwidth in bits, and more',
+      (p) => (p.bandwidth.bytesPerSecond = 1e16),
+      /this cannot be 10000000000000000; it is bytes a second from 1,000 to 1,000,000,000,000,000$/,
+    ],
+    [
+      'more cores than any',
+      (p) => (p.cores.kinds[0].count = 1025),
+      /"cores\.kinds\.0\.count"\) this cannot be 1025; it is a whole number of cores from 1 to 1,024$/,
+    ],
+    [
+      'milliseconds for seconds',
+      (p) => (p.storage.latencySeconds = 80),
+      /latencySeconds"\) this cannot be 80; it is seconds from 0 to 60$/,
+    ],
+    [
+      'joules for watt-hours',
+      (p) => (p.battery.wattHours = 2e6),
+      /wattHours"\) this cannot be 2000000; it is watt-hours above 0, at most 1,000,000$/,
+    ],
+    [
+      'flops of a cluster',
+      (p) => (p.compute.flopsPerCore = 1e16),
+      /it is float32 operations a second from 1,000,000 to 1,000,000,000,000,000$/,
+    ],
+    [
+      'a limit of a GPU that is too high',
+      (p) => (p.gpu.invocations = 2 ** 33),
+      /"gpu\.invocations"\) this cannot be 8589934592; it is a whole number from 1 to 4,294,967,296$/,
+    ],
     ['no number', (p) => (p.compute.flopsPerCore = NaN), /"compute\.flopsPerCore"\) this cannot be NaN; it is float32/],
     [
       'an endless one',
@@ -177,7 +212,7 @@ describe('a device profile that cannot be', () => {
     [
       'a text for a number',
       (p) => (p.power.idleWatts = '1'),
-      /"power\.idleWatts"\) this cannot be "1"; it is watts, above 0/,
+      /"power\.idleWatts"\) this cannot be "1"; it is watts above 0, at most 100,000$/,
     ],
     ['more watts while idle', (p) => (p.power.idleWatts = 9), /"power\.idleWatts"\) 9 W while idle are more than 4 W/],
     ['an empty battery', (p) => (p.battery.wattHours = 0), /"battery\.wattHours"\) this cannot be 0; /],

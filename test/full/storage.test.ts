@@ -93,7 +93,11 @@ describe('weights that stay in their file', function () {
       const error: unknown = await train.step().catch((caught: unknown) => caught)
       assert.ok(error instanceof UserError, String(error))
       assert.equal(error.code, 'HD717')
-      assert.match(error.sentence, /the file has become shorter; nothing was updated$/)
+      assert.match(
+        error.sentence,
+        /^HD717 \S+\.safetensors bytes \d+ to \d+ of the weight file cannot be read: the file has become shorter; nothing was updated; bring the file back as it was and start again, a training run with --resume$/,
+      )
+      assert.equal(error.place?.file, join(copy, file ?? ''))
       assert.deepEqual(await train.session.read('report/loss'), before)
       assert.equal(await hashTrained(train), weights)
     } finally {
@@ -113,7 +117,13 @@ describe('weights that stay in their file', function () {
       const error: unknown = await train.step().catch((caught: unknown) => caught)
       assert.ok(error instanceof UserError, String(error))
       assert.equal(error.code, 'HD717')
-      assert.match(error.sentence, /has become shorter; nothing was updated$/)
+      assert.match(
+        error.sentence,
+        /^HD717 \S+\.safetensors byte \d+ of the weight file cannot be read: the file has become shorter; nothing was updated; bring the file back/,
+      )
+      assert.equal(error.place?.file, join(copy, file ?? ''))
+      const [, byte] = /byte (\d+) of/.exec(error.sentence) ?? []
+      assert.ok(Number(byte) >= 100, error.sentence)
     } finally {
       await train.session.close()
     }
@@ -165,6 +175,9 @@ for (const { model, targets, limit, stored } of limits) {
       const step = storedStep({ model, targets, length: 256, threads: 1, memory }, hostDevice(chain.isa.name))
       const { certificate } = step
       assert.ok(certificate.fits, JSON.stringify(certificate))
+      const { arenas } = step.compiled
+      const most = (of: 'peak' | 'lowerBound'): number => Math.max(...arenas.map((arena) => arena[of]))
+      assert.ok(most('peak') <= 1.02 * most('lowerBound'), `${most('peak')} of ${most('lowerBound')}`)
       const { tensorBytes = 0, state } = certificate.storage ?? {}
       assert.ok(tensorBytes + (state?.valueBytes ?? 0) > stored * 1e6)
       const { losses, peakBytes } = await runStored(step, { chain, threads: 1, steps: 2, limit: memory })

@@ -163,11 +163,14 @@ describe('values in storage', function () {
       const run = await open()
       const first = await run.session.keep()
       await run.step()
-      const second: KeptState = { file: run.path, version: 2, values: keptValues(storedProgram, 1) }
+      const second = { file: run.path, version: 2, values: keptValues(storedProgram, 1) }
       assertKept(second, run.state)
       await run.step()
       assertKept({ file: run.path, version: 3, values: keptValues(storedProgram, 0) }, run.state)
-      assert.throws(() => assertKept(first, run.state), refusedWith('HD412', /version 1 is no longer in the file/))
+      assert.throws(
+        () => assertKept(first, run.state),
+        refusedWith('HD412', /version 1 is not in the file, which holds versions 2 and 3$/),
+      )
     })
 
     it('is not written over by values that are brought, but goes on in a copy', async () => {
@@ -233,9 +236,15 @@ describe('values in storage', function () {
       truncateSync(run.path, 9000)
       await assert.rejects(
         run.step(),
-        refusedWith('HD717', /the state file cannot be read: .* shorter; nothing was updated$/),
+        refusedWith(
+          'HD717',
+          /^HD717 \S+states-\d+ bytes \d+ to \d+ of the state file cannot be read: the file has become shorter; nothing was updated; make room on its disk, or see what ails it, and give --resume, which goes on from/,
+        ),
       )
-      assert.throws(() => assertKept(kept, run.state), refusedWith('HD412', /version 1 is no longer in the file/))
+      assert.throws(
+        () => assertKept(kept, run.state),
+        refusedWith('HD412', /the file is cut off: it has 9000 bytes, and \d+ by its header$/),
+      )
     })
   })
 
@@ -250,6 +259,8 @@ describe('values in storage', function () {
       return { run, limit: (bytes) => execFileSync('prlimit', ['--pid', pid, `--fsize=${bytes}`]) }
     }
     const [slot0, slot1] = slotEnds()
+    const unwritable =
+      /^HD717 \S+states-\d+ bytes \d+ to \d+ of the state file cannot be written: File too large; nothing was updated; make room/
 
     it('is none to begin with', async () => {
       await assert.rejects(open({}, startedBy('ulimit -f 16')), refusedWith('HD711', /states-\d+ File too large/))
@@ -265,7 +276,7 @@ describe('values in storage', function () {
         while (!(await run.session.paused())) await new Promise((resolve) => setImmediate(resolve))
         limit(bytes)
         run.session.resume()
-        await assert.rejects(step, refusedWith('HD717', /state file cannot be written: File too large; nothing was/))
+        await assert.rejects(step, refusedWith('HD717', unwritable))
         await assert.rejects(run.session.call('measure', {}), /an update was begun and never finished/)
         await assert.rejects(run.step(), /an update was begun and never finished/)
         await assert.rejects(run.session.keep(), refusedWith('HD717', /an update was begun and never finished/))
@@ -278,17 +289,11 @@ describe('values in storage', function () {
     it('ends a micro-batch: the version that stands does, and a brought value is told of too', async () => {
       const { run, limit } = await limited()
       limit(slot1 + 4096)
-      await assert.rejects(
-        run.step(),
-        refusedWith('HD717', /state file cannot be written: File too large; nothing was/),
-      )
+      await assert.rejects(run.step(), refusedWith('HD717', unwritable))
       await run.assertHolds()
       assertKept(await run.session.keep(), run.state)
       const grad = new Float32Array(storedProgram.values.find(({ name }) => name === 'grad/embedding')?.shape.reduce((a, b) => a * b) ?? 0) // prettier-ignore
-      await assert.rejects(
-        run.session.write('grad/embedding', grad),
-        refusedWith('HD717', /cannot be written: File too/),
-      )
+      await assert.rejects(run.session.write('grad/embedding', grad), refusedWith('HD717', unwritable))
       await run.assertHolds()
     })
   })
@@ -307,7 +312,9 @@ describe('values in storage', function () {
 
   it('leave a whole version behind when the program is killed, at whatever moment', async () => {
     const found = new Set<number>()
-    for (let turn = 0; turn < 40; turn++) {
+    // Some are killed in the middle of an update, and some between two: how long that takes is the machine's affair.
+    const isVaried = (): boolean => found.has(0) && found.size > 2
+    for (let turn = 0; turn < 40 || (turn < 400 && !isVaried()); turn++) {
       const path = files.next()
       const controller = new AbortController()
       const pace = { bytesPerSecond: 1e9, latencySeconds: 1e-5 * (turn % 3) }
@@ -329,7 +336,7 @@ describe('values in storage', function () {
         }
       }
       const working = assert.rejects(work(), /enough/)
-      await new Promise((resolve) => setTimeout(resolve, (turn * 7.3) % 41))
+      await new Promise((resolve) => setTimeout(resolve, (turn * 7.3) % (41 + turn)))
       controller.abort(new Error('enough'))
       await working
       await run.session.close()
@@ -345,8 +352,7 @@ describe('values in storage', function () {
       found.add(Math.min(...left))
       rmSync(path)
     }
-    // Some were killed in the middle of an update, and some between two.
-    assert.ok(found.has(0) && found.size > 2, [...found].join())
+    assert.ok(isVaried(), [...found].join())
   })
 })
 

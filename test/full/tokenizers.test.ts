@@ -90,6 +90,9 @@ function readByOlderUnicode(file: string, texts: readonly string[]): boolean[] {
   )
 }
 
+/** Damaged tables, each read once under the sanitizers. */
+const TURNS = 8000
+
 /** How many texts may be excused as read by an older Unicode: blocks that got letters or marks since. */
 const MOST_EXCUSED = 40
 
@@ -151,11 +154,12 @@ describe('tokenizers of real models on a device', function () {
         const lines = wikiText()
         assert.ok(lines.length > 8000, `${lines.length} lines`)
         assert.deepEqual(await compare(file, table, lines), [])
-        await compareWithJavaScript(reference, table, lines)
+        await compareWithJavaScript(reference, table, lines.filter((_, index) => index % 8 === 3)) // prettier-ignore
       })
 
-      it('encodes and decodes WikiText-2 as one text', async () => {
-        const text = wikiText().join('\n')
+      it('encodes and decodes a fifth of WikiText-2 as one text', async () => {
+        const lines = wikiText()
+        const text = lines.slice(0, lines.length / 5).join('\n')
         assert.deepEqual(await compare(file, table, [text]), [])
       })
 
@@ -175,7 +179,7 @@ describe('tokenizers of real models on a device', function () {
           [],
         )
         // JavaScript has Node's Unicode: what is excused must be its reading. All would take it minutes.
-        await compareWithJavaScript(reference, table, [...other, ...texts.filter((_, index) => index % 16 === 5)])
+        await compareWithJavaScript(reference, table, [...other, ...texts.filter((_, index) => index % 64 === 5)])
       })
 
       it('puts around a text what belongs there, and decodes any ids', async () => {
@@ -316,11 +320,11 @@ describe('the tokenizer in other compilers', function () {
     }
     for (const [name, definition] of Object.entries(definitions)) {
       const table = writeTable(folder, name, tokenizerTable(written(definition)))
-      const output = await native.run(['fuzz', table, text, '35000', '77'])
+      const output = await native.run(['fuzz', table, text, String(TURNS), '77'])
       const { turns, opened } = JSON.parse(output.toString()) as { turns: number; opened: number }
-      assert.equal(turns, 35_000)
+      assert.equal(turns, TURNS)
       // Some are refused, others are tables still: both ways were walked.
-      assert.ok(opened > 3000 && opened < 32_000, `${name}: ${opened} opened`)
+      assert.ok(opened > TURNS / 12 && opened < TURNS * 0.92, `${name}: ${opened} opened`)
     }
   })
 
@@ -328,7 +332,7 @@ describe('the tokenizer in other compilers', function () {
     const native = await compileNative(folder, 'g++', sanitize)
     const file = realTokenizer('gemma3')
     const table = writeTable(folder, 'gemma3', tokenizerTable(file))
-    const results = await runJobs(native, table, hardTexts(7, 500).map((encode) => ({ encode, flags: 1 }))) // prettier-ignore
+    const results = await runJobs(native, table, hardTexts(7, 150).map((encode) => ({ encode, flags: 1 }))) // prettier-ignore
     assert.ok(results.every((ids) => Array.isArray(ids)))
   })
 })

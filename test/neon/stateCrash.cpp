@@ -179,9 +179,27 @@ void scramble(unsigned char* bytes, int64_t count) {
 
 char message[HEDDLE_MESSAGE_BYTES];
 
+// Of the slot that the session would have: each word times its odd place, word by word.
+uint64_t sum_of_now() {
+  uint64_t sum = 0;
+  uint64_t place = 0;
+  const auto add = [&](const unsigned char* bytes, int64_t count) {
+    for (int64_t index = 0; index < count; index += 4, place++) {
+      sum += (2 * place + 1) * (bytes[index] | uint64_t{bytes[index + 1]} << 8 | uint64_t{bytes[index + 2]} << 16 | uint64_t{bytes[index + 3]} << 24);
+    }
+    place = (place + 1023) / 1024 * 1024;
+  };
+  add(now.state, state_bytes);
+  for (int32_t index = 0; index < value_count; index++) {
+    if (versions[index]) add(now.values[index], sizes[index]);
+  }
+  return sum;
+}
+
 void keep(heddle::StateFile& file) {
   held[file.version() + 1] = now;
   check(file.keep(message), message);
+  check(file.sum() == sum_of_now(), "the sum of what was kept is another");
   stands = file.version();
 }
 
@@ -210,11 +228,13 @@ void update(heddle::StateFile& file) {
       const int64_t bytes = sizes[index] - from < 3000 ? sizes[index] - from : 3000;
       const heddle::FilePlace place = file.next_place(index, from);
       check(heddle::write_range(place.file, place.offset, bytes, now.values[index] + from), "a write failed");
+      file.wrote_next(index, from, bytes, now.values[index] + from);
     }
   }
   scramble(now.state, state_bytes);
   held[file.version() + 1] = now;
   check(file.end_update(now.state, state_bytes, message), message);
+  check(file.sum() == sum_of_now(), "the sum of an update is another");
   stands = file.version();
 }
 

@@ -3,6 +3,7 @@
 
 import fc from 'fast-check'
 import { alignment, placeInArena } from '../../compiler/plan/arena.ts'
+import type { Arena, Lifetime } from '../../compiler/plan/arena.ts'
 import { transfersOf, waitsOf } from '../../compiler/plan/moments.ts'
 import type { PlannedRange, RangeUse, Timeline, TransferPlan } from '../../compiler/plan/moments.ts'
 import type { MovedRange, MovedUse, Moves } from './moves.ts'
@@ -91,13 +92,19 @@ export function sumBytes(all: readonly { readonly bytes: number }[]): number {
   return all.reduce((sum, { bytes }) => sum + bytes, 0)
 }
 
+/** Values, then ranges, for as long as a plan has them in memory. */
+export function livesOf({ values }: Pick<RandomTimeline, 'values'>, { ranges }: TransferPlan): Lifetime[] {
+  return [...values, ...ranges.map(({ bytes, start, end }) => ({ bytes, first: start, last: end }))]
+}
+
 /** What the plan makes of memory in which everything has a place for exactly as long as the plan says. */
-export function movesOf(timeline: RandomTimeline, { ranges }: TransferPlan): Moves {
+export function movesOf(
+  timeline: RandomTimeline,
+  plan: TransferPlan,
+  arena: Arena = placeInArena(livesOf(timeline, plan)),
+): Moves {
   const { uses, values, seconds } = timeline
-  const arena = placeInArena([
-    ...values,
-    ...ranges.map(({ bytes, start, end }) => ({ bytes, first: start, last: end })),
-  ])
+  const { ranges } = plan
   const offset = (place: number): number => (arena.offsets[place] as number) / alignment
   const moved = ranges.map(({ key }, place): MovedRange => {
     const { tensor, units } = timeline.ranges.get(key) as { tensor: string; units: number[] }

@@ -9,7 +9,7 @@ import { openSession } from '../../backends/neon/driver/index.ts'
 import type { KeptState, Session, SessionOptions } from '../../backends/neon/driver/index.ts'
 import type { ToolChain } from '../../backends/neon/toolchain/index.ts'
 import type { Program } from '../../compiler/plan/program.ts'
-import { keptIdentity, readKept } from '../../formats/keptStates.ts'
+import { checkKept, keptIdentity, readKept } from '../../formats/keptStates.ts'
 import { baseValues, firstState, storedBatch, storedProgram, storedStep } from '../neon/storedProgram.ts'
 import type { StoredState } from '../neon/storedProgram.ts'
 
@@ -101,8 +101,12 @@ export class StoredRun {
   }
 }
 
-/** Reads a kept state back from its file. */
-export function assertKept({ file, version, values }: KeptState, state: StoredState): void {
+/** Reads a kept state back from its file; where its sum is known, every byte is held against it. */
+export function assertKept(
+  { file, version, sum, values }: Omit<KeptState, 'sum'> & Partial<KeptState>,
+  state: StoredState,
+): void {
+  if (sum !== undefined) checkKept(file, { version, identity: keptIdentity(file) }, sum)
   const read = (name: string): unknown => {
     const entry = values.find((value) => value.name === name)
     assert.ok(entry, name)

@@ -405,6 +405,8 @@ describe("a recipe's weights", function () {
     assert.ok(state.update.writtenBytes >= state.valueBytes && writtenBytes > 0)
     // Two versions of all but gradients.
     assert.ok(state.fileBytes > 1.7 * state.valueBytes && state.fileBytes < 2.5 * state.valueBytes)
+    // A resumed run copies it.
+    assert.equal(state.resumingBytes, 2 * state.fileBytes)
     const gradients = stored.program.values.filter(({ name }) => name.startsWith('grad/'))
     assert.ok(gradients.length > 0 && gradients.every(({ versions }) => versions === undefined))
   })

@@ -3,7 +3,6 @@
 
 import { InternalError, UserError } from '../../../compiler/diagnostic.ts'
 import type { Program, ProgramValue } from '../../../compiler/plan/program.ts'
-import { storageFailure } from './device.ts'
 import type { Device, Run, RunResult } from './device.ts'
 import type { Decision, EnergyUse, GovernorPolicy } from './governor.ts'
 import { idBounds } from './ids.ts'
@@ -150,8 +149,8 @@ export class CheckedSession implements Session {
     return this.#queue(async () => {
       const { stateFile } = this.#about
       if (stateFile === undefined) throw new InternalError('the program has no value in storage')
-      const { version, slot } = await this.#device.keep()
-      return { file: stateFile, version, values: keptValues(this.#program, slot) }
+      const { version, slot, sum } = await this.#device.keep()
+      return { file: stateFile, version, sum, values: keptValues(this.#program, slot) }
     })
   }
 
@@ -204,7 +203,7 @@ export class CheckedSession implements Session {
       })
       result = await this.#device.resume()
     }
-    if (result.status === 'storageFailed') throw storageFailure(result.message)
+    if (result.status === 'storageFailed') throw result.error
     if (result.status === 'refused') throw new InternalError(`the run-time refused: ${result.message}`)
     if (result.status === 'abandoned') throw new Abandoned()
     return result.status === 'notFinite' ? result : { status: 'ok' }

@@ -6,11 +6,12 @@ import type { Decision, EnergyUse, GovernorPolicy } from './governor.ts'
 import type { StorageRate } from '../../../compiler/plan/rates.ts'
 import type { SessionStats } from './session.ts'
 
-/** How a run came back. `refused` is the run-time's own sentence; `storageFailed` that of what is not in memory. */
+/** How a run came back. `refused` is the run-time's own sentence; `storageFailed` is about what is not in memory. */
 export type RunResult =
   | { readonly status: 'ok' | 'paused' | 'abandoned' }
   | { readonly status: 'notFinite'; readonly value: string }
-  | { readonly status: 'refused' | 'storageFailed'; readonly message: string }
+  | { readonly status: 'refused'; readonly message: string }
+  | { readonly status: 'storageFailed'; readonly error: UserError }
 
 /** A function by name, or a micro-batch of a training step. */
 export type Run = { readonly call: string } | { readonly step: 'more' | 'last' }
@@ -34,14 +35,33 @@ export interface Device {
   /** Takes effect at once: no rest any more, and a run that is held comes back as `abandoned`. */
   finish(): void
   stats(): Promise<SessionStats>
-  /** Makes what is stored and what is in memory a version that stands; says which, and in which slot of the state file. */
-  keep(): Promise<{ readonly version: number; readonly slot: 0 | 1 }>
+  /**
+   * Makes what is stored and what is in memory a version that stands; says which, in which slot of the state file, and the
+   * sum of what the slot holds, as 16 hexadecimal digits.
+   */
+  keep(): Promise<{ readonly version: number; readonly slot: 0 | 1; readonly sum: string }>
   close(): Promise<void>
 }
 
-/** HD717: something could not be moved between memory and storage. */
-export function storageFailure(message: string): UserError {
-  return new UserError('HD717', `${message}; nothing was updated`)
+/** A file that something is moved from or to while a program runs. */
+export interface MovedFile {
+  readonly path: string
+  readonly holds: 'weights' | 'states'
+}
+
+const storageMends = {
+  weights: 'bring the file back as it was and start again, a training run with --resume',
+  states:
+    'make room on its disk, or see what ails it, and give --resume, which goes on from the newest state that is whole',
+} as const
+
+/**
+ * HD717: something could not be moved between memory and storage. `message` says which bytes were to be read or written, and
+ * the system's reason.
+ */
+export function storageFailure(message: string, file: MovedFile | undefined): UserError {
+  const about = file ? { place: { file: file.path }, mend: storageMends[file.holds] } : {}
+  return new UserError('HD717', `${message}; nothing was updated`, about)
 }
 
 /** A range of a file that holds one frozen tensor as stored. */

@@ -42,7 +42,7 @@ export async function openNativeDevice(
     const opening = `open ${options.threads} ${options.profile ? 1 : 0} ${options.frozen.length} ${pace}\n${lines.join('')}`
     const reply = await process.ask(opening)
     if (reply.fields['ok'] !== true) throw refusal(reply, options)
-    return new NativeDevice(process, Number(reply.fields['bytes']))
+    return new NativeDevice(process, Number(reply.fields['bytes']), options)
   } catch (error) {
     await process.end()
     throw error
@@ -67,22 +67,24 @@ function refusal(reply: Reply, options: DeviceOptions): Error {
 class NativeDevice implements Device {
   readonly memoryBytes: number
   readonly #process: ProgramProcess
+  readonly #files: Pick<DeviceOptions, 'frozen' | 'stored'>
 
-  constructor(process: ProgramProcess, memoryBytes: number) {
+  constructor(process: ProgramProcess, memoryBytes: number, files: Pick<DeviceOptions, 'frozen' | 'stored'>) {
     this.#process = process
+    this.#files = files
     this.memoryBytes = memoryBytes
   }
 
   async write(name: string, bytes: Uint8Array): Promise<void> {
-    expectOk(await this.#process.ask(`write ${bytes.byteLength} ${name}\n`, bytes))
+    this.#expectOk(await this.#process.ask(`write ${bytes.byteLength} ${name}\n`, bytes))
   }
 
   async read(name: string): Promise<Uint8Array<ArrayBuffer>> {
-    return expectOk(await this.#process.ask(`read ${name}\n`)).payload
+    return this.#expectOk(await this.#process.ask(`read ${name}\n`)).payload
   }
 
   async output(fn: string, name: string): Promise<Uint8Array<ArrayBuffer>> {
-    return expectOk(await this.#process.ask(`output ${fn} ${name}\n`)).payload
+    return this.#expectOk(await this.#process.ask(`output ${fn} ${name}\n`)).payload
   }
 
   run(run: Run, sizes: readonly number[]): Promise<RunResult> {
@@ -102,11 +104,11 @@ class NativeDevice implements Device {
   async govern(policy: GovernorPolicy | undefined, tell: (decision: Decision) => void): Promise<void> {
     const decisions = new DecisionReader()
     this.#process.hear((fields) => tell(decisions.read(fields)))
-    expectOk(await this.#process.ask(governCommand(policy)))
+    this.#expectOk(await this.#process.ask(governCommand(policy)))
   }
 
   async energy(): Promise<EnergyUse> {
-    return energyUse(expectOk(await this.#process.ask('energy\n')).fields)
+    return energyUse(this.#expectOk(await this.#process.ask('energy\n')).fields)
   }
 
   finish(): void {
@@ -114,7 +116,7 @@ class NativeDevice implements Device {
   }
 
   async stats(): Promise<SessionStats> {
-    const { fields } = expectOk(await this.#process.ask('stats\n'))
+    const { fields } = this.#expectOk(await this.#process.ask('stats\n'))
     const kernels = fields['kernels'] as { name: string; launches: number; microseconds: number }[]
     const [inAll, inCalls] = [fields['allocations'], fields['callAllocations']]
     return {
@@ -125,9 +127,9 @@ class NativeDevice implements Device {
     }
   }
 
-  async keep(): Promise<{ version: number; slot: 0 | 1 }> {
-    const { fields } = expectOk(await this.#process.ask('keep\n'))
-    return { version: Number(fields['version']), slot: fields['slot'] === 1 ? 1 : 0 }
+  async keep(): Promise<{ version: number; slot: 0 | 1; sum: string }> {
+    const { fields } = this.#expectOk(await this.#process.ask('keep\n'))
+    return { version: Number(fields['version']), slot: fields['slot'] === 1 ? 1 : 0, sum: String(fields['sum']) }
   }
 
   close(): Promise<void> {
@@ -137,20 +139,28 @@ class NativeDevice implements Device {
   async #result(command: string): Promise<RunResult> {
     const { fields } = await this.#process.ask(command)
     if (fields['ok'] !== true) {
-      const status = fields['code'] === 'storage' ? 'storageFailed' : 'refused'
-      return { status, message: String(fields['message']) }
+      if (fields['code'] === 'storage') return { status: 'storageFailed', error: this.#storageFailure(fields) }
+      return { status: 'refused', message: String(fields['message']) }
     }
     if (fields['status'] === 'notFinite') return { status: 'notFinite', value: String(fields['value']) }
     const { status } = fields
     return { status: status === 'paused' || status === 'abandoned' ? status : 'ok' }
   }
-}
 
-function expectOk(reply: Reply): Reply {
-  if (reply.fields['ok'] === true) return reply
-  const message = String(reply.fields['message'])
-  if (reply.fields['code'] === 'storage') throw storageFailure(message)
-  throw new InternalError(`the compiled program refused: ${message}`)
+  #expectOk(reply: Reply): Reply {
+    const { fields } = reply
+    if (fields['ok'] === true) return reply
+    if (fields['code'] === 'storage') throw this.#storageFailure(fields)
+    throw new InternalError(`the compiled program refused: ${String(fields['message'])}`)
+  }
+
+  /** Frozen tensors are told by their number, the state file by one below. */
+  #storageFailure({ message, file }: Reply['fields']): UserError {
+    const { frozen, stored } = this.#files
+    const path = file === -1 ? stored?.path : frozen[Number(file)]?.path
+    const moved = { path: path ?? '', holds: file === -1 ? 'states' : 'weights' } as const
+    return storageFailure(String(message), path === undefined ? undefined : moved)
+  }
 }
 
 function killed(): UserError {

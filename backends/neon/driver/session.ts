@@ -79,6 +79,8 @@ export interface KeptValue {
 export interface KeptState {
   readonly file: string
   readonly version: number
+  /** Of its slot, 16 hexadecimal digits, reckoned from what was written: what the file holds later is held against it. */
+  readonly sum: string
   readonly values: readonly KeptValue[]
 }
 

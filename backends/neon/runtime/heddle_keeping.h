@@ -3,7 +3,7 @@
 #define HEDDLE_KEEPING_H
 
 #include "heddle_channel.h"
-#include "heddle_stored.h"
+#include "heddle_storage.h"
 
 namespace heddle {
 
@@ -49,7 +49,10 @@ class Keeping {
 
   bool keep() {
     if (!file_.keep(message_)) return refuse();
-    return output_.begin().field("ok", true).field("version", file_.version()).field("slot", int64_t{file_.slot()}).end();
+    const uint64_t number = file_.sum();
+    char sum[17] = {};
+    for (int32_t digit = 0; digit < 16; digit++) sum[digit] = "0123456789abcdef"[number >> (60 - 4 * digit) & 15];
+    return output_.begin().field("ok", true).field("version", file_.version()).field("slot", int64_t{file_.slot()}).field("sum", sum).end();
   }
 
  private:
@@ -65,7 +68,9 @@ class Keeping {
     return nullptr;
   }
 
-  bool refuse() { return output_.begin().field("ok", false).field("code", "storage").field("message", message_).end(); }
+  bool refuse() {
+    return output_.begin().field("ok", false).field("code", "storage").field("file", Storage::state_file).field("message", message_).end();
+  }
 
   // In the middle of bytes that were announced nothing else can be said on the output.
   bool die() {

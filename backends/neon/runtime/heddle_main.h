@@ -14,7 +14,9 @@
 #define HEDDLE_MAIN_H
 
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #if defined(HEDDLE_COUNT_ALLOCATIONS)
 #include "heddle_count.h"
@@ -32,6 +34,14 @@ namespace heddle {
 inline int64_t allocations() { return -1; }
 #endif
 
+// Ranges of weight files that are mapped, for the moment at which one cannot be read any more.
+struct MappedRanges {
+  const heddle_frozen* frozen;
+  const int64_t* offsets;  // into their files
+  int64_t count;
+};
+inline MappedRanges mapped_ranges = {nullptr, nullptr, 0};
+
 class CommandLine {
  public:
   CommandLine(const heddle_program& program, int input, int output) : program_(program), input_(input), output_(output) {}
@@ -39,7 +49,9 @@ class CommandLine {
   ~CommandLine() {
     heddle_close(session_);
     if (memory_ != nullptr) munmap(memory_, static_cast<size_t>(memory_bytes_));
+    mapped_ranges = {nullptr, nullptr, 0};
     free(frozen_);
+    free(offsets_);
   }
 
   CommandLine(const CommandLine&) = delete;
@@ -93,7 +105,10 @@ class CommandLine {
     // Whatever follows goes by the table.
     if (const char* fault = table_fault(program_)) return refuse(fault) && false;
     frozen_ = static_cast<heddle_frozen*>(calloc(static_cast<size_t>(count) + 1, sizeof(heddle_frozen)));
-    if (frozen_ == nullptr || !storage_.reserve(program_)) return refuse("there is not enough memory", "refused") && false;
+    offsets_ = static_cast<int64_t*>(calloc(static_cast<size_t>(count) + 1, sizeof(int64_t)));
+    if (frozen_ == nullptr || offsets_ == nullptr || !storage_.reserve(program_)) {
+      return refuse("there is not enough memory", "refused") && false;
+    }
     if (rate > 0 && latency >= 0) {
       storage_.pace(static_cast<double>(rate), static_cast<double>(write_rate > 0 ? write_rate : rate), static_cast<double>(latency));
     }
@@ -104,6 +119,7 @@ class CommandLine {
       if (!found) continue;
       const int64_t offset = next_number(&line);
       const int64_t bytes = next_number(&line);
+      offsets_[index] = offset;
       const Text message(message_, HEDDLE_MESSAGE_BYTES);
       const heddle_value* value = frozen_value(index);
       // Rows are fetched of tensors in memory as well.
@@ -121,6 +137,7 @@ class CommandLine {
       found = found && storage_.stored.create(path, Text(message_, HEDDLE_MESSAGE_BYTES));
     }
     if (!found) return refuse(message_, "file");
+    mapped_ranges = {frozen_, offsets_, count};
     if (!open_session(static_cast<int32_t>(threads), profile != 0)) return false;
     if (session_ == nullptr) storage_.stored.discard();
     return true;
@@ -235,6 +252,7 @@ class CommandLine {
   bool run_call() {
     const int64_t before = allocations();
     governing_.enter();
+    storage_.begin_call();
     // Before the first kernel as between two.
     const int32_t code = !stand_still() ? HEDDLE_PAUSED
                          : what_ >= 0   ? heddle_call(session_, what_, sizes_)
@@ -245,9 +263,15 @@ class CommandLine {
     if (abandoned_) return abandon();
     if (code == HEDDLE_OK) return output_.begin().field("ok", true).field("status", "ok").end();
     if (code == HEDDLE_PAUSED) return closed_ || output_.begin().field("ok", true).field("status", "paused").end();
-    if (code == HEDDLE_STORAGE_FAILED) return refuse(message_, "storage");
+    if (code == HEDDLE_STORAGE_FAILED) return refuse_storage();
     if (code != HEDDLE_NOT_FINITE) return refuse(message_);
     return output_.begin().field("ok", true).field("status", "notFinite").field("value", heddle_not_finite(session_)).end();
+  }
+
+  bool refuse_storage() {
+    output_.begin().field("ok", false).field("code", "storage").field("message", message_);
+    if (storage_.failed() != Storage::no_file) output_.field("file", storage_.failed());
+    return output_.end();
   }
 
   bool abandon() {
@@ -348,6 +372,7 @@ class CommandLine {
   void* memory_ = nullptr;
   int64_t memory_bytes_ = 0;
   heddle_frozen* frozen_ = nullptr;
+  int64_t* offsets_ = nullptr;
   Storage storage_;
   Keeping keeping_{program_, storage_.stored, input_, output_};
   int32_t sizes_[HEDDLE_MOST_SIZES] = {};
@@ -379,9 +404,21 @@ inline void say_lost_file(int number, siginfo_t* about, void*) {
   if (__atomic_exchange_n(&said, 1, __ATOMIC_SEQ_CST) != 0) {
     for (;;) pause();
   }
-  static const char answer[] =
-      "{\"ok\":false,\"code\":\"storage\",\"message\":\"a weight file cannot be read any more: it has become shorter\"}\n";
-  const ssize_t written = ::write(STDOUT_FILENO, answer, sizeof answer - 1);
+  const uintptr_t address = reinterpret_cast<uintptr_t>(about->si_addr);
+  int64_t file = Storage::no_file;
+  int64_t byte = 0;
+  for (int64_t index = 0; index < mapped_ranges.count; index++) {
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(mapped_ranges.frozen[index].data);
+    if (begin == 0 || address < begin || address - begin >= static_cast<uintptr_t>(mapped_ranges.frozen[index].bytes)) continue;
+    file = index;
+    byte = mapped_ranges.offsets[index] + static_cast<int64_t>(address - begin);
+  }
+  char answer[256];
+  Text text(answer, sizeof answer);
+  text << "{\"ok\":false,\"code\":\"storage\",\"message\":\"";
+  if (file < 0) text << "a weight file cannot be read any more: it has become shorter\"}\n";
+  else text << "byte " << byte << " of the weight file cannot be read: the file has become shorter\",\"file\":" << file << "}\n";
+  const ssize_t written = ::write(STDOUT_FILENO, answer, strlen(answer));
   _exit(written < 0 ? 1 : 0);
 }
 

@@ -23,29 +23,51 @@ class Storage {
 
   heddle_storage callbacks() { return {this, fetch, store, begin_update, end_update}; }
 
+  static constexpr int64_t state_file = -1;
+  static constexpr int64_t no_file = -2;
+
+  // Whose file it was that a call failed at: the number of a frozen tensor, or one of those two.
+  int64_t failed() const { return failed_; }
+  void begin_call() { failed_ = no_file; }
+
  private:
   static int32_t fetch(void* self, int32_t tensor, int64_t from, int64_t bytes, void* to, char* message) {
-    const Storage& storage = *static_cast<Storage*>(self);
+    Storage& storage = *static_cast<Storage*>(self);
     const int32_t stored = tensor - storage.frozen_count_;
     const FilePlace place = stored < 0 ? storage.frozen.place(tensor, from) : storage.stored.place(stored, from);
     const double begin = now_microseconds();
     if (read_range(place.file, place.offset, bytes, to)) return storage.moved(place, begin, bytes, false);
     const char* const why = errno == ENODATA ? "the file has become shorter" : strerror(errno);
-    return say(message, place, bytes, stored < 0 ? " of a weight file cannot be read: " : " of the state file cannot be read: ", why);
+    storage.failed_ = stored < 0 ? tensor : state_file;
+    return say(message, place, bytes, stored < 0 ? " of the weight file cannot be read: " : " of the state file cannot be read: ", why);
   }
 
   static int32_t store(void* self, int32_t tensor, int64_t from, int64_t bytes, const void* data, char* message) {
-    const Storage& storage = *static_cast<Storage*>(self);
-    const FilePlace place = storage.stored.next_place(tensor - storage.frozen_count_, from);
+    Storage& storage = *static_cast<Storage*>(self);
+    const int32_t index = tensor - storage.frozen_count_;
+    const FilePlace place = storage.stored.next_place(index, from);
     const double begin = now_microseconds();
-    if (write_range(place.file, place.offset, bytes, data)) return storage.moved(place, begin, bytes, true);
+    if (write_range(place.file, place.offset, bytes, data)) {
+      storage.stored.wrote_next(index, from, bytes, data);
+      return storage.moved(place, begin, bytes, true);
+    }
+    storage.failed_ = state_file;
     return say(message, place, bytes, " of the state file cannot be written: ", strerror(errno));
   }
 
-  static int32_t begin_update(void* self, char* message) { return static_cast<Storage*>(self)->stored.begin_update(message) ? 0 : 1; }
+  static int32_t begin_update(void* self, char* message) {
+    Storage& storage = *static_cast<Storage*>(self);
+    return storage.of_states(storage.stored.begin_update(message));
+  }
 
   static int32_t end_update(void* self, const void* state, int64_t bytes, char* message) {
-    return static_cast<Storage*>(self)->stored.end_update(state, bytes, message) ? 0 : 1;
+    Storage& storage = *static_cast<Storage*>(self);
+    return storage.of_states(storage.stored.end_update(state, bytes, message));
+  }
+
+  int32_t of_states(bool done) {
+    if (!done) failed_ = state_file;
+    return done ? 0 : 1;
   }
 
   int32_t moved(const FilePlace& place, double begin, int64_t bytes, bool written) const {
@@ -61,6 +83,7 @@ class Storage {
   }
 
   int32_t frozen_count_ = 0;
+  int64_t failed_ = no_file;
   Pacer pacer_;
 };
 

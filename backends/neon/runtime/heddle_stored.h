@@ -9,7 +9,8 @@
 // Numbers are of 64 bits, the lowest byte first. Everything in a slot and behind the slots begins at a multiple of 4,096, in
 // the order of the program's stored values. A slot whose record is whole holds all of that version; of two such slots, the
 // later version stands. A record is taken back before anything of its slot is overwritten, and made when all of it is on the
-// medium, so from the first version on there is always one.
+// medium, so from the first version on there is always one. What a slot holds has a sum, which whoever names a version keeps
+// beside its number: of a disk that changes bytes unnoticed nothing in the file would tell.
 #ifndef HEDDLE_STORED_H
 #define HEDDLE_STORED_H
 
@@ -43,9 +44,10 @@ class StateFile {
   bool reserve(const heddle_program& program) {
     entries_ = static_cast<Entry*>(calloc(static_cast<size_t>(program.stored_count) + 1, sizeof(Entry)));
     if (entries_ == nullptr) return false;
+    count_ = program.stored_count;
     for (int32_t index = 0; index < program.value_count; index++) {
       const heddle_value& value = program.values[index];
-      if (value.place.space == HEDDLE_IN_STORAGE) entries_[value.place.offset_or_index] = {0, value.bytes, value.versions != 0};
+      if (value.place.space == HEDDLE_IN_STORAGE) entries_[value.place.offset_or_index] = {0, value.bytes, value.versions != 0, {0, 0}};
     }
     state_bytes_ = program.state_bytes;
     slot_bytes_ = whole_blocks(state_bytes_);
@@ -106,11 +108,22 @@ class StateFile {
   // Whoever brings a value from outside says so first: what stands is not overwritten, but copied.
   bool begin_write(int32_t index, char* message) {
     if (updating_) return say(message, "an update was begun and never finished");
-    return !entries_[index].versions || make_draft(message);
+    if (!entries_[index].versions) return true;
+    if (!make_draft(message)) return false;
+    entries_[index].sums[slot_] = 0;
+    return true;
   }
 
+  // A piece of such a value, of which every piece comes once.
   bool write(int32_t index, int64_t from, int64_t bytes, const void* data, char* message) {
-    return put(offset_of(index, from, slot_), bytes, data, message);
+    if (!put(offset_of(index, from, slot_), bytes, data, message)) return false;
+    add_up(index, slot_, from, bytes, data);
+    return true;
+  }
+
+  // These bytes were written at a `next_place`.
+  void wrote_next(int32_t index, int64_t from, int64_t bytes, const void* data) {
+    if (updating_) add_up(index, 1 - slot_, from, bytes, data);
   }
 
   bool read(int32_t index, int64_t from, int64_t bytes, void* to, char* message) const {
@@ -131,10 +144,35 @@ class StateFile {
   int64_t version() const { return version_; }
   int32_t slot() const { return slot_; }
 
+  // Of everything in the slot that is read, as `sum_of` reckons it from the slot's beginning.
+  uint64_t sum() const {
+    uint64_t sum = state_sums_[slot_];
+    for (int32_t index = 0; index < count_; index++) sum += entries_[index].sums[slot_];
+    return sum;
+  }
+
+  // Words of 32 bits, each times its odd place: 2p + 1 for the word p, modulo 2^64 (after J. G. Fletcher, "An arithmetic checksum
+  // for serial transmissions", 1982). One word that changes always changes the sum; zeros add nothing; and pieces may be added up
+  // in any order, which is the order in which an update writes them.
+  static uint64_t sum_of(const void* data, int64_t bytes, int64_t from) {
+    const unsigned char* const begin = static_cast<const unsigned char*>(data);
+    const uint64_t first = static_cast<uint64_t>(from) / 4;
+    uint64_t plain = 0;
+    uint64_t weighted = 0;
+    for (uint64_t place = 0; place < static_cast<uint64_t>(bytes) / 4; place++) {
+      uint32_t word;
+      memcpy(&word, begin + 4 * place, sizeof word);
+      plain += word;
+      weighted += place * word;
+    }
+    return (2 * first + 1) * plain + 2 * weighted;
+  }
+
   bool begin_update(char* message) {
     // What was written from outside would else be lost together with what it replaced.
     if (!stands_ && version_ > 0 && !keep(message)) return false;
     updating_ = true;
+    for (int32_t index = 0; index < count_; index++) entries_[index].sums[1 - slot_] = 0;
     return take_back(1 - slot_, message);
   }
 
@@ -150,7 +188,14 @@ class StateFile {
     int64_t offset;  // into a slot, or into the file for a value without versions
     int64_t bytes;
     bool versions;
+    uint64_t sums[2];  // of what each slot holds of it
   };
+
+  // Elements have four bytes, and so do the words of a sum.
+  void add_up(int32_t index, int32_t slot, int64_t from, int64_t bytes, const void* data) {
+    Entry& entry = entries_[index];
+    if (entry.versions) entry.sums[slot] += sum_of(data, bytes, entry.offset + from);
+  }
 
   static int64_t whole_blocks(int64_t bytes) { return (bytes + (block_bytes - 1)) & ~(block_bytes - 1); }
 
@@ -224,7 +269,7 @@ class StateFile {
   }
 
   static bool unwritable(char* message) {
-    Text(message, HEDDLE_MESSAGE_BYTES) << "the state file cannot be written: " << strerror(errno);
+    Text(message, HEDDLE_MESSAGE_BYTES) << "what was written to the state file does not come to the disk: " << strerror(errno);
     return false;
   }
 
@@ -257,6 +302,7 @@ class StateFile {
     if (!synchronise(file_)) return unwritable(message);
     if (!put_record(slot, version_ + 1, check_of(version_ + 1, slot), message)) return false;
     version_++;
+    state_sums_[slot] = sum_of(state, bytes, 0);
     is_whole_[slot] = true;
     stands_ = true;
     state_is_newer_ = false;
@@ -274,12 +320,14 @@ class StateFile {
       if (!read_range(file_, slot_begin(slot_) + done, bytes, staging_)) return unreadable(slot_begin(slot_) + done, bytes, message);
       if (!put(slot_begin(other) + done, bytes, staging_, message)) return false;
     }
+    for (int32_t index = 0; index < count_; index++) entries_[index].sums[other] = entries_[index].sums[slot_];
     slot_ = other;
     stands_ = false;
     return true;
   }
 
   Entry* entries_ = nullptr;
+  int32_t count_ = 0;
   char* path_ = nullptr;
   int file_ = -1;
   int64_t state_bytes_ = 0;
@@ -287,6 +335,7 @@ class StateFile {
   int64_t total_bytes_ = 0;
   uint64_t identity_ = 0;
   const void* state_ = nullptr;
+  uint64_t state_sums_[2] = {0, 0};
   int64_t version_ = 0;  // the last that was made
   int32_t slot_ = 0;     // what is read
   bool stands_ = false;  // what is read is that version
