@@ -1,7 +1,7 @@
 // One arena for the values of a function and for what comes from storage meanwhile. Ranges have lives that may grow: the more of
 // them are alive the less computing waits, and the harder it is to place them.
 
-import { settled } from './arena.ts'
+import { settled, unplaced } from './arena.ts'
 import type { Arena, Lifetime, Placing } from './arena.ts'
 import type { Memory } from './ahead.ts'
 import type { Draft } from './drafts.ts'
@@ -43,7 +43,8 @@ export function placeWithRanges<Plan extends TransferPlan>(
 ): PlacedRanges<Plan> {
   const wanted = plan(limit)
   const arena = placing([...values, ...wanted.ranges.map(lifeOf)])
-  if (arena.peak <= limit && isClose(arena)) return { planned: wanted, arena }
+  // Where nothing has a place nothing finds a better one: what is asked for is the sum of what is alive.
+  if (placing === unplaced || (arena.peak <= limit && isClose(arena))) return { planned: wanted, arena }
   const growing = new Growing(placing, values, moments, plan)
   const room = growing.fittingRoom(limit)
   if (room === undefined) return growing.within(0, 0)
