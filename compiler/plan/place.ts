@@ -66,6 +66,8 @@ export function planProgram(
   // chosen for that. What is only read is kept with what reading ahead has left over.
   const keepsFirst = storage.state === true || keep !== undefined
   const first = keepsFirst ? plan(new Set(), 0, unplaced) : plan(new Set(), most, placing)
+  // Without memory for anything that need not be there it is the only one.
+  if (placing === unplaced && most <= 0) return first
   // No plan after it has more ranges.
   const limit = most - (storage.tableBytes?.(first.program) ?? 0)
   for (const share of storage.state ? STATE_SHARES : keep ? CHOSEN_SHARES : FROZEN_SHARES) {

@@ -42,10 +42,14 @@ export function placeWithRanges<Plan extends TransferPlan>(
   plan: PlanWithin<Plan>,
 ): PlacedRanges<Plan> {
   const wanted = plan(limit)
-  const arena = placing([...values, ...wanted.ranges.map(lifeOf)])
-  // Where nothing has a place nothing finds a better one: what is asked for is the sum of what is alive.
-  if (placing === unplaced || (arena.peak <= limit && isClose(arena))) return { planned: wanted, arena }
+  const lives = [...values, ...wanted.ranges.map(lifeOf)]
+  const bound = unplaced(lives)
+  if (placing === unplaced) return { planned: wanted, arena: bound }
   const growing = new Growing(placing, values, moments, plan)
+  // Ranges live longer than they must only below the limit.
+  if (bound.lowerBound > limit) return growing.within(0, 0)
+  const arena = placing(lives)
+  if (arena.peak <= limit && isClose(arena)) return { planned: wanted, arena }
   const room = growing.fittingRoom(limit)
   if (room === undefined) return growing.within(0, 0)
   let best: PlacedRanges<Plan> | undefined
