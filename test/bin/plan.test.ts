@@ -4,10 +4,13 @@
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
+import { checkpointLines } from '../../bin/checkpointView.ts'
+import { CompilingProgress } from '../../bin/compilingProgress.ts'
 import { liveRows, secondsText } from '../../bin/planPage/charts.ts'
 import { planPage } from '../../bin/planPage/page.ts'
 import type { PlanPage } from '../../bin/planPage/page.ts'
 import { certificateLines, changeLines, deviceLines, needText, storageLines, timesText } from '../../bin/planView.ts'
+import { Provenance } from '../../compiler/graph/node.ts'
 import { findDevice, shippedDevices } from '../../devices/index.ts'
 import type { Certificate } from '../../train/certificate.ts'
 import type { FittingChange } from '../../train/fitting.ts'
@@ -19,7 +22,7 @@ import { predictionRates } from '../../train/storage.ts'
 import { wideProfile } from '../memory/gpt2Sizes.ts'
 import { compileArchitecture, smallArchitectures } from '../support/architectures.ts'
 import { golden } from '../support/golden.ts'
-import { eventsOf, heddle, tinyProject, writeRecipe } from './support.ts'
+import { eventsOf, heddle, startHeddle, tinyProject, writeRecipe } from './support.ts'
 
 const MEBIBYTE = 1024 * 1024
 const phone = findDevice('phone-8gb', 'neon')
@@ -63,6 +66,20 @@ describe('a plan as text', () => {
     ]
     for (const line of lines) assert.ok(line.length <= 100, line)
     golden('bin/plan.txt', `${lines.join('\n')}\n`)
+  })
+})
+
+describe('checkpoints as text', () => {
+  it('say how far from an optimum they are only where they fit', () => {
+    const plan = { budget: 1000, layers: [], peak: 1000, seconds: 2, lowerBound: 1.9, gap: 0.05, milliseconds: 1 }
+    const report = { ...plan, recomputed: 0.2, rounds: [{ room: 1000, predicted: 1000, real: 1000 }], leastPeak: 1000 }
+    const lines = (fits: boolean): string[] =>
+      checkpointLines(
+        { checkpoints: 'chosen', checkpointing: report, arenas: [], certificate: { ...certificate, fits } },
+        new Provenance(),
+      )
+    assert.match(lines(true)[1] ?? '', /^recomputation: \+20\.0 % multiply-adds \(optimal at least \+19\.0 %\); /)
+    assert.match(lines(false)[1] ?? '', /^recomputation: \+20\.0 % multiply-adds, for the least memory; /)
   })
 })
 
@@ -145,6 +162,42 @@ describe('heddle plan', function () {
     assert.equal((planned['certificate'] as Certificate).peakBytes, fewer.peakBytes)
     const need = event?.['largestNeed'] as { part: string; bytes: number }
     assert.ok(need.part === 'arena' && need.bytes > 0)
+  })
+
+  it('says what it compiles where that takes long, and ends at Ctrl-C with what was found so far', async () => {
+    const dir = tinyProject()
+    writeRecipe(dir, 'wide.ts', { batch: '{ sequences: 200000, length: 24, steps: 3 }' })
+    const { child, ended } = startHeddle(dir, 'plan', 'wide.ts', '--device', 'phone-8gb', '--all')
+    let isStopped = false
+    child.stderr.on('data', (text: string) => {
+      // Once is enough: a second signal would end it at once.
+      if (!isStopped && text.includes('compiling for')) isStopped = child.kill('SIGINT')
+    })
+    const { code, stdout: said, stderr: told } = await ended
+    assert.equal(code, 130, told)
+    assert.match(told, /^compiling for (device '.+'|batch\.length: \d+), \d+ tried before it$/m)
+    assert.match(told, /^ending with what was found so far; once more to stop at once$/m)
+    assert.match(said, /^stopped before everything was tried$/m)
+    assert.match(said, /does not fit/)
+  })
+
+  it('writes over one line of a terminal and gives it back', () => {
+    const written: string[] = []
+    const write = (text: string): unknown => written.push(text)
+    const terminal = { isTTY: true, write } as unknown as NodeJS.WriteStream
+    const output = { isJson: false, say: () => undefined, event: () => undefined }
+    const progress = new CompilingProgress(output, performance.now(), terminal)
+    progress.tell('rank: 3', 0)
+    progress.end()
+    assert.equal(written.length, 0)
+    const late = new CompilingProgress(output, performance.now() - 2001, terminal)
+    late.tell('rank: 3', 0)
+    late.tell('rank: 2', 1)
+    late.end()
+    assert.deepEqual(
+      written.map((text: string) => text.replaceAll('\u001B[K', '')),
+      ['\rcompiling for rank: 3, 0 tried before it', '\rcompiling for rank: 2, 1 tried before it', '\r'],
+    )
   })
 
   it('puts every device beside the others, as text, for machines and on the page', async () => {
