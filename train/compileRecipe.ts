@@ -40,22 +40,19 @@ function scheduleOf(recipe: Recipe, total: number): CompiledSchedule {
   return { kind: rate.kind, peak: rate.peak, warmup, total, floor: rate.floor }
 }
 
-/** Steps that were prepared last of a model: most compilations of a recipe differ in device, memory or checkpoints. */
-const prepared = new WeakMap<TracedModel, Map<string, PreparedStep>>()
-const MOST_PREPARED = 2
+/** What was prepared last of a model: most compilations of a recipe differ in device, memory or checkpoints. */
+const prepared = new WeakMap<TracedModel, { readonly key: string; readonly step: PreparedStep }>()
 
 /** The step as a graph; what an adaptation refuses without a place stands where the recipe states it. */
 function stepOf(recipe: Recipe, traced: TracedModel, steps: number, dump?: (text: string) => void): PreparedStep {
   const options = { adaptation: adaptationOf(recipe, traced), optimizer: optimizerOf(recipe, steps) }
   const key = JSON.stringify([recipe.adapt, options.optimizer])
-  const known = prepared.get(traced) ?? new Map<string, PreparedStep>()
-  const found = dump ? undefined : known.get(key)
-  if (found) return found
+  const known = prepared.get(traced)
+  // Whoever listens hears all of it.
+  if (!dump && known?.key === key) return known.step
   try {
     const step = prepareStep(traced.graph, traced.provenance, { ...options, ...(dump ? { dump } : {}) })
-    const [oldest] = known.keys()
-    if (known.size >= MOST_PREPARED && oldest !== undefined) known.delete(oldest)
-    prepared.set(traced, known.set(key, step))
+    prepared.set(traced, { key, step })
     return step
   } catch (error) {
     throw atWriting(recipe.adapt, error)

@@ -240,6 +240,23 @@ describe('a compiled recipe', () => {
     )
   })
 
+  it('shares what is made before memory is looked at with recipes that differ in nothing else', () => {
+    const traced = traceBigram()
+    const firstPass = (parts: Parameters<typeof bigramRecipe>[0], memoryBudget: number, dump?: () => void): unknown =>
+      compileRecipe(bigramRecipe(parts), traced, { ...settings, memoryBudget, steps: 4, dump }).reports[0]
+    const known = firstPass({}, settings.memoryBudget)
+    assert.equal(firstPass({ checkpoints: 'none' }, 2 * settings.memoryBudget), known)
+    let told = 0
+    assert.notEqual(
+      firstPass({}, settings.memoryBudget, () => void told++),
+      known,
+    )
+    assert.ok(told > 0)
+    assert.notEqual(firstPass({ adapt: bigramLora({ rank: 2 }) }, settings.memoryBudget), known)
+    const { program } = compileRecipe(bigramRecipe({ adapt: bigramLora({ rank: 2 }) }), traced, { ...settings, steps: 4 }) // prettier-ignore
+    assert.equal(program.values.find(({ name }) => name.endsWith('lora_A.weight'))?.shape[0], 2)
+  })
+
   it('is not tried where tensors are that may not move, or would be no others', () => {
     const { device } = settings
     const wasm = { ...device, isa: 'wasmRelaxed' } as const

@@ -30,15 +30,6 @@ const reasons: ReadonlyMap<string, string> = new Map([
     'what was waited for before is done by now: there is nothing to add',
   ],
   [
-    'recipe train/compileRecipe.ts lostSeconds(one) < lostSeconds(other) with <= in isBetter',
-    'of two programs that fit and lose as much, neither is better',
-  ],
-  ['recipe train/compileRecipe.ts 0 → 1 in bestOf.hasFrozen', 'no frozen tensor has one byte'],
-  [
-    'recipe train/compileRecipe.ts mine.peakBytes < others.peakBytes with <= in isBetter',
-    'of two programs that need as much, neither of which fits, either may be shown',
-  ],
-  [
     'schedule compiler/schedule/columns.ts no guard [{ left: block, right: blocks }] in lowerColumns.body',
     'a block past the end has no groups, so that its slot is combined with what partial results begin with',
   ],
