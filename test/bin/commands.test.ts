@@ -65,7 +65,7 @@ describe('words of the command line that are wrong', () => {
       [['train', 'lora.ts', '--stepz', '3', '--json'], "unknown option '--stepz' (Did you mean --steps?)"],
       [
         ['train', '--json', 'lora.ts', '--threads', '65'],
-        /^option '--threads <n>' argument '65' is invalid\. There are at/,
+        /^option '--threads <n>' argument '65' is invalid\. It is a whole number from 1 to 64\./,
       ],
       [['check', '--json'], "missing required argument 'recipe'"],
       [['generate', 'model', '--json'], "required option '--prompt <text>' not specified"],
