@@ -146,9 +146,19 @@ async function* fittingChanges(
     return certificate.peakBytes
   }
   const { peakBytes: known, parts } = current.certificate
-  // What does not fit was compiled to need as little as it can.
-  const enough = Math.ceil(known / HUNDREDTH) / 100
-  const toEnough: FittingChange = { key: '--memory', value: `${enough}MiB`, from: `${Math.round(budgetBytes / HUNDREDTH) / 100}MiB`, peakBytes: known, budgetBytes: enough * 100 * HUNDREDTH } // prettier-ignore
+  const enoughFor = (bytes: number): number => Math.ceil(bytes / HUNDREDTH) / 100
+  const toEnough = async (): Promise<FittingChange | undefined> => {
+    // What does not fit was compiled to need as little as it can, in ranges for the budget that it had: with more they may be others.
+    let enough = enoughFor(known)
+    for (let tries = 1; tries <= MOST_TRIES; tries++) {
+      const memoryBudget = Math.round(enough * 100 * HUNDREDTH)
+      const { certificate } = await drafted(`--memory: ${enough}MiB`, tried++, recipe, traced, { ...settings, memoryBudget }, options) // prettier-ignore
+      const { fits, peakBytes } = certificate
+      if (fits) return { key: '--memory', value: `${enough}MiB`, from: `${Math.round(budgetBytes / HUNDREDTH) / 100}MiB`, peakBytes, budgetBytes: memoryBudget } // prettier-ignore
+      enough = Math.max(enoughFor(peakBytes), enough + 0.01)
+    }
+    return undefined
+  }
   // Whatever else is changed, layers are computed again if that is the recipe's to decide: it is now the last resort.
   const checkpoints = recipe.checkpoints === 'auto' ? 'every layer' : recipe.checkpoints
   const base = { ...recipe, checkpoints }
@@ -157,7 +167,8 @@ async function* fittingChanges(
     if (peakBytes <= budgetBytes)
       yield { key: 'checkpoints', from: 'none', value: 'every layer', peakBytes, budgetBytes }
   }
-  yield toEnough
+  const more = await toEnough()
+  if (more) yield more
   // What is changed from is what the changed ones are: with layers computed again.
   const same = attempts.filter((one) => one.checkpoints === checkpoints)
   const peakFrom = same.length === 0 ? known : Math.min(...same.map(({ certificate }) => certificate.peakBytes))
