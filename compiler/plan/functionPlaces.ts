@@ -17,7 +17,7 @@ import { placeWithRanges } from './rangePlaces.ts'
 import type { FirstOccurrences, Part, Place, TensorPlace, Transfer } from './program.ts'
 import { namedKey, rangeKey, tensorKey } from './storage.ts'
 import type { CutLaunch, FunctionTransfers, NamedArgument, PlacedTransferRange, StorageLaunch, StoragePlanner } from './storage.ts' // prettier-ignore
-import { transfersOf, waitsOf } from './moments.ts'
+import { lifeOf, transfersOf, waitsOf } from './moments.ts'
 
 export interface ArenaBuffer extends Lifetime {
   readonly label: string
@@ -244,10 +244,7 @@ export class FunctionPlaces {
       const name = names.get(tensorKey(tensor)) ?? tensorKey(tensor)
       return { ...one, label: named ? `rows of ${name} that ${named.ids} name` : `${name} from byte ${from}` }
     })
-    const alive = liveBytes(
-      ranges.map(({ bytes, start, end }) => ({ bytes, first: start, last: end })),
-      moments,
-    )
+    const alive = liveBytes(ranges.map(lifeOf), moments)
     const { readBytes, writtenBytes, computeSeconds, stallSeconds } = planned
     return {
       ranges,

@@ -1,6 +1,7 @@
 // What plans of transfers speak of: a timeline of moments, the ranges of tensors that they need, and in which order one thread
 // brings and takes them. Arithmetic; knows neither kernels nor files.
 
+import type { Lifetime } from './arena.ts'
 import { requestSeconds } from './rates.ts'
 import type { StorageRate } from './rates.ts'
 
@@ -72,6 +73,11 @@ export interface PlannedTransfer {
   readonly range: number
   /** Moments that must be over before it may begin. */
   readonly after: number
+}
+
+/** A range among values in memory. */
+export function lifeOf({ bytes, start, end }: Pick<PlannedRange, 'bytes' | 'start' | 'end'>): Lifetime {
+  return { bytes, first: start, last: end }
 }
 
 /** All reads and writes of a plan in an order that one thread can keep: what may begin first comes first. */

@@ -5,7 +5,8 @@ import { settled, unplaced } from './arena.ts'
 import type { Arena, Lifetime, Placing } from './arena.ts'
 import type { Memory } from './ahead.ts'
 import type { Draft } from './drafts.ts'
-import type { PlannedRange, TransferPlan } from './moments.ts'
+import { lifeOf } from './moments.ts'
+import type { TransferPlan } from './moments.ts'
 import { Room } from './room.ts'
 import type { MemoryFor } from './transfers.ts'
 
@@ -114,10 +115,6 @@ class Growing<Plan extends TransferPlan> {
 }
 
 const asTheyAre: Memory = { grow: () => false }
-
-function lifeOf({ bytes, start, end }: Pick<PlannedRange, 'bytes' | 'start' | 'end'>): Lifetime {
-  return { bytes, first: start, last: end }
-}
 
 function gap({ peak, lowerBound }: Arena): number {
   return peak / lowerBound - 1

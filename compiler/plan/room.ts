@@ -5,6 +5,7 @@ import type { Memory } from './ahead.ts'
 import { align } from './arena.ts'
 import type { Lifetime } from './arena.ts'
 import type { Draft } from './drafts.ts'
+import { lifeOf } from './moments.ts'
 
 /** What lies in the arena from one moment to another. */
 interface Box {
@@ -45,7 +46,7 @@ export class Room implements Memory {
     this.#beginning = Array.from(this.#alive, () => [])
     this.#ending = Array.from(this.#alive, () => [])
     this.#stretches = Array.from({ length: Math.floor(moments / STRETCH) + 1 }, () => [])
-    const lives = [...values, ...ranges.map(({ bytes, start, end }) => ({ bytes, first: start, last: end }))]
+    const lives = [...values, ...ranges.map(lifeOf)]
     this.#boxes = lives.map(({ bytes, first, last }, box) => ({
       bytes: align(bytes),
       offset: offsets[box] as number,

@@ -4,7 +4,7 @@
 import fc from 'fast-check'
 import { alignment, placeInArena } from '../../compiler/plan/arena.ts'
 import type { Arena, Lifetime } from '../../compiler/plan/arena.ts'
-import { transfersOf, waitsOf } from '../../compiler/plan/moments.ts'
+import { lifeOf, transfersOf, waitsOf } from '../../compiler/plan/moments.ts'
 import type { PlannedRange, RangeUse, Timeline, TransferPlan } from '../../compiler/plan/moments.ts'
 import type { MovedRange, MovedUse, Moves } from './moves.ts'
 
@@ -94,7 +94,7 @@ export function sumBytes(all: readonly { readonly bytes: number }[]): number {
 
 /** Values, then ranges, for as long as a plan has them in memory. */
 export function livesOf({ values }: Pick<RandomTimeline, 'values'>, { ranges }: TransferPlan): Lifetime[] {
-  return [...values, ...ranges.map(({ bytes, start, end }) => ({ bytes, first: start, last: end }))]
+  return [...values, ...ranges.map(lifeOf)]
 }
 
 /** What the plan makes of memory in which everything has a place for exactly as long as the plan says. */
