@@ -10,6 +10,13 @@
 
 namespace heddle {
 
+// A number that one thread counts up and another waits for.
+struct Count {
+  int32_t value;
+  // The value that is waited for; 0 while nobody waits. To wake somebody is a system call, and most counts wake nobody.
+  int32_t awaited;
+};
+
 struct alignas(64) Mover {
   const heddle_program* program;
   unsigned char* const* spaces;  // by heddle_space: arena, state, inputs
@@ -20,9 +27,9 @@ struct alignas(64) Mover {
   alignas(64) int32_t generation;
   int32_t stopping;
   // Moments that are over: what a transfer whose memory is in use sleeps on.
-  alignas(64) int32_t moments;
+  alignas(64) Count moments;
   // Transfers that are done, or −1 when one failed: what a kernel without its range sleeps on.
-  alignas(64) int32_t done;
+  alignas(64) Count done;
   // The last generation whose transfers are over, one way or another.
   alignas(64) int32_t finished;
   int32_t cancelled;
@@ -75,6 +82,22 @@ inline void set_and_wake(int32_t* word, int32_t value) {
   wake_all(word);
 }
 
+// As `wait_until`, for the one thread that waits for this count. Who counts looks at `awaited` behind its store, who waits at the
+// value behind its own: one of them sees the other.
+inline int32_t await_count(Count& count, int32_t wanted, const int32_t* stopping) {
+  __atomic_store_n(&count.awaited, wanted, __ATOMIC_SEQ_CST);
+  const int32_t seen = wait_until(&count.value, wanted, stopping);
+  __atomic_store_n(&count.awaited, 0, __ATOMIC_SEQ_CST);
+  return seen;
+}
+
+// What is negative is waited for by all.
+inline void set_count(Count& count, int32_t value) {
+  __atomic_store_n(&count.value, value, __ATOMIC_SEQ_CST);
+  const int32_t awaited = __atomic_load_n(&count.awaited, __ATOMIC_SEQ_CST);
+  if (awaited != 0 && (value < 0 || value >= awaited)) wake_all(&count.value);
+}
+
 // Whether the mover is to leave what it does: the session ends, or the call is given up.
 inline bool is_left(const Mover& mover) {
   return __atomic_load_n(&mover.stopping, __ATOMIC_SEQ_CST) != 0 || __atomic_load_n(&mover.cancelled, __ATOMIC_SEQ_CST) != 0;
@@ -111,15 +134,15 @@ inline void make_transfers(Mover& mover) {
   const heddle_function& function = *mover.function;
   for (int32_t index = 0; index < function.transfer_count; index++) {
     const heddle_transfer& transfer = function.transfers[index];
-    wait_until(&mover.moments, transfer.after, &mover.stopping);
+    await_count(mover.moments, transfer.after, &mover.stopping);
     if (is_left(mover)) return;
     const bool moved = transfer.named < 0 ? move_range(mover, transfer, transfer.from, transfer.bytes, mover.spaces[HEDDLE_IN_ARENA] + transfer.offset)
                                           : move_rows(mover, transfer, function.named[transfer.named]);
     if (!moved) {
-      set_and_wake(&mover.done, -1);
+      set_count(mover.done, -1);
       return;
     }
-    set_and_wake(&mover.done, index + 1);
+    set_count(mover.done, index + 1);
   }
 }
 
@@ -144,7 +167,7 @@ inline void stop_mover(Mover& mover) {
   __atomic_store_n(&mover.stopping, 1, __ATOMIC_SEQ_CST);
   // Each word changes, so that nobody goes to sleep on what it was.
   set_and_wake(&mover.generation, __atomic_load_n(&mover.generation, __ATOMIC_SEQ_CST) + 1);
-  set_and_wake(&mover.moments, -1);
+  set_count(mover.moments, -1);
   pthread_join(mover.handle, nullptr);
   mover.started = 0;
 }
@@ -155,7 +178,7 @@ inline void cancel_transfers(Mover& mover) {
   if (mover.started == 0 || __atomic_load_n(&mover.finished, __ATOMIC_SEQ_CST) == generation) return;
   __atomic_store_n(&mover.cancelled, 1, __ATOMIC_SEQ_CST);
   // No transfer waits for memory any more.
-  set_and_wake(&mover.moments, INT32_MAX);
+  set_count(mover.moments, INT32_MAX);
   wait_until(&mover.finished, generation, nullptr);
   __atomic_store_n(&mover.cancelled, 0, __ATOMIC_SEQ_CST);
 }
@@ -164,15 +187,15 @@ inline void cancel_transfers(Mover& mover) {
 inline void begin_transfers(Mover& mover, const heddle_function& function) {
   if (function.transfer_count == 0) return;
   mover.function = &function;
-  __atomic_store_n(&mover.moments, 0, __ATOMIC_SEQ_CST);
-  __atomic_store_n(&mover.done, 0, __ATOMIC_SEQ_CST);
+  set_count(mover.moments, 0);
+  set_count(mover.done, 0);
   set_and_wake(&mover.generation, __atomic_load_n(&mover.generation, __ATOMIC_SEQ_CST) + 1);
 }
 
-inline void moment_over(Mover& mover, int32_t moments) { set_and_wake(&mover.moments, moments); }
+inline void moment_over(Mover& mover, int32_t moments) { set_count(mover.moments, moments); }
 
 // Waits for the first `count` transfers; false when one failed.
-inline bool transfers_done(Mover& mover, int32_t count) { return count == 0 || wait_until(&mover.done, count, nullptr) >= 0; }
+inline bool transfers_done(Mover& mover, int32_t count) { return count == 0 || await_count(mover.done, count, nullptr) >= 0; }
 
 #else
 
