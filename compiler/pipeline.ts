@@ -12,6 +12,7 @@ import type { PlannedProgram, StorageOptions } from './plan/place.ts'
 import type { Rates } from './plan/rates.ts'
 import type { LoweredKernels } from './schedule/lowering.ts'
 import type { ScheduleProfile } from './schedule/profile.ts'
+import { ADVANCE, withAdvance } from './schedule/advance.ts'
 import { scheduleFunction } from './schedule/schedule.ts'
 import type { ScheduledFunction } from './schedule/schedule.ts'
 import { declaredBytes } from './schedule/shards.ts'
@@ -22,6 +23,7 @@ import type { Checkpoints } from './transform/checkpoint.ts'
 import { differentiate } from './transform/differentiate.ts'
 import { evaluation } from './transform/evaluation.ts'
 import { fetchRows } from './transform/fetchRows.ts'
+import { deferred, deferUpdates, pieces } from './transform/deferUpdates.ts'
 import { adamW } from './transform/optimizer.ts'
 import type { AdamWOptions } from './transform/optimizer.ts'
 import type { Pass } from './transform/pass.ts'
@@ -30,7 +32,7 @@ import { runPasses } from './transform/runner.ts'
 import type { PassesRun, PassReport } from './transform/runner.ts'
 import { separateWrites } from './transform/separateWrites.ts'
 import { simplify } from './transform/simplify.ts'
-import { gradientOf, trainables } from './transform/states.ts'
+import { sums } from './transform/states.ts'
 
 export interface CompileOptions {
   readonly name: string
@@ -153,7 +155,9 @@ function beforeStorage(options: StepOptions): Pass[] {
 
 /** After the derivative, which scatters where rows were looked up. */
 function fromStorage(storage: CompileOptions['storage']): Pass[] {
-  return storage ? [fetchRows((table) => inStorage(table, storage))] : []
+  if (!storage) return []
+  // Tables whose rows are fetched are updated before a call that needs them: pieces of an update come after.
+  return [fetchRows((table) => inStorage(table, storage)), ...(storage.state ? [deferUpdates()] : [])]
 }
 
 /** Whether a parameter may lie in storage; whether it does is the plan's decision. */
@@ -251,8 +255,9 @@ export class StepCompiler {
     const { functions: names, storage } = this.#options
     const shards = shardBytes === undefined ? {} : { shardBytes, shardsState: storage?.state ?? false }
     const profile = { ...this.#options.profile, ...shards }
-    const wanted = graph.functions.filter(({ name }) => names?.includes(name) ?? true)
-    const functions = wanted.map((fn) => {
+    const isWanted = (name: string): boolean => names?.includes(pieces.has(name) ? 'apply' : name) ?? true
+    const wanted = graph.functions.filter(({ name }) => isWanted(name))
+    const scheduled = wanted.map((fn) => {
       const key = `${fn.name} by ${shardBytes}`
       const known = this.#others.get(key)
       if (known) return known
@@ -260,6 +265,7 @@ export class StepCompiler {
       if (fn.name !== accumulate) this.#others.set(key, scheduled)
       return scheduled
     })
+    const functions = withAdvance(scheduled, deferred, accumulate)
     const time = { name: 'schedule', milliseconds: performance.now() - start }
     return { graph, functions, reports: [...this.#before.reports, ...reports, time] }
   }
@@ -271,8 +277,7 @@ export class StepCompiler {
     const start = performance.now()
     const given = this.storage && { ...this.storage, ...(shardBytes === undefined ? {} : { shardBytes }) }
     const storage = given && (least ? { ...given, limit: () => 0 } : given)
-    const sums = new Set(trainables(graph).map(({ name }) => gradientOf(name)))
-    const options = { placing, sums, ...(storage ? { storage } : {}), ...(keep ? { keep } : {}) }
+    const options = { placing, sums: sums(graph), ...(storage ? { storage } : {}), ...(keep ? { keep } : {}) }
     const planned = planProgram(this.#options.name, graph, functions, this.#step.provenance, options)
     const time = { name: 'plan', milliseconds: performance.now() - start }
     return { ...planned, graph, functions, reports: [...reports, time] }
@@ -467,8 +472,9 @@ function jointly(
   return { ...best, joint: { ...told, isTaken, predictedSeconds: predicted, sequentialSeconds: predictedSeconds(other), gap } } // prettier-ignore
 }
 
+/** Of a micro-batch, whether or not the step before is updated meanwhile. */
 function peakOf({ arenas }: Compiled): number {
-  return arenas.find(({ fn }) => fn === accumulate)?.peak ?? 0
+  return Math.max(0, ...arenas.map(({ fn, peak }) => (fn === accumulate || fn === ADVANCE ? peak : 0)))
 }
 
 /** Seconds of a micro-batch by the plan's own figures; 0 where nothing is read. */

@@ -66,7 +66,7 @@ export interface StateCertificate {
   readonly fileBytes: number
   /** Of disk while a resumed run has that file beside the one that it goes on from. */
   readonly resumingBytes: number
-  /** What a step moves once, behind its micro-batches. */
+  /** What a step moves beyond its micro-batches: by itself, or beside the next step's first one. */
   readonly update: Movement
 }
 
@@ -111,19 +111,22 @@ export function certify(
   }
 }
 
-/** Functions that run once a step. */
-const updating: ReadonlySet<string> = new Set(['measure', 'apply'])
+/** What runs once a step: the update beside the next pass where a program can do that, which is a micro-batch as well. */
+const [MEASURE, APPLY, ADVANCE, TABLES] = ['measure', 'apply', 'advance', 'advanceTables'] as const
+const updating: ReadonlySet<string> = new Set([MEASURE, APPLY, ADVANCE, TABLES])
 
 function storedOf(program: Compiled['program'], arenas: Compiled['arenas']): { readonly storage?: StorageCertificate } {
   const uses = arenas.flatMap(({ fn, storage }) => (storage ? [{ fn, ...storage }] : []))
-  const once = uses.filter(({ fn }) => updating.has(fn))
+  const advances = program.functions.some(({ name }) => name === ADVANCE)
+  const once = uses.filter(({ fn }) => updating.has(fn) && fn !== (advances ? APPLY : ADVANCE))
   // A program that does not train has its largest function instead of a micro-batch.
   const [often] = uses.filter(({ fn }) => !updating.has(fn)).sort((a, b) => b.readBytes - a.readBytes)
   if (!often && once.length === 0) return {}
   const bytesOf = (space: 'frozen' | 'stored'): number =>
     program.values.reduce((sum, { place, streamed, bytes }) => sum + (streamed && place.space === space ? bytes : 0), 0)
   const fileBytes = stateFileBytes(program)
-  const state = { valueBytes: bytesOf('stored'), fileBytes, resumingBytes: 2 * fileBytes, update: movementOf(once) }
+  const update = movementOf(once, advances && often ? [often] : [])
+  const state = { valueBytes: bytesOf('stored'), fileBytes, resumingBytes: 2 * fileBytes, update }
   return {
     storage: {
       tensorBytes: bytesOf('frozen'),
@@ -134,8 +137,10 @@ function storedOf(program: Compiled['program'], arenas: Compiled['arenas']): { r
   }
 }
 
-function movementOf(uses: readonly Movement[]): Movement {
-  const total = (key: keyof Movement): number => uses.reduce((sum, use) => sum + use[key], 0)
+/** Of all uses together, without what `others` move in any case. */
+function movementOf(uses: readonly Movement[], others: readonly Movement[] = []): Movement {
+  const sum = (of: readonly Movement[], key: keyof Movement): number => of.reduce((total, use) => total + use[key], 0)
+  const total = (key: keyof Movement): number => sum(uses, key) - sum(others, key)
   return {
     reads: total('reads'),
     readBytes: total('readBytes'),

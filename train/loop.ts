@@ -5,6 +5,7 @@ import path from 'node:path'
 import { Abandoned } from '../backends/neon/driver/index.ts'
 import type { Session } from '../backends/neon/driver/index.ts'
 import type { Program } from '../compiler/plan/program.ts'
+import { UserError } from '../compiler/diagnostic.ts'
 import type { Recipe } from '../dsl/index.ts'
 import type { BatchState } from '../data/batches.ts'
 import { writeFiles } from '../formats/files.ts'
@@ -18,7 +19,7 @@ import type { RunIdentity } from './identity.ts'
 import { lossCurveSvg } from './lossCurve.ts'
 import { MetricsFile } from './metrics.ts'
 import type { PreparedData, PreparedModel } from './prepare.ts'
-import type { RunStates, SavedState } from './runState.ts'
+import type { RunState, RunStates, SavedState } from './runState.ts'
 import { resultDirectory, saveTrained } from './save.ts'
 import { Trainer } from './trainer.ts'
 import type { StepFigures } from './trainer.ts'
@@ -175,17 +176,24 @@ class Loop {
   }
 
   async #steps(): Promise<void> {
-    const { stop, data } = this.#settings
+    const { stop, data, session } = this.#settings
     for (;;) {
       await this.#evaluateIfDue()
       if (stop?.aborted || this.#watch?.isOver) return
-      if (this.#isSavingDue()) await this.#save()
+      // With an update owed, what this state names comes about beside the next step.
+      const isOwed = this.#isSavingDue() && (await session.owes())
+      const late = isOwed ? this.#state() : undefined
+      if (this.#isSavingDue() && !late) await this.#save()
       const before = this.#batches.state
-      const figures = await this.#trainer.next().catch((error: unknown) => {
+      const figures = await this.#trainer.next().catch(async (error: unknown) => {
         if (error instanceof Abandoned) this.#rewound = before
+        // The step before is over all the same.
+        else if (late && error instanceof UserError && error.code === 'HD810') await this.#saveStanding(late)
         throw error
       })
       if (!figures) return
+      // Before figures of this step are beside it.
+      if (late) await this.#saveStanding(late)
       // Before anything of this step is told or saved.
       this.#settings.weightFiles.refuseChanged()
       this.#metrics ??= this.#begin()
@@ -276,14 +284,30 @@ class Loop {
     return save ? step % save.every === 0 : performance.now() - this.#saved.at >= SAVE_MILLISECONDS
   }
 
+  /** Where the run stands. */
+  #state(): RunState {
+    const batches = this.#rewound ?? this.#batches.state
+    return { progress: this.#trainer.progress, batches, watch: this.#watch?.state ?? null, identity: this.#settings.identity }
+  }
+
   async #save(): Promise<void> {
-    const { identity, program, session } = this.#settings
-    const { progress } = this.#trainer
-    const watch = this.#watch?.state ?? null
+    const { program, session, states } = this.#settings
+    const state = this.#state()
     this.#metrics?.sync()
-    const state = { progress, batches: this.#rewound ?? this.#batches.state, watch, identity }
-    await this.#settings.states.save(state, this.#bestValues, program, session)
-    this.#saved = { step: progress.step, evaluated: watch?.evaluated ?? 0, at: performance.now() }
-    this.#observer.stateSaved?.(progress.step)
+    await states.save(state, this.#bestValues, program, session)
+    this.#noteSaved(state)
+  }
+
+  /** Of a step whose update was owed then, and is made now. */
+  async #saveStanding(state: RunState): Promise<void> {
+    const { program, session, states } = this.#settings
+    this.#metrics?.sync()
+    await states.saveStanding(state, this.#bestValues, program, session)
+    this.#noteSaved(state)
+  }
+
+  #noteSaved({ progress: { step }, watch }: RunState): void {
+    this.#saved = { step, evaluated: watch?.evaluated ?? 0, at: performance.now() }
+    this.#observer.stateSaved?.(step)
   }
 }

@@ -1,10 +1,9 @@
 // How far ahead of the moments that need them ranges are read, and how far behind those that change them they are written.
 
 import type { Draft } from './drafts.ts'
-import { simulate } from './moments.ts'
+import { bringingSeconds, simulate } from './moments.ts'
 import type { Timeline } from './moments.ts'
 import { requestSeconds } from './rates.ts'
-import type { StorageRate } from './rates.ts'
 
 /** Where lives of ranges grow. */
 export interface Memory {
@@ -67,9 +66,9 @@ export class ReadAhead {
     const wanted: number[] = []
     let free = Infinity
     for (let place = this.#drafts.length - 1; place >= 0; place--) {
-      const { first, bytes, requests } = this.#drafts[place] as Draft
-      free = Math.min(free, begins[first] ?? 0) - requestSeconds(bytes, read, requests)
-      wanted[place] = latestMoment(begins, free, first)
+      const draft = this.#drafts[place] as Draft
+      free = Math.min(free, begins[draft.first] ?? 0) - bringingSeconds(draft, read)
+      wanted[place] = latestMoment(begins, free, draft.first)
     }
     this.#wanted = wanted
   }
@@ -127,15 +126,19 @@ export class WriteBehind {
 export function asLate(drafts: readonly Draft[], timeline: Timeline): void {
   const { begins } = simulate(drafts, timeline)
   const { read, write } = timeline
-  const total = (wanted: readonly Draft[], rate: StorageRate): number =>
-    wanted.reduce((sum, { bytes, requests }) => sum + requestSeconds(bytes, rate, requests), 0)
+  const total = (wanted: readonly Draft[], secondsOf: (draft: Draft) => number): number =>
+    wanted.reduce((sum, draft) => sum + secondsOf(draft), 0)
   const reads = drafts.filter(({ isRead }) => isRead)
-  const writes = drafts.filter(({ isWritten }) => isWritten)
-  const share = 1 + total(writes, write) / Math.max(total(reads, read), Number.MIN_VALUE)
+  const writing = total(
+    drafts.filter(({ isWritten }) => isWritten),
+    ({ bytes, requests }) => requestSeconds(bytes, write, requests),
+  )
+  const reading = total(reads, (draft) => bringingSeconds(draft, read))
+  const share = 1 + writing / Math.max(reading, Number.MIN_VALUE)
   let free = Infinity
   for (const draft of reads.toReversed()) {
-    const { first, bytes, requests } = draft
-    free = Math.min(free, begins[first] ?? 0) - share * requestSeconds(bytes, read, requests)
+    const { first } = draft
+    free = Math.min(free, begins[first] ?? 0) - share * bringingSeconds(draft, read)
     // One moment earlier, so that the next read is there to be made when the thread is done sooner than predicted.
     draft.start = Math.max(draft.start, Math.min(first, latestMoment(begins, free, first) - 1))
   }

@@ -18,6 +18,7 @@ import type { FirstOccurrences, Part, Place, TensorPlace, Transfer } from './pro
 import { namedKey, rangeKey, tensorKey } from './storage.ts'
 import type { CutLaunch, FunctionTransfers, NamedArgument, PlacedTransferRange, StorageLaunch, StoragePlanner } from './storage.ts' // prettier-ignore
 import { lifeOf, transfersOf, waitsOf } from './moments.ts'
+import { withoutZeroing } from './zeroing.ts'
 
 export interface ArenaBuffer extends Lifetime {
   readonly label: string
@@ -39,6 +40,8 @@ export interface ArenaUse {
   readonly buffers: readonly ArenaBuffer[]
   /** The launch that each moment belongs to. */
   readonly launchOf: readonly number[]
+  /** What each launch computes. */
+  readonly regions: readonly LoweredRegion[]
   readonly storage?: StorageUse
 }
 
@@ -68,6 +71,7 @@ export interface FunctionStorage {
   readonly kept: number
   /** Places of an input of ids, and how many there are. */
   readonly ids: (name: string) => { readonly place: Place; readonly count: number }
+  readonly hasVersions: (tensor: TensorPlace) => boolean
 }
 
 type Value = Node | Buffer | string
@@ -84,7 +88,9 @@ export class FunctionPlaces {
   readonly #tensors: StreamedTensors | undefined
 
   constructor(fn: ScheduledFunction, provenance: Provenance, placing: Placing, storage: FunctionStorage | undefined) {
-    const launches = fn.regions.map((region) => storageLaunch(region, storage))
+    const given = fn.regions.map((region) => storageLaunch(region, storage))
+    const launches = storage ? withoutZeroing(fn, given, storage.planner) : given
+    const regions = launches.map(({ region }) => region)
     this.#tensors = storage?.tensors
     this.#cut = storage
       ? storage.planner.cut(launches)
@@ -100,7 +106,7 @@ export class FunctionPlaces {
       })
     }
     const ids = new Set<string>()
-    fn.regions.forEach((region, place) => {
+    regions.forEach((region, place) => {
       const { first, last } = this.#cut[place] as CutLaunch
       for (const reference of region.references) {
         if (reference.kind === 'node') touch(reference.node, nodeBytes(reference.node), first, last)
@@ -133,9 +139,12 @@ export class FunctionPlaces {
       const { place, count } = (storage as FunctionStorage).ids(name)
       return { ids: place, firsts: this.#offsetOf(firstsOf(name)), count }
     })
-    this.transfers = order.map(({ kind, range, after }) =>
-      this.#transfer(kind, this.#ranges[range] as PlacedRange, after, storage as FunctionStorage),
-    )
+    const ofNext = storage ? readsOfNext(this.#ranges, fn.updated ?? new Set(), storage) : new Set()
+    this.transfers = order.map(({ kind, range, after }) => {
+      const placed = this.#ranges[range] as PlacedRange
+      const brought = placed.isZeroed ? 'zero' : ofNext.has(placed) ? 'readNext' : 'read'
+      return this.#transfer(kind === 'read' ? brought : kind, placed, after, storage as FunctionStorage)
+    })
     const again = computedAgain(fn.fn)
     const describe = (value: Value): Pick<ArenaBuffer, 'label' | 'layer' | 'place' | 'isAgain'> =>
       typeof value === 'object' && 'op' in value
@@ -161,6 +170,7 @@ export class FunctionPlaces {
         offset: arena.offsets[index] as number,
       })),
       launchOf: this.#cut.flatMap(({ first, last }, launch) => Array.from({ length: last - first + 1 }, () => launch)),
+      regions,
       ...(planned && storage && ranges.length > 0 ? { storage: this.#storageUse(planned, storage, moments) } : {}),
     }
   }
@@ -248,7 +258,7 @@ export class FunctionPlaces {
     const { readBytes, writtenBytes, computeSeconds, stallSeconds } = planned
     return {
       ranges,
-      reads: ranges.filter(({ isRead }) => isRead).length,
+      reads: ranges.filter(({ isRead, isZeroed }) => isRead && !isZeroed).length,
       readBytes,
       writes: ranges.filter(({ isWritten }) => isWritten).length,
       writtenBytes,
@@ -257,6 +267,32 @@ export class FunctionPlaces {
       stallSeconds,
     }
   }
+}
+
+/** Reads of values with versions behind what an update has written of them; `updated` were written before the function. */
+function readsOfNext(
+  ranges: readonly PlacedRange[],
+  updated: ReadonlySet<string>,
+  { tensors, hasVersions }: FunctionStorage,
+): ReadonlySet<PlacedRange> {
+  const before = new Set([...tensors].flatMap(([name, { place }]) => (updated.has(name) ? [tensorKey(place)] : [])))
+  const written = new Map<string, PlacedRange[]>()
+  const found = new Set<PlacedRange>()
+  for (const placed of ranges) {
+    const { tensor, from, bytes } = placed.range
+    if (!hasVersions(tensor)) continue
+    const key = tensorKey(tensor)
+    const earlier = (written.get(key) ?? []).filter((one) => one.range.from < from + bytes && from < one.range.from + one.range.bytes)
+    const known = earlier.reduce((sum, one) => sum + sharedBytes(one.range, placed.range), 0)
+    if (placed.isRead && known > 0 && known < bytes) throw new InternalError(`range ${placed.key} is of two versions`)
+    if (placed.isRead && (before.has(key) || known > 0)) found.add(placed)
+    if (placed.isWritten) written.set(key, [...(written.get(key) ?? []), placed])
+  }
+  return found
+}
+
+function sharedBytes(one: Pick<PlacedRange['range'], 'from' | 'bytes'>, other: Pick<PlacedRange['range'], 'from' | 'bytes'>): number {
+  return Math.min(one.from + one.bytes, other.from + other.bytes) - Math.max(one.from, other.from)
 }
 
 function storageLaunch(region: LoweredRegion, storage: FunctionStorage | undefined): StorageLaunch {
@@ -275,7 +311,7 @@ function storageLaunch(region: LoweredRegion, storage: FunctionStorage | undefin
     const rowBytes = bufferBytes(buffer) / count
     return [{ tensor: tensor.place, tensorBytes: tensor.bytes, ids: reference.ids, count, rowBytes }]
   })
-  return { region, streamed, named }
+  return { region, streamed, named, zeroed: new Set() }
 }
 
 function firstsOf(ids: string): string {

@@ -22,6 +22,8 @@ export interface RangeUse {
   readonly isWritten?: boolean
   /** The use writes all of it and reads nothing. */
   readonly isFresh?: boolean
+  /** All of it counts as zero before, whatever storage holds. */
+  readonly isZeroed?: boolean
   /** Where it lies, when it is of a tensor that changes: `begin` … `end` − 1. */
   readonly extent?: Extent
   /** Requests to storage that bring it; 1 unless given. */
@@ -51,7 +53,9 @@ export interface PlannedRange {
   /** The last one that uses it: its writing may begin behind it. */
   readonly last: number
   readonly end: number
+  /** It is brought before its first moment: from storage, or as zeros. */
   readonly isRead: boolean
+  readonly isZeroed: boolean
   readonly isWritten: boolean
   readonly requests: number
 }
@@ -78,6 +82,14 @@ export interface PlannedTransfer {
 /** A range among values in memory. */
 export function lifeOf({ bytes, start, end }: Pick<PlannedRange, 'bytes' | 'start' | 'end'>): Lifetime {
   return { bytes, first: start, last: end }
+}
+
+/** Seconds until a range is there. Zeros come from nowhere. */
+export function bringingSeconds(
+  { bytes, requests, isZeroed }: Pick<PlannedRange, 'bytes' | 'requests' | 'isZeroed'>,
+  read: StorageRate,
+): number {
+  return isZeroed ? 0 : requestSeconds(bytes, read, requests)
 }
 
 /** All reads and writes of a plan in an order that one thread can keep: what may begin first comes first. */
@@ -136,9 +148,11 @@ export function simulate(
     if (next >= count) return
     for (; next < count; next++) {
       const { kind, range, after } = transfers[next] as PlannedTransfer
-      const { bytes, requests } = ranges[range] as PlannedRange
+      const moved = ranges[range] as PlannedRange
       begun[next] = Math.max(free, over[after] ?? 0)
-      free = (begun[next] as number) + requestSeconds(bytes, kind === 'read' ? read : write, requests)
+      const { bytes, requests } = moved
+      const taken = kind === 'read' ? bringingSeconds(moved, read) : requestSeconds(bytes, write, requests)
+      free = (begun[next] as number) + taken
       done[next] = free
     }
     stall += Math.max(0, free - now)

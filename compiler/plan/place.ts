@@ -167,8 +167,10 @@ function planWith(
     tensors: values.streamed,
     kept: values.keptBytes + values.bytes('state'),
     ids: (ids: string) => values.ids(ids),
+    hasVersions: (tensor: TensorPlace) => values.hasVersions(tensor),
   }
-  const planned = functions.map((fn): ProgramFunction => {
+  const useful = functions.filter((fn) => !fn.forVersions || values.list.some(({ versions }) => versions))
+  const planned = useful.map((fn): ProgramFunction => {
     const places = new FunctionPlaces(fn, provenance, placing, onDisk)
     arenas.push(places.use)
     const resolve = (reference: ValueRef, launch: number): Place => {
@@ -187,7 +189,7 @@ function planWith(
           return places.firstOccurrences(reference.ids)
       }
     }
-    const launches = fn.regions.map((region, place): Launch => {
+    const launches = places.use.regions.map((region, place): Launch => {
       const kernel = kernels.add(region.kernel)
       origins.note(kernels.list[kernel]?.name ?? '', fn.fn.name, region)
       const parts = places.parts(place)
@@ -207,7 +209,10 @@ function planWith(
     })
     const rows = values.rowsOf(fn)
     const { transfers, firsts } = places
-    const updates = transfers.some(({ kind, tensor }) => kind === 'write' && values.hasVersions(tensor))
+    // Either half of an update may have nothing in storage.
+    const updates = fn.updates
+      ? values.list.some(({ versions }) => versions)
+      : transfers.some(({ kind, tensor }) => kind === 'write' && values.hasVersions(tensor))
     return {
       name: fn.fn.name,
       launches,
@@ -215,7 +220,7 @@ function planWith(
       ...(transfers.length > 0 ? { transfers } : {}),
       ...(rows.length > 0 ? { rows } : {}),
       ...(firsts.length > 0 ? { firsts } : {}),
-      ...(updates ? { updates } : {}),
+      ...(updates ? { updates: fn.updates ?? ('whole' as const) } : {}),
     }
   })
   const sizes = new Map<string, SizeBound>()
@@ -286,7 +291,7 @@ class DeclaredPlaces {
   }
 
   /** What a function needs fetched before it starts. */
-  rowsOf({ regions }: ScheduledFunction): RowsRead[] {
+  rowsOf({ regions, updated = new Set() }: ScheduledFunction): RowsRead[] {
     const names = new Set(
       regions.flatMap(({ references }) => references.flatMap((one) => (one.kind === 'declared' ? [one.name] : []))),
     )
@@ -295,7 +300,8 @@ class DeclaredPlaces {
       const tensor = this.place(rows.table)
       if (!('index' in tensor)) throw new InternalError(`'${name}' has no table to be fetched from`)
       const ids = this.ids(rows.ids)
-      return [{ tensor, ids: ids.place, to: place, count: ids.count, rowBytes: bytes / ids.count }]
+      const next = updated.has(rows.table) ? { isNext: true as const } : {}
+      return [{ tensor, ids: ids.place, to: place, count: ids.count, rowBytes: bytes / ids.count, ...next }]
     })
   }
 

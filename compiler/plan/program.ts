@@ -64,9 +64,12 @@ export interface Part {
   readonly windows: readonly Window[]
 }
 
-/** A range of a tensor on its way from storage to the arena or back; a function makes them in order. */
+/**
+ * A range of a tensor on its way from storage to the arena or back; a function makes them in order. `readNext`: of the version that
+ * the update under way makes, where it was written before. `zero`: all of it is zero, whatever storage holds.
+ */
 export interface Transfer {
-  readonly kind: 'read' | 'write'
+  readonly kind: 'read' | 'readNext' | 'zero' | 'write'
   readonly tensor: TensorPlace
   /** Bytes into the tensor; 0 with `rows`. */
   readonly from: number
@@ -107,6 +110,8 @@ export interface RowsRead {
   readonly to: Place
   readonly count: number
   readonly rowBytes: number
+  /** Of the version that the update under way makes. */
+  readonly isNext?: true
 }
 
 /** One kernel run. Equal kernels of different layers share code and differ in their places. */
@@ -136,8 +141,11 @@ export interface ProgramFunction {
   readonly transfers?: readonly Transfer[]
   readonly rows?: readonly RowsRead[]
   readonly firsts?: readonly FirstOccurrences[]
-  /** It writes stored values that have versions: what it has written stands from its end on. */
-  readonly updates?: true
+  /**
+   * It writes stored values that have versions. `whole`: what it has written stands from its end on. An update may also be of two
+   * functions, the first of which begins it and the second ends it.
+   */
+  readonly updates?: 'whole' | 'begin' | 'end'
 }
 
 export interface Program {

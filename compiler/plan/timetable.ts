@@ -6,7 +6,6 @@ import { Costs } from './costs.ts'
 import { simulate } from './moments.ts'
 import type { PlannedProgram } from './place.ts'
 import type { Rates, StorageRate } from './rates.ts'
-import type { ScheduledFunction } from '../schedule/schedule.ts'
 
 /** All times in seconds from the start of the function. */
 export interface Timetable {
@@ -40,26 +39,27 @@ export interface TimetableRates {
 
 /** A timetable for each function of a program, by its name. */
 export function timetables(
-  { program, arenas, functions }: PlannedProgram & { readonly functions: readonly ScheduledFunction[] },
+  { program, arenas }: PlannedProgram,
   { compute, read, write }: TimetableRates,
 ): ReadonlyMap<string, Timetable> {
   const costs = new Costs(compute)
   return new Map(
-    arenas.flatMap(({ fn: name, storage }): [string, Timetable][] => {
+    arenas.flatMap(({ fn: name, storage, regions }): [string, Timetable][] => {
       const planned = program.functions.find((fn) => fn.name === name)
-      const scheduled = functions.find(({ fn }) => fn.name === name)
-      if (!planned || !scheduled) return []
+      if (!planned) return []
       const seconds = planned.launches.flatMap(({ parts }, launch) => {
-        const region = scheduled.regions[launch]
+        const region = regions[launch]
         if (!region) throw new InternalError(`launch ${launch} of ${name} was never scheduled`)
         return costs.secondsOf(region, parts)
       })
       const ranges = storage?.ranges ?? []
       const { begins, computeSeconds, stallSeconds, ...simulated } = simulate(ranges, { seconds, read, write })
-      const moves = simulated.transfers.map(({ kind, range }, place): TimedMove => {
-        const { label, bytes, first, end } = ranges[range] as (typeof ranges)[number]
+      const moves = simulated.transfers.flatMap(({ kind, range }, place): TimedMove[] => {
+        const { label, bytes, first, end, isZeroed } = ranges[range] as (typeof ranges)[number]
         const [begin = NaN, done = NaN] = [simulated.begun[place], simulated.done[place]]
-        return { kind, tensor: label, bytes, begin, end: done, moment: kind === 'read' ? first : end + 1 }
+        // Zeros are not moved.
+        if (kind === 'read' && isZeroed) return []
+        return [{ kind, tensor: label, bytes, begin, end: done, moment: kind === 'read' ? first : end + 1 }]
       })
       return [[name, { begins, seconds, end: computeSeconds + stallSeconds, stallSeconds, moves }]]
     }),

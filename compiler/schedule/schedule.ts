@@ -28,6 +28,13 @@ export interface ScheduledFunction {
   readonly layout: (node: Node) => readonly Axis[]
   /** One kernel with another profile: arguments, layouts and what is fused stay. */
   readonly lowerAgain: (region: Region, profile: ScheduleProfile) => LoweredRegion
+  /** Those that set sums to zero before others add to them. */
+  readonly zeroing?: ReadonlySet<LoweredRegion>
+  /** Of use only where there are stored values with versions. */
+  readonly forVersions?: boolean
+  /** Half of an update, which is whole unless given; and what the other half has written before, by name. */
+  readonly updates?: 'begin' | 'end'
+  readonly updated?: ReadonlySet<string>
 }
 
 /** `lowered` carries kernels from one function to the next; they share most. */

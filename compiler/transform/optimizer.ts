@@ -29,6 +29,7 @@ const normEpsilon = 1e-6
  * Adds `measure` and `apply`. With G what `accumulate` added up, W the summed weight, g = G / W:
  *
  *     measure   norm2/p := Σ G² / W²      report/gradient_norm := √Σₚ norm2/p      report/loss := sum/loss / W
+ *               report/rate := the rate of the update that follows
  *     apply     g ← g · min(1, clip / (norm + 1e-6))
  *               m ← β₁m + (1 − β₁)g       v ← β₂v + (1 − β₂)g²      c₁ ← β₁c₁ + (1 − β₁)     c₂ ← β₂c₂ + (1 − β₂)
  *               p ← p·(1 − rate·decay) − (rate / c₁) · m / (√v · (1/√c₂) + ε)
@@ -50,7 +51,7 @@ export function adamW(options: AdamWOptions): Pass {
       copier.add(graph.functions.flatMap(rootsOf))
       const [first, ...others] = graph.functions.map((fn) => copier.fn(fn))
       if (first) builder.define(first)
-      builder.define(measure(builder, parameters))
+      builder.define(measure(builder, parameters, options))
       builder.define(apply(builder, parameters, options))
       for (const fn of others) builder.define(fn)
       return builder.finish()
@@ -90,7 +91,7 @@ function statesOf(parameters: readonly Declaration[]): Declaration[] {
 
 type Write = GraphFunction['writes'][number]
 
-function measure(b: GraphBuilder, parameters: readonly Declaration[]): GraphFunction {
+function measure(b: GraphBuilder, parameters: readonly Declaration[], { schedule }: AdamWOptions): GraphFunction {
   const weight = b.read(state.weightSum)
   const square = b.map('mul', weight, weight)
   const norms = parameters.map(({ name, stored }): Write => {
@@ -104,8 +105,13 @@ function measure(b: GraphBuilder, parameters: readonly Declaration[]): GraphFunc
     ...norms,
     { name: state.reportedNorm, node: b.map('sqrt', total) },
     { name: state.reportedLoss, node: b.map('div', b.read(state.lossSum), weight) },
+    { name: state.reportedRate, node: rateAt(b, schedule, nextStep(b)) },
   ]
   return { name: 'measure', outputs: [], writes }
+}
+
+function nextStep(b: GraphBuilder): Node {
+  return b.map('intAdd', b.read(state.stepCount), b.int(1))
 }
 
 /** What every parameter's update needs of the step: scalars, computed once. */
@@ -121,7 +127,7 @@ interface StepScalars {
 }
 
 function apply(b: GraphBuilder, parameters: readonly Declaration[], options: AdamWOptions): GraphFunction {
-  const step = b.map('intAdd', b.read(state.stepCount), b.int(1))
+  const step = nextStep(b)
   const rate = rateAt(b, options.schedule, step)
   const first = movingAverage(b, state.firstCorrection, options.beta1, undefined)
   const second = movingAverage(b, state.secondCorrection, options.beta2, undefined)
@@ -139,7 +145,6 @@ function apply(b: GraphBuilder, parameters: readonly Declaration[], options: Ada
     { name: state.stepCount, node: step },
     { name: state.firstCorrection, node: first },
     { name: state.secondCorrection, node: second },
-    { name: state.reportedRate, node: rate },
   ]
   return { name: 'apply', outputs: [], writes }
 }

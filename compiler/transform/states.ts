@@ -19,7 +19,7 @@ export const stepCount = 'optimizer/step'
 export const firstCorrection = 'optimizer/correction1'
 export const secondCorrection = 'optimizer/correction2'
 
-/** For people: the mean loss and the gradient's norm before clipping, as `measure` found them; the last step's rate. */
+/** For people: the mean loss and the gradient's norm before clipping, as `measure` found them; the step's rate. */
 export const reportedLoss = 'report/loss'
 export const reportedNorm = 'report/gradient_norm'
 export const reportedRate = 'report/rate'
@@ -32,6 +32,11 @@ export function zeroState(name: string, stored: StoredLayout, dtype: 'f32' | 'i3
 /** In the order of declaration, which is the order of every sum over them. */
 export function trainables(graph: Graph): Declaration[] {
   return [...graph.declarations.values()].filter((declaration) => declaration.role === 'trainable')
+}
+
+/** State that is zero between two steps: what micro-batches add to and an update sets back. */
+export function sums(graph: Graph): Set<string> {
+  return new Set([...trainables(graph).map(({ name }) => gradientOf(name)), lossSum, weightSum])
 }
 
 /** The forward pass of `accumulate` is what the loss and its weight need. */

@@ -41,11 +41,12 @@ bool request(Memory& memory, const char* kind, const char* name, int64_t from, i
   return false;
 }
 
-int32_t fetch(void* context, int32_t tensor, int64_t from, int64_t bytes, void* to, char* message) {
+int32_t fetch(void* context, int32_t tensor, int64_t from, int64_t bytes, int32_t next, void* to, char* message) {
   Memory& memory = *static_cast<Memory*>(context);
   const heddle_value& value = *value_of(tensor);
   if (!request(memory, "read", value.name, from, bytes, message)) return 1;
-  memcpy(to, memory.tensors[tensor][value.versions ? memory.standing : 0] + from, static_cast<size_t>(bytes));
+  if (next != 0 && !(value.versions && memory.updating)) abort();
+  memcpy(to, memory.tensors[tensor][value.versions ? (next != 0 ? 1 - memory.standing : memory.standing) : 0] + from, static_cast<size_t>(bytes));
   return 0;
 }
 

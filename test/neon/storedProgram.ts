@@ -249,7 +249,7 @@ export const storedProgram: Program = {
       .inParts('updateMatrix', [weight, momentWeight, gradWeight], [weight, momentWeight, gradWeight], 7, ranges)
       .launch('finish', sumWeight, step)
       .inParts('updateRows', [embedding, gradEmbedding], [embedding, gradEmbedding], 5, ranges)
-      .made({ updates: true }),
+      .made({ updates: 'whole' }),
   ],
   arenaBytes: ranges + 6 * step7,
   stateBytes: used.state,

@@ -17,6 +17,9 @@ export interface MovesSeen {
   named: number
   fresh: number
   written: number
+  /** Sums that are not read, since they count as zero, and what was just updated. */
+  zeroed: number
+  next: number
 }
 
 export function programMoves(
@@ -57,7 +60,7 @@ class FunctionMoves {
   moves(): Moves {
     const streamed = this.#program.values.filter(({ streamed }) => streamed)
     const moments = this.#fn.launches.flatMap((launch, place) => {
-      const region = this.#scheduled.regions[place] as LoweredRegion
+      const region = this.#use.regions[place] as LoweredRegion
       const parts = launch.parts ?? [undefined]
       return parts.map((part, index) => ({
         waits: part?.transfers ?? launch.transfers ?? 0,
@@ -67,7 +70,7 @@ class FunctionMoves {
     assert.equal(moments.length, this.#use.launchOf.length)
     return {
       tensors: new Map(
-        streamed.map(({ place, bytes, versions = false }) => [keyOf(place as TensorPlace), { units: bytes, hasVersions: versions }]), // prettier-ignore
+        streamed.map(({ name, place, bytes, versions = false }) => [keyOf(place as TensorPlace), { units: bytes, hasVersions: versions, isUpdated: this.#scheduled.updated?.has(name) ?? false }]), // prettier-ignore
       ),
       memory: this.#use.peak,
       values: this.#values,
@@ -78,6 +81,8 @@ class FunctionMoves {
 
   #transfer({ kind, tensor, from, bytes, offset, after, rows }: Transfer): MovedTransfer {
     if (kind === 'write') this.#seen.written++
+    if (kind === 'zero') this.#seen.zeroed++
+    if (kind === 'readNext') this.#seen.next++
     if (!rows) return { kind, range: { tensor: keyOf(tensor), units: spanOf(from, bytes), offset }, after }
     const needs = this.#values.find(
       (one) => one.label.startsWith('first occurrences') && one.offset === rows.firsts && one.first === 0,

@@ -8,6 +8,8 @@ import { printGraph } from '../../compiler/graph/print.ts'
 import { PartCutter } from '../../compiler/plan/parts.ts'
 import type { CutPart } from '../../compiler/plan/parts.ts'
 import { planProgram } from '../../compiler/plan/place.ts'
+import { deferred } from '../../compiler/transform/deferUpdates.ts'
+import { withAdvance } from '../../compiler/schedule/advance.ts'
 import { scheduleFunction } from '../../compiler/schedule/schedule.ts'
 import type { LoweredRegion } from '../../compiler/schedule/lowering.ts'
 import { simplify } from '../../compiler/transform/simplify.ts'
@@ -20,7 +22,7 @@ import { checkPlanned, storageOf, streamedOf, sumsOf } from './streaming.ts'
 
 const MODELS = 14
 const GRAPHS = 8
-const seen = { named: 0, fresh: 0, written: 0 }
+const seen = { named: 0, fresh: 0, written: 0, zeroed: 0, next: 0 }
 const cut = { read: 0, written: 0, named: 0 }
 
 function sample(count: number, seed: number): number[][] {
@@ -47,7 +49,8 @@ function check({ graph, values, extents }: RandomGraph, shardBytes: number, turn
   }
   for (const limit of [1, 20_000, 200_000]) {
     const options = { storage: storageOf(shardBytes, true, limit), sums: sumsOf(graph) }
-    checkPlanned(planProgram('random', graph, functions, new Provenance(), options), functions, seen)
+    const all = withAdvance(functions, deferred, 'accumulate')
+    checkPlanned(planProgram('random', graph, all, new Provenance(), options), all, seen)
   }
 }
 

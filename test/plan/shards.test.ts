@@ -9,6 +9,8 @@ import type { CutPart } from '../../compiler/plan/parts.ts'
 import { planProgram } from '../../compiler/plan/place.ts'
 import type { PlannedProgram } from '../../compiler/plan/place.ts'
 import { Provenance } from '../../compiler/graph/node.ts'
+import { deferred } from '../../compiler/transform/deferUpdates.ts'
+import { withAdvance } from '../../compiler/schedule/advance.ts'
 import { scheduleFunction } from '../../compiler/schedule/schedule.ts'
 import type { LoweredRegion } from '../../compiler/schedule/lowering.ts'
 import { backwards, expected, firstDifference, launch, smallProfile, verifyScheduled } from '../schedule/launch.ts'
@@ -77,11 +79,11 @@ describe('plans of what moves when', () => {
     it(`${nameOf(options)}: nothing overwrites what is still needed, and everything arrives`, () => {
       const state = options.adaptation === 'full'
       const sizes = new Set<number>()
-      const seen = { named: 0, fresh: 0, written: 0 }
+      const seen = { named: 0, fresh: 0, written: 0, zeroed: 0, next: 0 }
       for (const shardBytes of [96, 1024]) {
         const { graph } = training({ ...options, storage: storageOf(shardBytes, state) })
         const profile = { ...smallProfile(4), shardBytes, shardsState: state }
-        const functions = graph.functions.map((fn) => scheduleFunction(graph, fn, profile))
+        const functions = withAdvance(graph.functions.map((fn) => scheduleFunction(graph, fn, profile)), deferred, 'accumulate')
         const plan = (limit: number): PlannedProgram => {
           const storage = storageOf(shardBytes, state, limit)
           return planProgram('test', graph, functions, new Provenance(), { storage, sums: sumsOf(graph) })

@@ -9,7 +9,7 @@ import type { PlannedProgram, StorageOptions } from '../../compiler/plan/place.t
 import type { LoweredRegion } from '../../compiler/schedule/lowering.ts'
 import type { ScheduledFunction } from '../../compiler/schedule/schedule.ts'
 import { declaredBytes } from '../../compiler/schedule/shards.ts'
-import { gradientOf, trainables } from '../../compiler/transform/states.ts'
+import { sums } from '../../compiler/transform/states.ts'
 import { fastest, problemOf, slowest, uneven } from './moves.ts'
 import { programMoves } from './programMoves.ts'
 import type { MovesSeen } from './programMoves.ts'
@@ -45,13 +45,15 @@ export function streamedOf(
 
 /** Values that are zero between two steps. */
 export function sumsOf(graph: Graph): Set<string> {
-  return new Set(trainables(graph).map(({ name }) => gradientOf(name)))
+  return sums(graph)
 }
 
 /** Nothing in the arena lies where something else of its time does, and the simulation of memory and storage finds no fault. */
 export function checkPlanned(planned: PlannedProgram, functions: readonly ScheduledFunction[], seen: MovesSeen): void {
   checkArena(planned)
   for (const [place, scheduled] of functions.entries()) {
+    // An update apart from its step has a purpose only where what it writes has versions.
+    if (scheduled.forVersions && !planned.program.values.some(({ versions }) => versions)) continue
     const moves = programMoves(planned, scheduled, seen)
     for (const pace of [slowest, fastest, uneven(place + 1)]) {
       assert.equal(problemOf(moves, pace), undefined, scheduled.fn.name)
@@ -78,7 +80,7 @@ function checkArena({ arenas, program }: PlannedProgram): void {
     )
     const moments = (planned?.launches ?? []).flatMap(({ parts }, launched) => (parts ?? [0]).map(() => launched))
     assert.deepEqual(launchOf, moments)
-    assert.equal(transfers.filter(({ kind }) => kind === 'read').length, storage?.reads ?? 0)
+    assert.equal(transfers.filter(({ kind }) => kind === 'read' || kind === 'readNext').length, storage?.reads ?? 0)
     assert.equal(transfers.filter(({ kind }) => kind === 'write').length, storage?.writes ?? 0)
   }
 }

@@ -24,7 +24,7 @@ describe('a timetable', () => {
       const functions = graph.functions.map((fn) => scheduleFunction(graph, fn, profile))
       const planned = planProgram('program', graph, functions, new Provenance(), { storage, sums: sumsOf(graph) })
       const { read, write = read, compute } = storage
-      const tables = timetables({ ...planned, functions }, { read, write, compute })
+      const tables = timetables(planned, { read, write, compute })
       assert.deepEqual([...tables.keys()], graph.functions.map(({ name }) => name)) // prettier-ignore
       let moved = 0
       for (const { fn, launchOf, storage: use } of planned.arenas) {

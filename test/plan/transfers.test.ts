@@ -349,7 +349,7 @@ describe('the plan of transfers', () => {
       { key: 'a', start: 0, first: 1, last: 2, end: 3, isRead: true, isWritten: true },
       { key: 'b', start: 1, first: 4, last: 4, end: 4, isRead: true, isWritten: false },
       { key: 'c', start: 5, first: 5, last: 5, end: 6, isRead: false, isWritten: true },
-    ].map((one): PlannedRange => ({ ...one, bytes: 1, requests: 1 }))
+    ].map((one): PlannedRange => ({ ...one, isZeroed: false, bytes: 1, requests: 1 }))
     const transfers = transfersOf(ranges)
     assert.deepEqual(
       transfers.map(({ kind, range, after }) => `${kind} ${range} ${after}`),

@@ -21,6 +21,8 @@ export interface SessionAbout {
   readonly stateFile?: string | undefined
 }
 
+type Finished = { readonly status: 'ok' } | Extract<RunResult, { readonly status: 'notFinite' }>
+
 export class CheckedSession implements Session {
   readonly #program: Program
   readonly #device: Device
@@ -29,6 +31,10 @@ export class CheckedSession implements Session {
   readonly #idBounds: ReadonlyMap<string, number>
   /** Trainable values that nobody has written: a call would compute with zeros. */
   readonly #unwritten: Set<string>
+  /** What an update changes. */
+  readonly #updated: ReadonlySet<string>
+  /** An update is owed. */
+  #owes = false
   #tail: Promise<unknown> = Promise.resolve()
   #waiting = 0
   #goOn: (() => void) | undefined
@@ -43,6 +49,7 @@ export class CheckedSession implements Session {
       program.values.filter((value) => value.place.space !== 'frozen').map((value) => [value.name, value]),
     )
     this.#idBounds = idBounds(program)
+    this.#updated = writtenBy(program, 'apply')
     this.#unwritten = new Set(
       [...this.#values.values()].filter((value) => value.role === 'trainable').map((value) => value.name),
     )
@@ -73,6 +80,7 @@ export class CheckedSession implements Session {
         throw new UserError('HD713', `'${name}' has ${elements} elements, ${whole.length} were given`)
       }
       this.#checkIds(name, whole)
+      if (value.role !== 'input') await this.#settle()
       await this.#device.write(name, new Uint8Array(whole.buffer, whole.byteOffset, whole.byteLength))
       this.#unwritten.delete(name)
     })
@@ -81,6 +89,7 @@ export class CheckedSession implements Session {
   read(name: string): Promise<TensorData> {
     return this.#queue(async () => {
       const value = this.#value(name)
+      if (this.#updated.has(name)) await this.#settle()
       return asTensor(value.name, value.dtype, await this.#device.read(name))
     })
   }
@@ -96,6 +105,7 @@ export class CheckedSession implements Session {
   call(fn: string, sizes: Sizes): Promise<void> {
     return this.#queue(async () => {
       this.#function(fn)
+      await this.#settle()
       const result = await this.#run({ call: fn }, sizes)
       if (result.status !== 'ok') throw new InternalError(`function '${fn}' came back as ${result.status}`)
     })
@@ -104,7 +114,9 @@ export class CheckedSession implements Session {
   step(sizes: Sizes, part: 'more' | 'last'): Promise<StepOutcome> {
     return this.#queue(async (): Promise<StepOutcome> => {
       for (const needed of ['accumulate', 'measure', 'apply']) this.#function(needed)
-      const result = await this.#run({ step: part }, sizes)
+      const isLater = part === 'last' && this.#program.functions.some(({ name }) => name === 'advance')
+      const result = await this.#run({ step: isLater ? 'later' : part }, sizes)
+      this.#owes = isLater && result.status === 'ok'
       if (result.status !== 'notFinite') return { status: 'ok' }
       return { status: 'notFinite', value: result.value, message: notFiniteSentence(result.value) }
     })
@@ -147,11 +159,17 @@ export class CheckedSession implements Session {
 
   keep(): Promise<KeptState> {
     return this.#queue(async () => {
-      const { stateFile } = this.#about
-      if (stateFile === undefined) throw new InternalError('the program has no value in storage')
-      const { version, slot, sum } = await this.#device.keep()
-      return { file: stateFile, version, sum, values: keptValues(this.#program, slot) }
+      await this.#settle()
+      return this.#kept()
     })
+  }
+
+  owes(): Promise<boolean> {
+    return this.#queue(() => Promise.resolve(this.#owes))
+  }
+
+  keepStanding(): Promise<KeptState> {
+    return this.#queue(() => this.#kept())
   }
 
   close(): Promise<void> {
@@ -164,6 +182,20 @@ export class CheckedSession implements Session {
     // A paused call would hold the queue for ever: its device ends first, and going on then fails.
     this.#closing = goOn ? this.#device.close().finally(goOn) : this.#queue(() => this.#device.close())
     return this.#closing
+  }
+
+  async #kept(): Promise<KeptState> {
+    const { stateFile } = this.#about
+    if (stateFile === undefined) throw new InternalError('the program has no value in storage')
+    const { version, slot, sum } = await this.#device.keep()
+    return { file: stateFile, version, sum, values: keptValues(this.#program, slot) }
+  }
+
+  /** Makes the update that is owed. */
+  async #settle(): Promise<void> {
+    if (!this.#owes) return
+    await this.#finished(await this.#device.run({ settle: true }, []))
+    this.#owes = false
   }
 
   /** Runs operations one after another; a failed one does not stop the next. */
@@ -189,13 +221,14 @@ export class CheckedSession implements Session {
     watchers.forEach((tell) => tell(isPaused))
   }
 
-  async #run(
-    run: Run,
-    sizes: Sizes,
-  ): Promise<Exclude<RunResult, { status: 'paused' | 'refused' | 'storageFailed' }> | { status: 'ok' }> {
+  async #run(run: Run, sizes: Sizes): Promise<Finished> {
     const [missing] = this.#unwritten
     if (missing !== undefined) throw new InternalError(`'${missing}' was never written`)
-    let result = await this.#device.run(run, this.#orderedSizes(sizes))
+    return this.#finished(await this.#device.run(run, this.#orderedSizes(sizes)))
+  }
+
+  async #finished(first: RunResult): Promise<Finished> {
+    let result = first
     while (result.status === 'paused') {
       await new Promise<void>((goOn) => {
         this.#goOn = goOn
@@ -243,6 +276,19 @@ export class CheckedSession implements Session {
       `'${name}' holds the id ${data[wrong]} at place ${wrong}; ids go from 0 to ${bound - 1}`,
     )
   }
+}
+
+/** Values that a function writes; none where there is no such function. */
+function writtenBy({ functions, kernels, values }: Program, name: string): Set<string> {
+  const key = (place: ProgramValue['place']): string => `${place.space} ${'index' in place ? place.index : place.offset}`
+  const written = new Set<string>()
+  for (const { kernel, arguments: places } of functions.find((fn) => fn.name === name)?.launches ?? []) {
+    kernels[kernel]?.arguments.forEach(({ access }, argument) => {
+      const place = places[argument]
+      if (place && access !== 'read') written.add(key(place))
+    })
+  }
+  return new Set(values.filter(({ place }) => written.has(key(place))).map((value) => value.name))
 }
 
 function notFiniteSentence(value: string): string {

@@ -13,8 +13,14 @@ export type RunResult =
   | { readonly status: 'refused'; readonly message: string }
   | { readonly status: 'storageFailed'; readonly error: UserError }
 
-/** A function by name, or a micro-batch of a training step. */
-export type Run = { readonly call: string } | { readonly step: 'more' | 'last' }
+/**
+ * A function by name, a micro-batch of a training step, or the update that a step left undone: `later` is the last micro-batch of
+ * one whose update the next step makes, unless `settle` comes first.
+ */
+export type Run =
+  | { readonly call: string }
+  | { readonly step: 'more' | 'last' | 'later' }
+  | { readonly settle: true }
 
 export interface Device {
   readonly memoryBytes: number

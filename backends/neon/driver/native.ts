@@ -88,9 +88,9 @@ class NativeDevice implements Device {
   }
 
   run(run: Run, sizes: readonly number[]): Promise<RunResult> {
-    return this.#result(
-      'call' in run ? `call ${run.call} ${sizes.join(' ')}\n` : `step ${run.step} ${sizes.join(' ')}\n`,
-    )
+    if ('settle' in run) return this.#result('settle\n')
+    const what = 'call' in run ? `call ${run.call}` : `step ${run.step}`
+    return this.#result(`${what} ${sizes.join(' ')}\n`)
   }
 
   resume(): Promise<RunResult> {

@@ -103,7 +103,8 @@ export interface Session {
   call(fn: string, sizes: Sizes): Promise<void>
   /**
    * One micro-batch of a training step on the inputs as they are. `more`: accumulate only; `last`: accumulate, measure,
-   * and apply if everything is finite.
+   * and apply if everything is finite. A program with `advance` applies later: beside the next step's first micro-batch, or by
+   * itself before anything that could see the difference.
    */
   step(sizes: Sizes, part: 'more' | 'last'): Promise<StepOutcome>
   /** Asks for a pause after so many more launches of kernels, of the call that runs or of the ones to come. */
@@ -127,6 +128,10 @@ export interface Session {
    * itself. Only for programs with values in storage. UserError HD717 when the file cannot be written.
    */
   keep(): Promise<KeptState>
+  /** Whether the update of the last step that was finished is still to be made. */
+  owes(): Promise<boolean>
+  /** As `keep`, but without an update that is owed: of the step before then. */
+  keepStanding(): Promise<KeptState>
   /** Ends the program; what was asked for before is finished first, unless it is paused. */
   close(): Promise<void>
 }

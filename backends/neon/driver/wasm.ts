@@ -152,7 +152,8 @@ class WasmDevice implements Device {
     const { memory, exports } = this.#loaded
     new Int32Array(memory.buffer, exports.heddle_wasm_sizes() >>> 0, sizes.length).set(sizes)
     const functions = this.#program.functions
-    this.#lastRun = 'call' in run ? functions.findIndex((fn) => fn.name === run.call) : run.step === 'last' ? -2 : -1
+    if ('settle' in run) throw new InternalError('nothing is owed where nothing is in storage')
+    this.#lastRun = 'call' in run ? functions.findIndex((fn) => fn.name === run.call) : run.step === 'more' ? -1 : -2
     return this.resume()
   }
 

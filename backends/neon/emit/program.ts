@@ -36,7 +36,17 @@ const spaceNames: Readonly<Record<Place['space'], string>> = {
   frozen: 'HEDDLE_IN_CHECKPOINT',
   stored: 'HEDDLE_IN_STORAGE',
 }
-const transferNames: Readonly<Record<Transfer['kind'], string>> = { read: 'HEDDLE_READ', write: 'HEDDLE_WRITE' }
+const transferNames: Readonly<Record<Transfer['kind'], string>> = {
+  read: 'HEDDLE_READ',
+  readNext: 'HEDDLE_READ_NEXT',
+  zero: 'HEDDLE_ZERO',
+  write: 'HEDDLE_WRITE',
+}
+const updateNames: Readonly<Record<NonNullable<ProgramFunction['updates']>, string>> = {
+  whole: 'HEDDLE_BEGINS | HEDDLE_ENDS',
+  begin: 'HEDDLE_BEGINS',
+  end: 'HEDDLE_ENDS',
+}
 const NAMESPACE = 'heddle_generated'
 
 /** Includes, and the functions that must stand in front of the first kernel of a translation unit. */
@@ -122,10 +132,10 @@ class Tables {
     const valueEntries = values.map((value) => this.#value(value))
     const functionLines = functions.flatMap((item, position) => this.#function(item, position))
     const functionEntries = functions.map((item, position) => {
-      const { launches, outputs, transfers = [], rows = [], firsts = [], updates = false } = item
+      const { launches, outputs, transfers = [], rows = [], firsts = [], updates } = item
       const counts = { launches, outputs, transfers, named: namedRows(transfers), rows, firsts }
       const tables = Object.entries(counts).map(([table, { length }]) => `${length}, ${table}_${position}`)
-      return `{${stringText(item.name)}, ${tables.join(', ')}, ${updates ? 1 : 0}}`
+      return `{${stringText(item.name)}, ${tables.join(', ')}, ${updates ? updateNames[updates] : 0}}`
     })
     return [
       // Nothing points at the pool when it is empty.
@@ -215,8 +225,8 @@ class Tables {
     const namedEntries = named.map(({ ids, firsts, count, rowBytes }) => {
       return `{${placeText(ids)}, ${numbersText(firsts, count, rowBytes)}}`
     })
-    const rows = (item.rows ?? []).map(({ tensor, ids, to, count, rowBytes }) => {
-      return `{${[tensor, ids, to].map(placeText).join(', ')}, ${numbersText(count, rowBytes)}}`
+    const rows = (item.rows ?? []).map(({ tensor, ids, to, count, rowBytes, isNext }) => {
+      return `{${[tensor, ids, to].map(placeText).join(', ')}, ${numbersText(count, rowBytes, isNext ? 1 : 0)}}`
     })
     const firsts = (item.firsts ?? []).map((one) => `{${placeText(one.ids)}, ${numbersText(one.firsts, one.count)}}`)
     const outputs = item.outputs.map((output) => {

@@ -43,8 +43,9 @@ typedef struct {
 // which need not be the one that calls the session.
 typedef struct {
   void* context;
-  // Copies bytes `from` … `from` + `bytes` − 1 of a tensor, of the version that stands. Stored values begin as zeros.
-  int32_t (*fetch)(void* context, int32_t tensor, int64_t from, int64_t bytes, void* to, char* message);
+  // Copies bytes `from` … `from` + `bytes` − 1 of a tensor, of the version that stands, or with `next` of the one that the update
+  // under way makes, to which they were stored. Stored values begin as zeros.
+  int32_t (*fetch)(void* context, int32_t tensor, int64_t from, int64_t bytes, int32_t next, void* to, char* message);
   // Overwrites bytes of a stored value: of the next version where it has versions and an update is under way.
   int32_t (*store)(void* context, int32_t tensor, int64_t from, int64_t bytes, const void* data, char* message);
   // An update begins: every byte of every stored value with versions will be stored once, and the version that stands stays
@@ -96,16 +97,28 @@ int32_t heddle_find_function(const heddle_session* session, const char* name);
 // but waiting for and waking threads.
 int32_t heddle_call(heddle_session* session, int32_t function, const int32_t* sizes);
 
-// One micro-batch of a training step: `accumulate` on the inputs as they are, and with `last` also `measure`, the check
-// that the loss and every norm are finite, and `apply`. Same promises as heddle_call.
+typedef enum {
+  HEDDLE_MORE = 0,   // `accumulate` alone
+  HEDDLE_LAST = 1,   // then `measure`, the check that the loss and every norm are finite, and `apply`
+  HEDDLE_LATER = 2   // as LAST, but the update is owed: the next step makes it beside its own first micro-batch
+} heddle_last;
+
+// One micro-batch of a training step on the inputs as they are. Same promises as heddle_call. LATER is for programs that have
+// `advance`; while an update is owed, what is trained is that of before, and `heddle_settle` makes the update by itself.
 int32_t heddle_step(heddle_session* session, const int32_t* sizes, int32_t last);
+
+// Makes the update that is owed; nothing where none is. Same promises as heddle_call.
+int32_t heddle_settle(heddle_session* session);
+
+// 1 while an update is owed.
+int32_t heddle_owes(const heddle_session* session);
 
 // Forgets the call that paused. What a step accumulated stays in its sums and gradients; nothing else of the state has
 // changed unless heddle_updating says so. After an update of values in storage that was given up, or failed, every call is
 // refused: what is in memory is half old, half new, and the version that stands is in storage.
 void heddle_abandon(heddle_session* session);
 
-// 1 while `apply` of a step is under way: what is trained is half old, half new.
+// 1 while an update of a step is under way, by itself or beside the next pass: what is trained is half old, half new.
 int32_t heddle_updating(const heddle_session* session);
 
 // The value that made the last heddle_step return HEDDLE_NOT_FINITE, or null.

@@ -23,11 +23,14 @@ struct heddle_session {
   int32_t accumulate;  // functions of a training step, −1 when the program has none
   int32_t measure;
   int32_t apply;
-  int32_t stage;            // of a step that paused: 0 accumulate, 1 measure, 2 apply
+  int32_t advance_tables;   // −1 also where nothing has to be updated before `advance`
+  int32_t advance;
+  int32_t owes;             // 1 while an update is owed
+  int32_t stage;            // of a step that paused
   int32_t running;          // the function that paused, or −1
   int32_t next_launch;      // where it goes on
   int32_t moments;          // of the function that runs, which are over
-  int32_t paused_step;      // 1 when it belongs to a step
+  int32_t paused_step;      // 1 when it belongs to a step, 2 when to an update that was owed
   int32_t paused_last;      // that step's `last`
   int32_t computed;         // the function whose outputs are in the arena, or −1
   int32_t not_finite;       // value, or −1
@@ -129,7 +132,7 @@ inline bool fetch_rows(heddle_session& session, const heddle_rows& rows) {
   for (int64_t index = 0; index < rows.count; index++, to += rows.row_bytes) {
     if (index > 0 && ids[index] == ids[index - 1]) {
       copy(to, to - rows.row_bytes, rows.row_bytes);
-    } else if (storage.fetch(storage.context, tensor, ids[index] * rows.row_bytes, rows.row_bytes, to, mover.message) != 0) {
+    } else if (storage.fetch(storage.context, tensor, ids[index] * rows.row_bytes, rows.row_bytes, rows.next, to, mover.message) != 0) {
       return false;
     }
   }
@@ -159,7 +162,7 @@ inline int32_t begin_function(heddle_session& session, const heddle_function& fu
     if (!fetch_rows(session, function.rows[index])) return storage_failed(session);
   }
   for (int32_t index = 0; index < function.firsts_count; index++) find_firsts(session, function.firsts[index]);
-  if (function.updates != 0) {
+  if ((function.updates & HEDDLE_BEGINS) != 0) {
     session.updating = 1;
     if (mover.storage.begin_update(mover.storage.context, mover.message) != 0) return storage_failed(session);
   }
@@ -171,7 +174,7 @@ inline int32_t begin_function(heddle_session& session, const heddle_function& fu
 inline int32_t end_function(heddle_session& session, const heddle_function& function) {
   Mover& mover = *session.mover;
   if (!transfers_done(mover, function.transfer_count)) return storage_failed(session);
-  if (function.updates == 0) return HEDDLE_OK;
+  if ((function.updates & HEDDLE_ENDS) == 0) return HEDDLE_OK;
   const heddle_storage& storage = mover.storage;
   if (storage.end_update(storage.context, session.spaces[HEDDLE_IN_STATE], session.program->state_bytes, mover.message) != 0) {
     return storage_failed(session);

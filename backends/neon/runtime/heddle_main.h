@@ -4,12 +4,13 @@
 //   open THREADS PROFILE COUNT BYTES_PER_SECOND MICROSECONDS [BYTES_WRITTEN_PER_SECOND], then COUNT lines OFFSET BYTES PATH
 //     and, where the program has values in storage, a line with the path of the state file to be made
 //   write BYTES NAME, then the bytes
-//   read NAME   output FUNCTION NAME   call FUNCTION SIZE…   step more|last SIZE…   resume   pause LAUNCHES
+//   read NAME   output FUNCTION NAME   call FUNCTION SIZE…   step more|last|later SIZE…   settle   resume   pause LAUNCHES
 //   stats   keep   govern POLICY|off   energy   finish NOW   quit
 //
 // A call answers status "ok", "paused" (`resume` goes on), "notFinite", or "abandoned" after `finish`. `pause` and
 // `finish` have no answer, so that they may come while a call runs. `read` and `output` announce the bytes that follow
-// their line as "payload". What the governor decides comes between the answers, as lines with "event".
+// their line as "payload". Behind a `step later` an update is owed: `read`, `write` and `keep` are of what was trained before
+// it, until `settle` or the next `step` has made it. What the governor decides comes between the answers, as lines with "event".
 #ifndef HEDDLE_MAIN_H
 #define HEDDLE_MAIN_H
 
@@ -78,6 +79,7 @@ class CommandLine {
     if (same_text(command, "output")) return read_output(rest);
     if (same_text(command, "call")) return call(rest);
     if (same_text(command, "step")) return step(rest);
+    if (same_text(command, "settle")) return settle();
     if (same_text(command, "resume")) return paused_ ? run_call() : refuse("no call is paused");
     if (same_text(command, "stats")) return stats();
     if (same_text(command, "keep")) return keep();
@@ -229,11 +231,19 @@ class CommandLine {
 
   bool step(char* rest) {
     const char* which = next_word(&rest);
-    const bool last = which != nullptr && same_text(which, "last");
-    if (which == nullptr || (!last && !same_text(which, "more"))) return refuse("'step' takes 'more' or 'last'");
+    const char* const words[] = {"more", "last", "later"};
+    int32_t last = 0;
+    while (last < 3 && (which == nullptr || !same_text(which, words[last]))) last++;
+    if (last == 3) return refuse("'step' takes 'more', 'last' or 'later'");
     if (paused_) return refuse("'resume' the paused call first");
     if (!read_sizes(rest)) return refuse("wrong number of sizes");
-    what_ = last ? -2 : -1;
+    what_ = a_step - last;
+    return run_call();
+  }
+
+  bool settle() {
+    if (paused_) return refuse("'resume' the paused call first");
+    what_ = a_settling;
     return run_call();
   }
 
@@ -254,9 +264,10 @@ class CommandLine {
     governing_.enter();
     storage_.begin_call();
     // Before the first kernel as between two.
-    const int32_t code = !stand_still() ? HEDDLE_PAUSED
-                         : what_ >= 0   ? heddle_call(session_, what_, sizes_)
-                                        : heddle_step(session_, sizes_, what_ == -2);
+    const int32_t code = !stand_still()          ? HEDDLE_PAUSED
+                         : what_ >= 0            ? heddle_call(session_, what_, sizes_)
+                         : what_ == a_settling ? heddle_settle(session_)
+                                                 : heddle_step(session_, sizes_, a_step - what_);
     governing_.leave();
     call_allocations_ += allocations() - before;
     paused_ = code == HEDDLE_PAUSED;
@@ -298,13 +309,16 @@ class CommandLine {
   // Waits as long as the governor wants nothing computed, and obeys what arrives. False when the call is to be left: at
   // the end of the input, or where `finish` meets a hold. A pause that is due is not kept waiting.
   bool stand_still() {
-    // Half an update is nothing that could be left, and updating is short.
-    if (!governing_.on() || heddle_updating(session_) != 0) return true;
+    if (!governing_.on()) return true;
+    // Half an update is nothing that could be left.
+    const bool updating = heddle_updating(session_) != 0;
     for (;;) {
       const double wait = governing_.stand();
       if (wait <= 0) return true;
-      abandoned_ = governing_.holds() && governing_.hurries();
-      if (abandoned_) return false;
+      if (governing_.holds() && governing_.hurries()) {
+        abandoned_ = !updating;
+        return updating;
+      }
       if (pause_after_ == 1) return true;
       input_.wait(wait);
       closed_ = !look() || input_.ended();
@@ -376,7 +390,9 @@ class CommandLine {
   Storage storage_;
   Keeping keeping_{program_, storage_.stored, input_, output_};
   int32_t sizes_[HEDDLE_MOST_SIZES] = {};
-  int32_t what_ = 0;  // function of the last call, −1 for a micro-batch, −2 for the last one of a step
+  static constexpr int32_t a_step = -1;  // less one of heddle_last
+  static constexpr int32_t a_settling = -4;
+  int32_t what_ = 0;  // function of the last call, or one of those
   int64_t pause_after_ = 0;
   double next_look_ = 0;
   int64_t call_allocations_ = 0;

@@ -10,7 +10,7 @@ extern "C" {
 #endif
 
 // Grows with every change of a struct below; the run-time refuses a table of another version.
-#define HEDDLE_PROGRAM_VERSION 3
+#define HEDDLE_PROGRAM_VERSION 4
 
 // Runs the grid points begin … end − 1 of a kernel. `sizes` are the run-time extents in the order of
 // heddle_program.sizes; `args` one pointer per argument, aligned to its element; `scratch` at least scratch_bytes, 64-byte
@@ -78,7 +78,12 @@ typedef struct {
   int32_t window_count;
 } heddle_part;
 
-typedef enum { HEDDLE_READ = 0, HEDDLE_WRITE = 1 } heddle_transfer_kind;
+// READ: of the version that stands; READ_NEXT: of the one that the update under way makes, where it was written before; ZERO: the
+// arena's bytes become zero, whatever storage holds.
+typedef enum { HEDDLE_READ = 0, HEDDLE_WRITE = 1, HEDDLE_READ_NEXT = 2, HEDDLE_ZERO = 3 } heddle_transfer_kind;
+
+// What a function that writes values with versions does to the next version; two functions can share an update.
+typedef enum { HEDDLE_BEGINS = 1, HEDDLE_ENDS = 2 } heddle_update;
 
 // Bytes of a tensor on their way from storage into the arena, or back. Moments of a function are its launches, or each of
 // their parts.
@@ -115,6 +120,7 @@ typedef struct {
   heddle_place to;
   int64_t count;
   int64_t row_bytes;
+  int32_t next;  // 1: of the version that the update under way makes
 } heddle_rows;
 
 typedef struct {
@@ -163,7 +169,7 @@ typedef struct {
   const heddle_rows* rows;
   int32_t firsts_count;
   const heddle_firsts* firsts;
-  int32_t updates;  // 1: it writes values with versions, and what it has written stands from its end on
+  int32_t updates;  // 0, or of heddle_update: it begins the next version, or that stands from its end on
 } heddle_function;
 
 // Pointers to empty tables are not null: they point at one unused entry.

@@ -104,6 +104,16 @@ inline int32_t check_finite(heddle_session& session) {
   return HEDDLE_OK;
 }
 
+// The function of a step that comes next, from the session's stage on, which moves there; −1 behind the last one.
+inline int32_t next_stage(heddle_session& session, int32_t last) {
+  for (; session.stage < 4; session.stage++) {
+    const int32_t stages[4] = {session.owes != 0 ? session.advance_tables : -1, session.owes != 0 ? session.advance : session.accumulate,
+                               last != HEDDLE_MORE ? session.measure : -1, last == HEDDLE_LAST ? session.apply : -1};
+    if (stages[session.stage] >= 0) return stages[session.stage];
+  }
+  return -1;
+}
+
 inline int32_t check_config(const heddle_config& config) {
   Text message(config.message, HEDDLE_MESSAGE_BYTES);
   if (const char* fault = table_fault(*config.program)) {
@@ -210,6 +220,8 @@ int32_t heddle_open(const heddle_config* config, heddle_session** opened) {
   session->accumulate = heddle_find_function(session, "accumulate");
   session->measure = heddle_find_function(session, "measure");
   session->apply = heddle_find_function(session, "apply");
+  session->advance_tables = heddle_find_function(session, "advanceTables");
+  session->advance = heddle_find_function(session, "advance");
   session->running = -1;
   session->computed = -1;
   session->not_finite = -1;
@@ -266,6 +278,10 @@ int32_t heddle_call(heddle_session* session, int32_t function, const int32_t* si
     heddle::fail(*session) << "the program has no such function";
     return HEDDLE_INVALID;
   }
+  if (session->owes != 0) {
+    heddle::fail(*session) << "an update is owed: heddle_settle comes first";
+    return HEDDLE_INVALID;
+  }
   const int32_t code = heddle::enter(*session, function, sizes, 0, 0);
   return code != HEDDLE_OK ? code : heddle::run_function(*session, function);
 }
@@ -275,25 +291,45 @@ int32_t heddle_step(heddle_session* session, const int32_t* sizes, int32_t last)
     heddle::fail(*session) << "the program cannot train: it lacks accumulate, measure or apply";
     return HEDDLE_INVALID;
   }
+  if (last < HEDDLE_MORE || last > HEDDLE_LATER || (last == HEDDLE_LATER && session->advance < 0)) {
+    heddle::fail(*session) << "this program cannot end a step so";
+    return HEDDLE_INVALID;
+  }
   int32_t code = heddle::enter(*session, session->accumulate, sizes, 1, last);
   if (code != HEDDLE_OK) return code;
   session->not_finite = -1;
-  const int32_t stages[3] = {session->accumulate, session->measure, session->apply};
-  const int32_t end = last != 0 ? 3 : 1;
-  while (session->stage < end) {
-    code = heddle::run_function(*session, stages[session->stage]);
+  int32_t function = heddle::next_stage(*session, last);
+  while (function >= 0) {
+    code = heddle::run_function(*session, function);
+    if (code != HEDDLE_OK) return code;
+    if (function == session->advance) session->owes = 0;
+    if (function == session->measure) code = heddle::check_finite(*session);
     if (code != HEDDLE_OK) return code;
     session->stage++;
-    if (session->stage == 2) code = heddle::check_finite(*session);
-    if (code != HEDDLE_OK) return code;
+    function = heddle::next_stage(*session, last);
     // The boundary between two functions is one between kernels as well.
-    if (session->stage < end && session->pause != nullptr && session->pause(session->pause_context) != 0) {
-      session->running = stages[session->stage];
+    if (function >= 0 && session->pause != nullptr && session->pause(session->pause_context) != 0) {
+      session->running = function;
       return HEDDLE_PAUSED;
     }
   }
+  if (last == HEDDLE_LATER) session->owes = 1;
   return HEDDLE_OK;
 }
+
+int32_t heddle_settle(heddle_session* session) {
+  if (session->owes == 0) return HEDDLE_OK;
+  if (session->running >= 0 && session->paused_step != 2) {
+    heddle::fail(*session) << "a paused call must be finished first";
+    return HEDDLE_INVALID;
+  }
+  session->paused_step = 2;
+  const int32_t code = heddle::run_function(*session, session->apply);
+  if (code == HEDDLE_OK) session->owes = 0;
+  return code;
+}
+
+int32_t heddle_owes(const heddle_session* session) { return session->owes; }
 
 void heddle_abandon(heddle_session* session) {
   heddle::cancel_transfers(*session->mover);
@@ -303,7 +339,9 @@ void heddle_abandon(heddle_session* session) {
 }
 
 int32_t heddle_updating(const heddle_session* session) {
-  return session->running >= 0 && session->running == session->apply && session->paused_step != 0 ? 1 : 0;
+  const int32_t running = session->running;
+  const bool updates = running == session->apply || running == session->advance_tables || running == session->advance;
+  return running >= 0 && updates && session->paused_step != 0 ? 1 : 0;
 }
 
 const char* heddle_not_finite(const heddle_session* session) {

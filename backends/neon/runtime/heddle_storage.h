@@ -31,10 +31,12 @@ class Storage {
   void begin_call() { failed_ = no_file; }
 
  private:
-  static int32_t fetch(void* self, int32_t tensor, int64_t from, int64_t bytes, void* to, char* message) {
+  static int32_t fetch(void* self, int32_t tensor, int64_t from, int64_t bytes, int32_t next, void* to, char* message) {
     Storage& storage = *static_cast<Storage*>(self);
     const int32_t stored = tensor - storage.frozen_count_;
-    const FilePlace place = stored < 0 ? storage.frozen.place(tensor, from) : storage.stored.place(stored, from);
+    const FilePlace place = stored < 0  ? storage.frozen.place(tensor, from)
+                            : next != 0 ? storage.stored.next_place(stored, from)
+                                        : storage.stored.place(stored, from);
     const double begin = now_microseconds();
     if (read_range(place.file, place.offset, bytes, to)) return storage.moved(place, begin, bytes, false);
     const char* const why = errno == ENODATA ? "the file has become shorter" : strerror(errno);

@@ -167,10 +167,13 @@ inline bool named_fits(const heddle_program& program, const heddle_function& fun
 inline bool transfer_fits(const heddle_program& program, const heddle_function& function, const heddle_transfer& transfer) {
   const int64_t tensor = tensor_bytes(program, transfer.tensor);
   const bool writes = transfer.kind == HEDDLE_WRITE;
-  if (tensor < 0 || (!writes && transfer.kind != HEDDLE_READ)) return false;
-  if (writes && transfer.tensor.space != HEDDLE_IN_STORAGE) return false;
-  // What stands is overwritten by an update only, which writes all of it.
-  if (writes && has_versions(program, transfer.tensor) && (function.updates == 0 || transfer.named >= 0)) return false;
+  if (tensor < 0 || transfer.kind < HEDDLE_READ || transfer.kind > HEDDLE_ZERO) return false;
+  if (transfer.kind != HEDDLE_READ && transfer.tensor.space != HEDDLE_IN_STORAGE) return false;
+  // What stands is overwritten by an update only, which writes all of it; there is a next version only meanwhile.
+  const bool versions = has_versions(program, transfer.tensor);
+  if (writes && versions && (function.updates == 0 || transfer.named >= 0)) return false;
+  if (transfer.kind == HEDDLE_READ_NEXT && (function.updates == 0 || !versions)) return false;
+  if (transfer.kind == HEDDLE_ZERO && (transfer.named >= 0 || versions)) return false;
   if (transfer.bytes <= 0 || !in_arena(program, transfer.offset, transfer.bytes)) return false;
   if (transfer.named < 0) return transfer.named == -1 && transfer.from >= 0 && transfer.bytes <= tensor && transfer.from <= tensor - transfer.bytes;
   if (transfer.named >= function.named_count) return false;
@@ -189,6 +192,8 @@ inline bool transfers_fit(const heddle_program& program, const heddle_function& 
   }
   for (int32_t index = 0; index < function.rows_count; index++) {
     const heddle_rows& rows = function.rows[index];
+    // The other half of an update has written them.
+    if (rows.next != 0 && (function.updates != HEDDLE_ENDS || !has_versions(program, rows.tensor))) return false;
     if (!ids_fit(program, rows.ids, rows.count) || rows.row_bytes <= 0 || rows.row_bytes > most_bytes / rows.count ||
         rows.row_bytes > tensor_bytes(program, rows.tensor) || !in_memory(rows.to.space) ||
         !place_fits(program, rows.to, rows.count * rows.row_bytes)) {
@@ -198,21 +203,42 @@ inline bool transfers_fit(const heddle_program& program, const heddle_function& 
   return true;
 }
 
+// Bytes of a stored value that a function writes.
+inline int64_t written_bytes(const heddle_function& function, const heddle_value& value) {
+  int64_t bytes = 0;
+  for (int32_t index = 0; index < function.transfer_count; index++) {
+    const heddle_transfer& transfer = function.transfers[index];
+    const bool writes = transfer.kind == HEDDLE_WRITE && transfer.tensor.space == HEDDLE_IN_STORAGE;
+    if (writes && transfer.tensor.offset_or_index == value.place.offset_or_index) bytes += transfer.bytes;
+  }
+  return bytes;
+}
+
+// The function that begins the update which this one ends: itself, or the one that only begins; null where there is none.
+inline const heddle_function* beginning_of(const heddle_program& program, const heddle_function& function) {
+  if ((function.updates & HEDDLE_BEGINS) != 0) return &function;
+  const heddle_function* found = nullptr;
+  for (int32_t index = 0; index < program.function_count; index++) {
+    if (program.functions[index].updates != HEDDLE_BEGINS) continue;
+    if (found != nullptr) return nullptr;
+    found = &program.functions[index];
+  }
+  return found;
+}
+
 // Whether an update writes as many bytes of every value with versions as it has: the version that follows is whole.
 inline bool update_is_whole(const heddle_program& program, const heddle_function& function) {
-  if (function.updates == 0) return true;
+  if (function.updates < 0 || function.updates > (HEDDLE_BEGINS | HEDDLE_ENDS)) return false;
+  if ((function.updates & HEDDLE_ENDS) == 0) return true;
+  const heddle_function* const beginning = beginning_of(program, function);
+  if (beginning == nullptr) return false;
   bool any = false;
   for (int32_t index = 0; index < program.value_count; index++) {
     const heddle_value& value = program.values[index];
     if (value.versions == 0) continue;
     any = true;
-    int64_t left = value.bytes;
-    for (int32_t number = 0; number < function.transfer_count; number++) {
-      const heddle_transfer& transfer = function.transfers[number];
-      if (transfer.kind != HEDDLE_WRITE || transfer.tensor.offset_or_index != value.place.offset_or_index) continue;
-      left -= transfer.bytes;
-    }
-    if (left != 0) return false;
+    const int64_t before = beginning == &function ? 0 : written_bytes(*beginning, value);
+    if (before + written_bytes(function, value) != value.bytes) return false;
   }
   return any;
 }

@@ -106,9 +106,15 @@ inline bool is_left(const Mover& mover) {
 inline bool move_range(Mover& mover, const heddle_transfer& transfer, int64_t from, int64_t bytes, unsigned char* memory) {
   const heddle_storage& storage = mover.storage;
   const int32_t tensor = storage_number(*mover.program, transfer.tensor);
-  const int32_t code = transfer.kind == HEDDLE_WRITE ? storage.store(storage.context, tensor, from, bytes, memory, mover.message)
-                                                     : storage.fetch(storage.context, tensor, from, bytes, memory, mover.message);
-  return code == 0;
+  switch (transfer.kind) {
+    case HEDDLE_ZERO:
+      zero(memory, bytes);
+      return true;
+    case HEDDLE_WRITE:
+      return storage.store(storage.context, tensor, from, bytes, memory, mover.message) == 0;
+    default:
+      return storage.fetch(storage.context, tensor, from, bytes, transfer.kind == HEDDLE_READ_NEXT ? 1 : 0, memory, mover.message) == 0;
+  }
 }
 
 // The rows of first occurrences, each where its place is.
