@@ -287,7 +287,12 @@ class Loop {
   /** Where the run stands. */
   #state(): RunState {
     const batches = this.#rewound ?? this.#batches.state
-    return { progress: this.#trainer.progress, batches, watch: this.#watch?.state ?? null, identity: this.#settings.identity }
+    return {
+      progress: this.#trainer.progress,
+      batches,
+      watch: this.#watch?.state ?? null,
+      identity: this.#settings.identity,
+    }
   }
 
   async #save(): Promise<void> {

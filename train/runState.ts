@@ -201,7 +201,12 @@ export class RunStates {
   }
 
   /** As `save`, of the version that stands in the program's own file: of the step before an update that is owed. */
-  async saveStanding(state: RunState, bestValues: SnapshotPart | undefined, program: Program, session: Session): Promise<void> {
+  async saveStanding(
+    state: RunState,
+    bestValues: SnapshotPart | undefined,
+    program: Program,
+    session: Session,
+  ): Promise<void> {
     await this.#save(state, bestValues, program, session, await session.keepStanding())
   }
 

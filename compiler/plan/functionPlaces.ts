@@ -282,7 +282,9 @@ function readsOfNext(
     const { tensor, from, bytes } = placed.range
     if (!hasVersions(tensor)) continue
     const key = tensorKey(tensor)
-    const earlier = (written.get(key) ?? []).filter((one) => one.range.from < from + bytes && from < one.range.from + one.range.bytes)
+    const earlier = (written.get(key) ?? []).filter(
+      (one) => one.range.from < from + bytes && from < one.range.from + one.range.bytes,
+    )
     const known = earlier.reduce((sum, one) => sum + sharedBytes(one.range, placed.range), 0)
     if (placed.isRead && known > 0 && known < bytes) throw new InternalError(`range ${placed.key} is of two versions`)
     if (placed.isRead && (before.has(key) || known > 0)) found.add(placed)
@@ -291,7 +293,10 @@ function readsOfNext(
   return found
 }
 
-function sharedBytes(one: Pick<PlacedRange['range'], 'from' | 'bytes'>, other: Pick<PlacedRange['range'], 'from' | 'bytes'>): number {
+function sharedBytes(
+  one: Pick<PlacedRange['range'], 'from' | 'bytes'>,
+  other: Pick<PlacedRange['range'], 'from' | 'bytes'>,
+): number {
   return Math.min(one.from + one.bytes, other.from + other.bytes) - Math.max(one.from, other.from)
 }
 

@@ -28,7 +28,9 @@ export function withoutZeroing(
       zeroed.set(adding, (zeroed.get(adding) ?? new Set()).add(tensorKey(tensor)))
     })
   })
-  return launches.filter((launch) => left.has(launch)).map((launch) => ({ ...launch, zeroed: zeroed.get(launch) ?? none }))
+  return launches
+    .filter((launch) => left.has(launch))
+    .map((launch) => ({ ...launch, zeroed: zeroed.get(launch) ?? none }))
 }
 
 const none: ReadonlySet<string> = new Set()

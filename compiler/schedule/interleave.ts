@@ -19,7 +19,11 @@ interface Touched {
  * The function `name` that does what `first` does, function by function, and then what `second` does. Kernels of `second` keep their
  * order; each kernel of `first` stands before the first of them that reads or overwrites what it writes, or overwrites what it reads.
  */
-export function interleave(name: string, first: readonly ScheduledFunction[], second: ScheduledFunction): ScheduledFunction {
+export function interleave(
+  name: string,
+  first: readonly ScheduledFunction[],
+  second: ScheduledFunction,
+): ScheduledFunction {
   const functions = [...first, second]
   const before = first.flatMap(touchedOf)
   const after = touchedOf(second)
@@ -75,6 +79,7 @@ function share<Item>(one: ReadonlySet<Item>, other: ReadonlySet<Item>): boolean 
 function refuseShared(before: readonly Touched[], after: readonly Touched[]): void {
   const needed = new Set(before.flatMap(({ needs }) => [...needs]))
   for (const { region, needs } of after) {
-    if (share(needs, needed)) throw new InternalError(`a kernel of ${region.region.kind} needs what one of the function before it makes`)
+    if (share(needs, needed))
+      throw new InternalError(`a kernel of ${region.region.kind} needs what one of the function before it makes`)
   }
 }

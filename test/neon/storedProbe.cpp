@@ -308,7 +308,16 @@ void print_faults() {
   damage("part waits for itself", [](Damaged& d) { d.parts[d.launches[2][0].part_begin].transfers = 7; });
   damage("launch waits for less than none", [](Damaged& d) { d.launches[0][0].transfers = -1; });
   damage("launch waits for itself", [](Damaged& d) { d.launches[0][1].transfers = 2; });
-  damage("transfer of another kind", [](Damaged& d) { d.transfers[2][0].kind = 2; });
+  damage("transfer of another kind", [](Damaged& d) { d.transfers[2][0].kind = 4; });
+  damage("transfer of less than any kind", [](Damaged& d) { d.transfers[2][0].kind = -1; });
+  damage("the next version of what has none", [](Damaged& d) { d.transfers[2][0].kind = HEDDLE_READ_NEXT; d.value("weight").versions = 0; });
+  damage("the next version without an update", [](Damaged& d) { d.transfers[0][0].kind = HEDDLE_READ_NEXT; });
+  damage("zeros for what has versions", [](Damaged& d) { d.transfers[2][0].kind = HEDDLE_ZERO; });
+  damage("zeros for a frozen tensor", [](Damaged& d) { d.transfers[0][0].kind = HEDDLE_ZERO; d.transfers[0][0].tensor = {HEDDLE_IN_CHECKPOINT, 0}; });
+  damage("fetched rows of a next version", [](Damaged& d) { d.rows[0].next = 1; });
+  damage("an update that is more than whole", [](Damaged& d) { d.functions[2].updates = 4; });
+  damage("an update that never ends", [](Damaged& d) { d.functions[2].updates = HEDDLE_BEGINS; });
+  damage("an update that never begins", [](Damaged& d) { d.functions[2].updates = HEDDLE_ENDS; });
   damage("transfer of memory", [](Damaged& d) { d.transfers[2][0].tensor = {HEDDLE_IN_STATE, 0}; });
   damage("transfer of no tensor", [](Damaged& d) { d.transfers[2][0].tensor.offset_or_index = -1; });
   damage("write of a frozen tensor", [](Damaged& d) { d.transfers[0][1].tensor = {HEDDLE_IN_CHECKPOINT, 0}; });

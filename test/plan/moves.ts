@@ -37,7 +37,10 @@ export interface Moves {
    * With versions what is written is not what is read: it stands when everything is over, and must be whole then. Of an updated one
    * it was made before.
    */
-  readonly tensors: ReadonlyMap<string, { readonly units: number; readonly hasVersions: boolean; readonly isUpdated?: boolean }>
+  readonly tensors: ReadonlyMap<
+    string,
+    { readonly units: number; readonly hasVersions: boolean; readonly isUpdated?: boolean }
+  >
   readonly memory: number
   readonly values: readonly MovedValue[]
   readonly transfers: readonly MovedTransfer[]

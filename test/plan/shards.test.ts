@@ -83,7 +83,11 @@ describe('plans of what moves when', () => {
       for (const shardBytes of [96, 1024]) {
         const { graph } = training({ ...options, storage: storageOf(shardBytes, state) })
         const profile = { ...smallProfile(4), shardBytes, shardsState: state }
-        const functions = withAdvance(graph.functions.map((fn) => scheduleFunction(graph, fn, profile)), deferred, 'accumulate')
+        const functions = withAdvance(
+          graph.functions.map((fn) => scheduleFunction(graph, fn, profile)),
+          deferred,
+          'accumulate',
+        )
         const plan = (limit: number): PlannedProgram => {
           const storage = storageOf(shardBytes, state, limit)
           return planProgram('test', graph, functions, new Provenance(), { storage, sums: sumsOf(graph) })

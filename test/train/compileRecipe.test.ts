@@ -100,6 +100,7 @@ describe("a recipe's optimizer, compiled", () => {
     const { session } = sessionOn(compileWith(optimizer, steps))
     return Array.from({ length: steps }, () => {
       // Nothing was accumulated: the weights are NaN, the rate depends on the number of the step alone.
+      session.run('measure')
       session.run('apply')
       return session.scalar('report/rate')
     })
@@ -232,7 +233,8 @@ describe('a compiled recipe', () => {
       ['auto', 'every layer'].flatMap((checkpoints) => storages.map((storage) => `${checkpoints} ${storage}`))
     assert.deepEqual(small.tried.toSorted(), both('frozen', 'trained', 'least', 'none').sort())
     assert.deepEqual(small.tried.slice(0, 3), both('frozen', 'trained', 'least').slice(0, 3))
-    assert.ok(Math.abs(small.said.length - known.said.length) <= 1)
+    // Of storage two passes speak.
+    assert.ok(Math.abs(small.said.length - known.said.length) <= 2)
     // Nothing is frozen, and then there is nothing to read that is not trained.
     assert.deepEqual(
       attemptsAt({ adapt: fullFineTuning() }, 1).tried.toSorted(),
@@ -418,8 +420,9 @@ describe("a recipe's weights", function () {
     assert.ok(stored.certificate.parts.state < certificate.parts.state / 2)
     const largest = stored.program.functions.flatMap(({ transfers = [] }) => transfers.map(({ bytes }) => bytes))
     assert.ok(Math.max(...largest) > 64 * 1024, 'ranges are no smaller than the budget asks for')
-    // Weights, two moments and gradients are written by an update; gradients by a micro-batch.
-    assert.ok(state.update.writtenBytes >= state.valueBytes && writtenBytes > 0)
+    // Weights and two moments are written by an update, gradients by a micro-batch alone.
+    const versions = stored.program.values.reduce((sum, value) => sum + (value.versions ? value.bytes : 0), 0)
+    assert.ok(state.update.writtenBytes >= versions && state.update.writtenBytes < 1.1 * versions && writtenBytes > 0)
     // Two versions of all but gradients.
     assert.ok(state.fileBytes > 1.7 * state.valueBytes && state.fileBytes < 2.5 * state.valueBytes)
     // A resumed run copies it.

@@ -280,7 +280,8 @@ export class CheckedSession implements Session {
 
 /** Values that a function writes; none where there is no such function. */
 function writtenBy({ functions, kernels, values }: Program, name: string): Set<string> {
-  const key = (place: ProgramValue['place']): string => `${place.space} ${'index' in place ? place.index : place.offset}`
+  const key = (place: ProgramValue['place']): string =>
+    `${place.space} ${'index' in place ? place.index : place.offset}`
   const written = new Set<string>()
   for (const { kernel, arguments: places } of functions.find((fn) => fn.name === name)?.launches ?? []) {
     kernels[kernel]?.arguments.forEach(({ access }, argument) => {

@@ -214,12 +214,11 @@ inline int64_t written_bytes(const heddle_function& function, const heddle_value
   return bytes;
 }
 
-// The function that begins the update which this one ends: itself, or the one that only begins; null where there is none.
-inline const heddle_function* beginning_of(const heddle_program& program, const heddle_function& function) {
-  if ((function.updates & HEDDLE_BEGINS) != 0) return &function;
+// The function that has one half of an update alone; null where there is none, or more than one.
+inline const heddle_function* half_of_update(const heddle_program& program, int32_t half) {
   const heddle_function* found = nullptr;
   for (int32_t index = 0; index < program.function_count; index++) {
-    if (program.functions[index].updates != HEDDLE_BEGINS) continue;
+    if (program.functions[index].updates != half) continue;
     if (found != nullptr) return nullptr;
     found = &program.functions[index];
   }
@@ -229,8 +228,10 @@ inline const heddle_function* beginning_of(const heddle_program& program, const 
 // Whether an update writes as many bytes of every value with versions as it has: the version that follows is whole.
 inline bool update_is_whole(const heddle_program& program, const heddle_function& function) {
   if (function.updates < 0 || function.updates > (HEDDLE_BEGINS | HEDDLE_ENDS)) return false;
-  if ((function.updates & HEDDLE_ENDS) == 0) return true;
-  const heddle_function* const beginning = beginning_of(program, function);
+  if (function.updates == 0) return true;
+  // The half that ends it is looked at with the one that begins it.
+  if (function.updates == HEDDLE_BEGINS) return half_of_update(program, HEDDLE_ENDS) != nullptr;
+  const heddle_function* const beginning = function.updates == HEDDLE_ENDS ? half_of_update(program, HEDDLE_BEGINS) : &function;
   if (beginning == nullptr) return false;
   bool any = false;
   for (int32_t index = 0; index < program.value_count; index++) {
