@@ -77,7 +77,7 @@ export function storageLines({ storage }: Certificate, microBatches: number): st
     `a micro-batch ${movementText(storage)}`,
     ...(state
       ? [
-          `an update ${movementText(state.update)}`,
+          `an update, beside the next step's first micro-batch, ${movementText(state.update)}`,
           wearText(storage.writtenBytes * microBatches + state.update.writtenBytes, microBatches),
         ]
       : []),

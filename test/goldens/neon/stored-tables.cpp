@@ -173,7 +173,7 @@ static const heddle_named named_0[] = {
   {{HEDDLE_IN_INPUTS, 0}, 0, 11, 96},
 };
 static const heddle_rows rows_0[] = {
-  {{HEDDLE_IN_STORAGE, 3}, {HEDDLE_IN_INPUTS, 0}, {HEDDLE_IN_INPUTS, 1152}, 11, 96},
+  {{HEDDLE_IN_STORAGE, 3}, {HEDDLE_IN_INPUTS, 0}, {HEDDLE_IN_INPUTS, 1152}, 11, 96, 0},
 };
 static const heddle_firsts firsts_0[] = {
   {{HEDDLE_IN_INPUTS, 0}, 0, 11},
@@ -270,7 +270,7 @@ static const heddle_firsts firsts_2[] = {
 static const heddle_function functions[] = {
   {"accumulate", 4, launches_0, 0, outputs_0, 26, transfers_0, 1, named_0, 1, rows_0, 1, firsts_0, 0},
   {"measure", 1, launches_1, 0, outputs_1, 0, transfers_1, 0, named_1, 0, rows_1, 0, firsts_1, 0},
-  {"apply", 3, launches_2, 0, outputs_2, 52, transfers_2, 0, named_2, 0, rows_2, 0, firsts_2, 1},
+  {"apply", 3, launches_2, 0, outputs_2, 52, transfers_2, 0, named_2, 0, rows_2, 0, firsts_2, HEDDLE_BEGINS | HEDDLE_ENDS},
 };
 }  // namespace heddle_generated
 #pragma GCC diagnostic pop
