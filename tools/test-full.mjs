@@ -181,10 +181,23 @@ const besideTests = [
  * not be compiled again for `peft`.
  */
 const longest = [
-  ...['oracle-host', 'sameBits', 'kill', 'neon-native', 'arena', 'storage', 'tokenizers', 'randomGraphs', 'peft'],
-  ...['evaluate', 'governed', 'sanitizers', 'tableBytes', 'generate', 'arm64Counts'],
-].map((name) => `test/full/${name}.test.ts`)
-longest.push('test/package/pack.test.ts')
+  'test/full/oracle-host.test.ts',
+  'test/full/sameBits.test.ts',
+  'test/full/kill.test.ts',
+  'test/full/neon-native.test.ts',
+  'test/full/arena.test.ts',
+  'test/full/storage.test.ts',
+  'test/full/tokenizers.test.ts',
+  'test/full/randomGraphs.test.ts',
+  'test/full/peft.test.ts',
+  'test/full/evaluate.test.ts',
+  'test/full/governed.test.ts',
+  'test/full/sanitizers.test.ts',
+  'test/full/tableBytes.test.ts',
+  'test/full/generate.test.ts',
+  'test/full/arm64Counts.test.ts',
+  'test/package/pack.test.ts',
+]
 
 function testFiles(...folders) {
   const files = folders.flatMap((folder) =>
