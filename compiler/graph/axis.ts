@@ -24,11 +24,20 @@ export interface Axis {
  * it; an axis without neighbours lies outermost, so that kernels never run along it.
  */
 export function sortAxes(axes: Iterable<Axis>): Axis[] {
-  return [...new Set(axes)].sort((a, b) => Number(a.size > 1) - Number(b.size > 1) || a.order - b.order)
+  const list = [...axes]
+  // Most are sorted, and a compilation asks some million times.
+  if (list.every((axis, index) => index === 0 || byOrder(list[index - 1] as Axis, axis) < 0)) return list
+  return [...new Set(list)].sort(byOrder)
+}
+
+function byOrder(a: Axis, b: Axis): number {
+  return Number(a.size > 1) - Number(b.size > 1) || a.order - b.order
 }
 
 export function unionAxes(...lists: readonly (readonly Axis[])[]): Axis[] {
-  return sortAxes(lists.flat())
+  const union: Axis[] = []
+  for (const list of lists) for (const axis of list) if (!union.includes(axis)) union.push(axis)
+  return sortAxes(union)
 }
 
 export function withoutAxes(axes: readonly Axis[], removed: readonly Axis[]): Axis[] {

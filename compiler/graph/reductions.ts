@@ -21,7 +21,7 @@ function reduceBlock(
   take: Combine,
   join: Combine,
 ): number {
-  const partials = Array.from({ length: partialCount }, () => start)
+  const partials = new Float64Array(partialCount).fill(start)
   for (let index = from; index < to; index++) {
     const slot = (index - from) % partialCount
     partials[slot] = take(partials[slot] as number, values[index] as number)

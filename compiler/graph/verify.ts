@@ -3,7 +3,7 @@
 
 import { InternalError } from '../diagnostic.ts'
 import { attributeAxes, attributesOf } from './attributes.ts'
-import { hasAxes, sameAxes, sortAxes } from './axis.ts'
+import { sameAxes, sortAxes } from './axis.ts'
 import type { Axis } from './axis.ts'
 import { describeShape, printAttributes } from './builder.ts'
 import { rootsOf, topological } from './node.ts'
@@ -128,7 +128,7 @@ function verifyNode(node: Node, axes: ReadonlySet<Axis>, context: InferContext, 
   }
   if (!fits(node, shape)) throw refuse('its operands give other axes or another type')
   if (sortAxes(node.axes).some((axis, index) => axis !== node.axes[index])) throw refuse('its axes are not sorted')
-  if (!hasAxes([...axes], node.axes)) throw refuse('an axis of it is not of the graph')
+  if (!node.axes.every((axis) => axes.has(axis))) throw refuse('an axis of it is not of the graph')
   seen.nodes.add(node)
   seen.ids.set(node.id, node)
   seen.equal.set(key, node)

@@ -46,7 +46,9 @@ describe('a run that is killed', function () {
    */
   function killed(out: string, end: { at: number } | { lines: number; delay: number }): Promise<NodeJS.Signals | null> {
     const at = 'at' in end ? [String(end.at)] : []
-    const child = spawn(process.execPath, [script, prepared(), out, ...at], { stdio: ['ignore', 'pipe', 'inherit'] })
+    // It lives for a second: optimising its JavaScript would take a fifth of that.
+    const operands = ['--no-opt', script, prepared(), out, ...at]
+    const child = spawn(process.execPath, operands, { stdio: ['ignore', 'pipe', 'inherit'] })
     let said = 0
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       const before = said

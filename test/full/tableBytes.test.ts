@@ -9,16 +9,16 @@ import { runProgram } from '../../backends/neon/toolchain/native.ts'
 import type { Source } from '../../backends/neon/toolchain/index.ts'
 import { hostDevice } from '../../devices/index.ts'
 import { storedStep } from '../../bench/storage/plan.ts'
+import { lineProgram } from '../neon/runtimeProgram.ts'
 
 describe("a program's tables", function () {
   this.timeout(600_000)
 
   it('have structs of as many bytes as the certificate counts', async () => {
     const chain = await chooseToolChain('host')
-    const { compiled } = storedStep({ model: 'qwen2', targets: 'attention', length: 16, threads: 1, memory: undefined }, hostDevice(chain.isa.name)) // prettier-ignore
     const types = Object.keys(structBytes).map((name) => (name === 'extent' ? 'int64_t' : `heddle_${name}`))
     const text = `#include "heddle_program.h"\n#include <stdio.h>\nint main() { ${types.map((type) => `printf("%zu ", sizeof(${type}));`).join(' ')} }\n`
-    const headers = (await programSources(compiled.program, chain)).filter(({ name }) => name.endsWith('.h'))
+    const headers = (await programSources(lineProgram, chain)).filter(({ name }) => name.endsWith('.h'))
     const sources: Source[] = [...headers, { name: 'program.cpp', text }]
     const path = await chain.compile(sources, { output: 'executable', optimise: 'light' })
     const { output } = await runProgram(path, [])

@@ -4,3 +4,5 @@
 import { register } from 'tsx/esm/api'
 
 register()
+// Clang in WebAssembly is kept from one compilation to the next; see `backends/neon/toolchain/wasm.ts`.
+process.env.HEDDLE_CLANG_IDLE_SECONDS ??= '600'

@@ -53,7 +53,12 @@ export class Workspace {
   async test(files: readonly string[], most = MOST_SECONDS): Promise<Trial> {
     const start = performance.now()
     const mocha = join(this.#modules, 'mocha/bin/mocha.js')
-    const nodeOptions = `import=./test/support/typescript.mjs,max-old-space-size=${MOST_MEBIBYTES}`
+    const options = [
+      'import=./test/support/typescript.mjs',
+      'max-semi-space-size=64',
+      `max-old-space-size=${MOST_MEBIBYTES}`,
+    ]
+    const nodeOptions = options.join()
     const operands = [mocha, '--no-config', '--node-option', nodeOptions, '--bail', '--timeout', '120000', ...files]
     // A group of its own, so that mocha's child ends as well.
     const child = spawn(process.execPath, operands, {

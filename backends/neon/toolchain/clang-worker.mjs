@@ -4,6 +4,10 @@
 import { parentPort } from 'node:worker_threads'
 import { commands } from '@yowasp/clang'
 
+// The package prints how much of itself it has read; nobody listens, and a stream to the other thread would keep that alive
+// for as long as this one.
+process.stdout.write = () => true
+
 /** More than any useful error message. */
 const LONGEST_LOG = 1 << 20
 

@@ -37,8 +37,11 @@ const wasmFlags: readonly string[] = [
   '-Wl,--export=__stack_pointer',
 ]
 
-/** How long an idle worker, with clang compiled and 400 MB, is kept for the next compilation. */
-const IDLE_MILLISECONDS = 5000
+/**
+ * How long an idle worker, with clang compiled and 400 MB, is kept for the next compilation. Tests compile one small program
+ * after another, and what the engine learns of clang takes it half a minute each time.
+ */
+const IDLE_MILLISECONDS = 1000 * Number(process.env['HEDDLE_CLANG_IDLE_SECONDS'] ?? 5)
 
 interface Answer {
   readonly job: number
@@ -73,9 +76,7 @@ class ClangWorker {
       this.#worker.ref()
       return this.#worker
     }
-    // The package prints how much of itself it has read; nobody listens.
-    const worker = new Worker(new URL('./clang-worker.mjs', import.meta.url), { execArgv: [], stdout: true })
-    worker.stdout.resume()
+    const worker = new Worker(new URL('./clang-worker.mjs', import.meta.url), { execArgv: [] })
     this.#worker = worker
     worker.on('message', (answer: Answer) => {
       this.#waiting.get(answer.job)?.resolve(answer)
