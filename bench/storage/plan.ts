@@ -1,7 +1,7 @@
 // A step of a model at its real shapes whose weights stay in a file, what is trained among them, and what its certificate
 // promises.
 
-import type { StorageRate } from '../../compiler/plan/rates.ts'
+import type { Rates, StorageRate } from '../../compiler/plan/rates.ts'
 import { certify } from '../../train/certificate.ts'
 import type { Certificate } from '../../train/certificate.ts'
 import { storageOf } from '../../train/storage.ts'
@@ -30,17 +30,24 @@ export interface StoredStepOptions {
   /** What is read at which rate; the device's own storage unless given. */
   readonly read?: StorageRate
   readonly write?: StorageRate
+  /** What computing takes here, as a multiple of what plans go by unless told; 1 unless given. */
+  readonly slowness?: number
+}
+
+function slower({ flopsPerSecond, bytesPerSecond }: Rates, slowness: number): Rates {
+  return { flopsPerSecond: flopsPerSecond / slowness, bytesPerSecond: bytesPerSecond / slowness }
 }
 
 const stepFunctions = ['accumulate', 'measure', 'apply']
 
 /** A step of one sequence, frozen weights in bf16, every layer recomputed. */
 export function storedStep(options: StoredStepOptions, device: DeviceProfile): StoredStep {
-  const { model, targets, length, threads, memory, read, write = read } = options
+  const { model, targets, length, threads, memory, read, write = read, slowness = 1 } = options
   const isFull = targets === 'full'
   const shape = shapes[model]
   if (!shape) throw new Error(`there is no shape '${model}': ${Object.keys(shapes).join(', ')}`)
-  const storage = memory === undefined ? undefined : storageOf(device, threads, memory, { state: isFull })
+  const usual = memory === undefined ? undefined : storageOf(device, threads, memory, { state: isFull })
+  const storage = usual && { ...usual, compute: slower(usual.compute, slowness) }
   const compiled = compileStep(
     { config: shape.config, targets: targets === 'all' ? allLinear : shape.targets },
     {

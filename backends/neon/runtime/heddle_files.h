@@ -80,19 +80,28 @@ class Pacer {
 
   bool on() const { return read_rate_ > 0; }
 
-  // Rests until a request that began then may be over.
-  void rest(double begin, int64_t bytes, bool written) const {
-    const double end = begin + latency_ + static_cast<double>(bytes) / (written ? write_rate_ : read_rate_) * 1e6;
-    for (double left = end - now_microseconds(); left > 0; left = end - now_microseconds()) {
+  // Rests until a request that began then may be over. A system wakes sleepers late: what a rest was too long is taken off the
+  // request that follows at once, as a device would have begun that one in time.
+  void rest(double begin, int64_t bytes, bool written) {
+    const double start = begin - woken_ < at_once ? over_ : begin;
+    const double end = start + latency_ + static_cast<double>(bytes) / (written ? write_rate_ : read_rate_) * 1e6;
+    const double arrived = now_microseconds();
+    over_ = end > arrived ? end : arrived;
+    for (double left = end - arrived; left > 0; left = end - now_microseconds()) {
       const struct timespec rest = {static_cast<time_t>(left / 1e6), static_cast<long>(static_cast<int64_t>(left * 1e3) % 1000000000)};
       nanosleep(&rest, nullptr);
     }
+    woken_ = now_microseconds();
   }
 
  private:
   double read_rate_ = 0;
   double write_rate_ = 0;
   double latency_ = 0;
+  // Microseconds.
+  static constexpr double at_once = 100;
+  double over_ = 0;    // when the last request was over
+  double woken_ = 0;   // when that was noticed
 };
 
 }  // namespace heddle

@@ -72,7 +72,7 @@ class Storage {
     return done ? 0 : 1;
   }
 
-  int32_t moved(const FilePlace& place, double begin, int64_t bytes, bool written) const {
+  int32_t moved(const FilePlace& place, double begin, int64_t bytes, bool written) {
     if (!pacer_.on()) return 0;
     drop_range(place.file, place.offset, bytes, written);
     pacer_.rest(begin, bytes, written);
