@@ -187,7 +187,7 @@ export class Attempts {
 
   *#try(attempt: Attempt): Generator<undefined, Tried> {
     yield
-    const { checkpoints, storage } = attempt
+    const { storage } = attempt
     this.#settings.onAttempt?.(attempt)
     const said: string[] = []
     const compiler = this.#compilerFor(storage, said)
