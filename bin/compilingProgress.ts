@@ -11,6 +11,7 @@ export class CompilingProgress {
   readonly #terminal: NodeJS.WriteStream
   #saidAt: number
   #isShown = false
+  #told = ''
 
   /** `since`: when whoever waits began to. */
   constructor(output: Output, since: number, terminal: NodeJS.WriteStream = process.stderr) {
@@ -22,10 +23,13 @@ export class CompilingProgress {
   tell(what: string, done: number): void {
     // A line that is written over may change as often as it likes once it is there.
     if (performance.now() - this.#saidAt < MILLISECONDS && !this.#isShown) return
+    const line = `compiling for ${what}, ${done} tried before it`
+    // A change of the recipe may ask for several programs.
+    if (line === this.#told) return
+    this.#told = line
     this.#saidAt = performance.now()
     this.#output.event('progress', { title: what, done })
     if (this.#output.isJson) return
-    const line = `compiling for ${what}, ${done} tried before it`
     this.#isShown = this.#terminal.isTTY
     this.#terminal.write(this.#isShown ? `\r\u001B[K${line}` : `${line}\n`)
   }

@@ -2,6 +2,7 @@
 // what a plan holds, not how it was made.
 
 import { formatPlace } from '../compiler/diagnostic.ts'
+import { enoughFor } from '../train/certificate.ts'
 import type { Certificate, Movement } from '../train/certificate.ts'
 import type { DeviceFit, FittingChange } from '../train/fitting.ts'
 import type { SingleNeed } from '../train/planDetails.ts'
@@ -26,8 +27,13 @@ export function certificateRows({ parts, storage }: Certificate, threads: number
 }
 
 export function verdictOf({ fits, peakBytes, budgetBytes }: Certificate): string {
-  const verdict = fits ? 'fits' : `does not fit, by ${amountText(peakBytes - budgetBytes)}`
-  return `${verdict}: peak ${mebibytes(peakBytes)} MiB`
+  if (fits) return `fits: peak ${mebibytes(peakBytes)} MiB`
+  return `does not fit, by ${amountText(peakBytes - budgetBytes)}: it needs at least ${enoughText(peakBytes)} MiB`
+}
+
+/** What is enough when it is asked for. */
+function enoughText(bytes: number): string {
+  return enoughFor(bytes).toLocaleString('en', { minimumFractionDigits: 2 })
 }
 
 /** What a tenth of a MiB would make nothing of is told in KiB. */

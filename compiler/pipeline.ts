@@ -79,6 +79,8 @@ export interface Draft {
   readonly isPlaced: boolean
   /** With offsets. */
   readonly place: () => Compiled
+  /** The same computed within as little memory as goes. */
+  readonly least: Compiled
   /** Where checkpoints were planned. */
   readonly known?: KnownPlanner
 }
@@ -200,7 +202,7 @@ export function prepareStep(
   return { ...run, provenance, lowered: new Map() }
 }
 
-interface Scheduled {
+export interface Scheduled {
   readonly graph: Graph
   readonly functions: readonly ScheduledFunction[]
   readonly reports: readonly PassReport[]
@@ -213,6 +215,8 @@ export class StepCompiler {
   readonly #before: PassesRun
   /** Functions that no checkpoint changes. */
   readonly #others = new Map<string, ScheduledFunction>()
+  /** The last one with checkpoints that nothing chose: asked for again where it did not fit. */
+  #last: { readonly key: string; readonly scheduled: Scheduled } | undefined
 
   constructor(step: PreparedStep, options: StepCompilerOptions) {
     this.#options = options
@@ -227,7 +231,7 @@ export class StepCompiler {
     const scheduled = this.schedule(checkpoints)
     const least = this.plan(scheduled, { placing: unplaced, least: true })
     const place = (): Compiled => this.plan(scheduled)
-    return excess(least) > 0 ? { compiled: least, isPlaced: false, place } : placedDraft(place())
+    return excess(least) > 0 ? { compiled: least, isPlaced: false, place, least } : placedDraft(place(), least)
   }
 
   get graph(): Graph {
@@ -250,6 +254,13 @@ export class StepCompiler {
   }
 
   schedule(checkpoints: Checkpoints, shardBytes = this.storage?.shardBytes): Scheduled {
+    if (typeof checkpoints !== 'string') return this.#schedule(checkpoints, shardBytes)
+    const key = `${checkpoints} by ${shardBytes}`
+    if (this.#last?.key !== key) this.#last = { key, scheduled: this.#schedule(checkpoints, shardBytes) }
+    return this.#last.scheduled
+  }
+
+  #schedule(checkpoints: Checkpoints, shardBytes: number | undefined): Scheduled {
     const { graph, reports } = this.#run(this.#before.graph, fromCheckpoints(checkpoints))
     const start = performance.now()
     const { functions: names, storage } = this.#options
@@ -295,8 +306,8 @@ export class StepCompiler {
 
 export type StepCompilerOptions = Pick<CompileOptions, 'name' | 'profile' | 'storage' | 'functions' | 'dump'>
 
-function placedDraft(compiled: Compiled): Draft {
-  return { compiled, isPlaced: true, place: () => compiled }
+function placedDraft(compiled: Compiled, least: Compiled): Draft {
+  return { compiled, isPlaced: true, place: () => compiled, least }
 }
 
 interface PlanningOptions {
@@ -341,14 +352,15 @@ function withinBudget(compiler: StepCompiler, budget: WithinBudget): Draft {
   if (excess(least) <= 0) {
     const kept = compiler.plan(everything)
     if (excess(kept) <= 0) {
-      if (!waits(kept) || forward.activations.size === 0) return placedDraft(kept)
+      if (!waits(kept) || forward.activations.size === 0) return placedDraft(kept, least)
       const { planner } = planned()
-      return placedDraft(jointly(compiler, excess, kept, { planner, room, correction: peakOf(least) - planner.peak }))
+      const joint = jointly(compiler, excess, kept, { planner, room, correction: peakOf(least) - planner.peak })
+      return placedDraft(joint, least)
     }
   }
   if (forward.activations.size > 0) return decided(planned(), room)
   const place = (): Compiled => compiler.plan(everything)
-  return excess(least) > 0 ? { compiled: least, isPlaced: false, place } : placedDraft(place())
+  return excess(least) > 0 ? { compiled: least, isPlaced: false, place, least } : placedDraft(place(), least)
 }
 
 /** Of all values that could be kept: more than are, since those that are fused with what reads them have none. */
@@ -402,8 +414,8 @@ function chosen(compiler: StepCompiler, excess: Excess, planner: CheckpointPlann
   }
   const found = smallest
   if (!found) throw new InternalError('no plan of checkpoints was tried')
-  if (best) return placedDraft(jointly(compiler, excess, compiler.filled(best), { planner, room, correction }))
-  return { compiled: found, isPlaced: false, place: () => corrected(found, compiler.plan(found)) }
+  if (best) return placedDraft(jointly(compiler, excess, compiler.filled(best), { planner, room, correction }), best)
+  return { compiled: found, isPlaced: false, place: () => corrected(found, compiler.plan(found)), least: found }
 }
 
 /** What was said of a program before it had offsets, by what it takes with them. */
@@ -472,8 +484,8 @@ function jointly(
   return { ...best, joint: { ...told, isTaken, predictedSeconds: predicted, sequentialSeconds: predictedSeconds(other), gap } } // prettier-ignore
 }
 
-/** Of a micro-batch, whether or not the step before is updated meanwhile. */
-function peakOf({ arenas }: Compiled): number {
+/** Of the arena of a micro-batch, whether or not the step before is updated meanwhile; whatever else the program needs. */
+export function peakOf({ arenas }: Compiled): number {
   return Math.max(0, ...arenas.map(({ fn, peak }) => (fn === accumulate || fn === ADVANCE ? peak : 0)))
 }
 
@@ -489,7 +501,7 @@ function waits(compiled: Compiled): boolean {
   return stallSeconds > SHORT_WAIT * predictedSeconds(compiled)
 }
 
-function accumulateOf({ functions }: Pick<Scheduled, 'functions'>): ScheduledFunction {
+export function accumulateOf({ functions }: Pick<Scheduled, 'functions'>): ScheduledFunction {
   const found = functions.find(({ fn }) => fn.name === accumulate)
   if (!found) throw new InternalError(`there is no function '${accumulate}'`)
   return found

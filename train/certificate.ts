@@ -111,6 +111,16 @@ export function certify(
   }
 }
 
+/** Of a MiB: the precision in which memory is proposed. */
+const HUNDREDTH = 2 ** 20 / 100
+
+/** The least amount in hundredths of a MiB that is enough for so many bytes when it is typed. */
+export function enoughFor(bytes: number): number {
+  const enough = Math.ceil(bytes / HUNDREDTH) / 100
+  // What is typed may come out a byte below.
+  return Math.floor(enough * 2 ** 20) < bytes ? Math.round(enough * 100 + 1) / 100 : enough
+}
+
 /** What runs once a step: the update beside the next pass where a program can do that, which is a micro-batch as well. */
 const [MEASURE, APPLY, ADVANCE, TABLES] = ['measure', 'apply', 'advance', 'advanceTables'] as const
 const updating: ReadonlySet<string> = new Set([MEASURE, APPLY, ADVANCE, TABLES])

@@ -98,5 +98,5 @@ export function* draftRecipe(
     const found = yield* attempts.fitting(checkpoints)
     if (found) return told(found)
   }
-  return told(yield* attempts.smallest())
+  return told(yield* attempts.least())
 }

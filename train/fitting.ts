@@ -8,7 +8,7 @@ import { declaredBytes } from '../compiler/schedule/shards.ts'
 import type { TracedModel, Recipe } from '../dsl/index.ts'
 import { scheduleProfile } from '../devices/index.ts'
 import type { DeviceProfile } from '../devices/index.ts'
-import { certify } from './certificate.ts'
+import { certify, enoughFor } from './certificate.ts'
 import type { Certificate } from './certificate.ts'
 import { draftRecipe } from './compileRecipe.ts'
 import type { Attempt, CompiledRecipe, CompileSettings, FailedAttempt, RecipeDraft } from './compileRecipe.ts'
@@ -75,8 +75,6 @@ async function drafted(
   }
 }
 
-/** Of a MiB. */
-const HUNDREDTH = 2 ** 20 / 100
 /** Another size of the batch has another plan, and what was computed again by a budget may be less than every layer. */
 const PLAN_ERROR = 1.02
 /** Compilations for one number of the recipe. */
@@ -146,19 +144,6 @@ async function* fittingChanges(
     return certificate.peakBytes
   }
   const { peakBytes: known, parts } = current.certificate
-  const enoughFor = (bytes: number): number => Math.ceil(bytes / HUNDREDTH) / 100
-  const toEnough = async (): Promise<FittingChange | undefined> => {
-    // What does not fit was compiled to need as little as it can, in ranges for the budget that it had: with more they may be others.
-    let enough = enoughFor(known)
-    for (let tries = 1; tries <= MOST_TRIES; tries++) {
-      const memoryBudget = Math.round(enough * 100 * HUNDREDTH)
-      const { certificate } = await drafted(`--memory: ${enough}MiB`, tried++, recipe, traced, { ...settings, memoryBudget }, options) // prettier-ignore
-      const { fits, peakBytes } = certificate
-      if (fits) return { key: '--memory', value: `${enough}MiB`, from: `${Math.round(budgetBytes / HUNDREDTH) / 100}MiB`, peakBytes, budgetBytes: memoryBudget } // prettier-ignore
-      enough = Math.max(enoughFor(peakBytes), enough + 0.01)
-    }
-    return undefined
-  }
   // Whatever else is changed, layers are computed again if that is the recipe's to decide: it is now the last resort.
   const checkpoints = recipe.checkpoints === 'auto' ? 'every layer' : recipe.checkpoints
   const base = { ...recipe, checkpoints }
@@ -167,8 +152,15 @@ async function* fittingChanges(
     if (peakBytes <= budgetBytes)
       yield { key: 'checkpoints', from: 'none', value: 'every layer', peakBytes, budgetBytes }
   }
-  const more = await toEnough()
-  if (more) yield more
+  // It was compiled to need as little as it can, whatever the budget; a budget of a little more is given what it needs.
+  const enough = enoughFor(known)
+  yield {
+    key: '--memory',
+    value: `${enough}MiB`,
+    from: `${Math.round((budgetBytes / 2 ** 20) * 100) / 100}MiB`,
+    peakBytes: known,
+    budgetBytes: Math.floor(enough * 2 ** 20),
+  }
   // What is changed from is what the changed ones are: with layers computed again.
   const same = attempts.filter((one) => one.checkpoints === checkpoints)
   const peakFrom = same.length === 0 ? known : Math.min(...same.map(({ certificate }) => certificate.peakBytes))

@@ -16,6 +16,7 @@ import type { ResolveOptions } from '../formats/hub.ts'
 import type { Tokenizer } from '../formats/tokenizer.ts'
 import { compileRecipe } from './compileRecipe.ts'
 import type { CompiledRecipe } from './compileRecipe.ts'
+import { enoughFor } from './certificate.ts'
 import type { Certificate } from './certificate.ts'
 import { energySettings, refuseUngoverned } from './energy.ts'
 import type { EnergyChoices } from './energy.ts'
@@ -244,7 +245,7 @@ function refuseUnlessContinues({ identity, progress, file }: SavedState, now: Ru
   })
 }
 
-/** UserError HD811 with about the least that the run can do with, and what is largest of that. */
+/** UserError HD811 with the least that the run can do with, and what is largest of that. */
 export function refuseUnlessFits(compiled: CompiledRecipe): void {
   const { fits, peakBytes, budgetBytes, device } = compiled.certificate
   if (fits) return
@@ -252,7 +253,7 @@ export function refuseUnlessFits(compiled: CompiledRecipe): void {
   const most = largest ? `; the largest of it is ${largest.name} with ${mebibytes(largest.bytes)} MiB` : ''
   throw new UserError(
     'HD811',
-    `the run needs about ${mebibytes(peakBytes)} MiB, and may have ${mebibytes(budgetBytes)} MiB on ${device}${most}`,
+    `the run needs at least ${enoughFor(peakBytes)} MiB, and may have ${mebibytes(budgetBytes)} MiB on ${device}${most}`,
     { mend: 'heddle plan says which changes would make it fit' },
   )
 }

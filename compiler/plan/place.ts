@@ -62,12 +62,12 @@ export function planProgram(
     const planner = new StoragePlanner(storage, within)
     return planWith(name, graph, functions, provenance, by, sums, { planner, isStreamed })
   }
+  // Without memory for anything that need not be there, there is one plan.
+  if (most <= 0) return plan(new Set(), 0, placing)
   // A tensor that changes is moved in several functions and both ways: it is kept before ranges are within one, as is what was
   // chosen for that. What is only read is kept with what reading ahead has left over.
   const keepsFirst = storage.state === true || keep !== undefined
   const first = keepsFirst ? plan(new Set(), 0, unplaced) : plan(new Set(), most, placing)
-  // Without memory for anything that need not be there it is the only one.
-  if (placing === unplaced && most <= 0) return first
   // No plan after it has more ranges.
   const limit = most - (storage.tableBytes?.(first.program) ?? 0)
   for (const share of storage.state ? STATE_SHARES : keep ? CHOSEN_SHARES : FROZEN_SHARES) {

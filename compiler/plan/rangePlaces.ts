@@ -45,6 +45,7 @@ export function placeWithRanges<Plan extends TransferPlan>(
   const wanted = plan(limit)
   const lives = [...values, ...wanted.ranges.map(lifeOf)]
   const bound = unplaced(lives)
+  // Who asks only how much is alive gets no places by growing into them.
   if (placing === unplaced) return { planned: wanted, arena: bound }
   const growing = new Growing(placing, values, moments, plan)
   // Ranges live longer than they must only below the limit.

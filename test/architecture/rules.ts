@@ -29,6 +29,7 @@ export const layers: readonly Layer[] = [
   { path: schedule, mayImport: [diagnostic, graph, kernel], usesNode: false },
   { path: plan, mayImport: [diagnostic, graph, kernel, schedule], usesNode: false },
   { path: 'compiler/pipeline.ts', mayImport: ['compiler/'], usesNode: false },
+  { path: 'compiler/leastStep.ts', mayImport: ['compiler/'], usesNode: false },
   { path: 'dsl/', mayImport: [diagnostic, graph], usesNode: true },
   { path: 'models/', mayImport: [diagnostic, 'dsl/'], usesNode: false },
   { path: 'formats/', mayImport: [diagnostic], usesNode: true },

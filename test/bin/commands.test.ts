@@ -126,11 +126,11 @@ describe('heddle build', () => {
     const refusals: readonly (readonly [operands: readonly string[], expected: RegExp])[] = [
       [
         ['--memory', '1MiB'],
-        /^HD811 the run needs about [\d.]+ MiB, and may have 1 MiB on wasm; .*; heddle plan says/m,
+        /^HD811 the run needs at least [\d.]+ MiB, and may have 1 MiB on wasm; .*; heddle plan says/m,
       ],
       [
         ['--device', 'tiny.json'],
-        /^HD811 the run needs about [\d.]+ MiB, and may have 5 MiB on wasm; .*; heddle plan says/m,
+        /^HD811 the run needs at least [\d.]+ MiB, and may have 5 MiB on wasm; .*; heddle plan says/m,
       ],
       [['--device', 'none.json'], /^HD401 none\.json the file does not exist$/m],
       [['--device', 'toaster'], /^HD820 there is no device profile 'toaster'; there are host, /m],

@@ -192,6 +192,8 @@ describe('heddle plan', function () {
     assert.equal(written.length, 0)
     const late = new CompilingProgress(output, performance.now() - 2001, terminal)
     late.tell('rank: 3', 0)
+    // Another program of the same change.
+    late.tell('rank: 3', 0)
     late.tell('rank: 2', 1)
     late.end()
     assert.deepEqual(
