@@ -33,9 +33,9 @@ function simulate({ ranges }: TransferPlan, { seconds, read, write }: Timeline):
   let [now, thread, begun] = [0, 0, 0]
   const begin = (moment: number): void => {
     for (let next = order[begun]; next && next.after <= moment; next = order[++begun]) {
-      const { bytes, requests } = next.range
+      const { bytes, requests, isZeroed } = next.range
       thread = Math.max(thread, over[next.after] as number)
-      thread += requestSeconds(bytes, next.isWrite ? write : read, requests)
+      if (next.isWrite || !isZeroed) thread += requestSeconds(bytes, next.isWrite ? write : read, requests)
       finished[begun] = thread
     }
   }
@@ -53,7 +53,7 @@ function simulate({ ranges }: TransferPlan, { seconds, read, write }: Timeline):
 
 describe('the plan of transfers', () => {
   it('has every range where it is used, in an order that one thread can keep', () => {
-    const seen = { fresh: 0, kept: 0, behind: 0, ahead: 0 }
+    const seen = { fresh: 0, kept: 0, behind: 0, ahead: 0, zeroed: 0 }
     fc.assert(
       fc.property(timelines, (timeline) => {
         const { ranges, readBytes, writtenBytes } = planTransfers(timeline)
@@ -81,6 +81,11 @@ describe('the plan of transfers', () => {
             uses.some(({ isWritten }) => isWritten),
           )
           assert.ok(begin.length > 0 && uses.some(({ moment }) => moment === range.last))
+          assert.equal(
+            range.isZeroed,
+            begin.some(({ isZeroed }) => isZeroed === true),
+          )
+          if (range.isZeroed) seen.zeroed++
           if (range.isRead) start = range.start
           first = range.first
           if (!range.isRead) seen.fresh++
@@ -88,7 +93,7 @@ describe('the plan of transfers', () => {
           if (range.end > range.last) seen.behind++
           if (range.start < range.first) seen.ahead++
         }
-        assert.equal(readBytes, sumBytes(ranges.filter(({ isRead }) => isRead)))
+        assert.equal(readBytes, sumBytes(ranges.filter(({ isRead, isZeroed }) => isRead && !isZeroed)))
         assert.equal(writtenBytes, sumBytes(ranges.filter(({ isWritten }) => isWritten)))
       }),
       { numRuns: 400, seed: 1 },

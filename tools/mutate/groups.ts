@@ -22,6 +22,7 @@ interface Group {
 const derivatives = 'test/transform/derivatives.test.ts'
 const schedule = [
   'truth/scheduling',
+  'schedule/advance',
   'schedule/byLane',
   'schedule/tileCandidates',
   'schedule/stores',
@@ -153,6 +154,12 @@ export const groups: readonly Group[] = [
     sources: ['compiler/plan/parts.ts'],
     operators: code,
     tests: ['test/plan/parts.test.ts'],
+  },
+  {
+    name: 'plan',
+    sources: ['compiler/plan/zeroing.ts'],
+    operators: code,
+    tests: ['test/schedule/advance.test.ts'],
   },
   {
     name: 'recipe',
