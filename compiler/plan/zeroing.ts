@@ -14,7 +14,7 @@ export function withoutZeroing(
   launches: readonly StorageLaunch[],
   planner: StoragePlanner,
 ): readonly StorageLaunch[] {
-  if (!zeroing || zeroing.size === 0) return launches
+  if (!zeroing) return launches
   const left = new Set<StorageLaunch>(launches)
   const zeroed = new Map<StorageLaunch, Set<string>>()
   launches.forEach((launch, place) => {

@@ -159,7 +159,7 @@ export const groups: readonly Group[] = [
     name: 'plan',
     sources: ['compiler/plan/zeroing.ts'],
     operators: code,
-    tests: ['test/schedule/advance.test.ts'],
+    tests: ['test/plan/zeroing.test.ts'],
   },
   {
     name: 'recipe',
