@@ -169,12 +169,6 @@ export const groups: readonly Group[] = [
   },
   {
     name: 'recipe',
-    sources: ['train/attempts.ts', 'train/leastPrograms.ts'],
-    operators: code,
-    tests: ['test/train/attempts.test.ts'],
-  },
-  {
-    name: 'recipe',
     sources: ['train/prepare.ts'],
     operators: [...code, operators.halvedNumbers],
     tests: ['test/train/prepare.test.ts'],
