@@ -4,6 +4,8 @@
 import { stateFileBytes } from '../backends/neon/driver/index.ts'
 import { scratchBytes, tableBytes } from '../backends/neon/emit/index.ts'
 import type { Compiled } from '../compiler/pipeline.ts'
+import { ADVANCE } from '../compiler/schedule/advance.ts'
+import { deferred } from '../compiler/transform/deferUpdates.ts'
 import type { DeviceProfile } from '../devices/index.ts'
 
 export interface FunctionMemory {
@@ -122,13 +124,12 @@ export function enoughFor(bytes: number): number {
 }
 
 /** What runs once a step: the update beside the next pass where a program can do that, which is a micro-batch as well. */
-const [MEASURE, APPLY, ADVANCE, TABLES] = ['measure', 'apply', 'advance', 'advanceTables'] as const
-const updating: ReadonlySet<string> = new Set([MEASURE, APPLY, ADVANCE, TABLES])
+const updating: ReadonlySet<string> = new Set(['measure', 'apply', ADVANCE, deferred.tables])
 
 function storedOf(program: Compiled['program'], arenas: Compiled['arenas']): { readonly storage?: StorageCertificate } {
   const uses = arenas.flatMap(({ fn, storage }) => (storage ? [{ fn, ...storage }] : []))
   const advances = program.functions.some(({ name }) => name === ADVANCE)
-  const once = uses.filter(({ fn }) => updating.has(fn) && fn !== (advances ? APPLY : ADVANCE))
+  const once = uses.filter(({ fn }) => updating.has(fn) && fn !== (advances ? 'apply' : ADVANCE))
   // A program that does not train has its largest function instead of a micro-batch.
   const [often] = uses.filter(({ fn }) => !updating.has(fn)).sort((a, b) => b.readBytes - a.readBytes)
   if (!often && once.length === 0) return {}

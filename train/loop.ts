@@ -181,19 +181,19 @@ class Loop {
       await this.#evaluateIfDue()
       if (stop?.aborted || this.#watch?.isOver) return
       // With an update owed, what this state names comes about beside the next step.
-      const isOwed = this.#isSavingDue() && (await session.owes())
-      const late = isOwed ? this.#state() : undefined
-      if (this.#isSavingDue() && !late) await this.#save()
+      const isDue = this.#isSavingDue()
+      const late = isDue && (await session.owes()) ? this.#state() : undefined
+      if (isDue && !late) await this.#save()
       const before = this.#batches.state
       const figures = await this.#trainer.next().catch(async (error: unknown) => {
         if (error instanceof Abandoned) this.#rewound = before
         // The step before is over all the same.
-        else if (late && error instanceof UserError && error.code === 'HD810') await this.#saveStanding(late)
+        else if (late && error instanceof UserError && error.code === 'HD810') await this.#save(late)
         throw error
       })
       if (!figures) return
       // Before figures of this step are beside it.
-      if (late) await this.#saveStanding(late)
+      if (late) await this.#save(late)
       // Before anything of this step is told or saved.
       this.#settings.weightFiles.refuseChanged()
       this.#metrics ??= this.#begin()
@@ -295,24 +295,14 @@ class Loop {
     }
   }
 
-  async #save(): Promise<void> {
+  /** `late`: where the run stood before an update that was owed then, and is made now. */
+  async #save(late?: RunState): Promise<void> {
     const { program, session, states } = this.#settings
-    const state = this.#state()
+    const state = late ?? this.#state()
+    const { progress, watch } = state
     this.#metrics?.sync()
-    await states.save(state, this.#bestValues, program, session)
-    this.#noteSaved(state)
-  }
-
-  /** Of a step whose update was owed then, and is made now. */
-  async #saveStanding(state: RunState): Promise<void> {
-    const { program, session, states } = this.#settings
-    this.#metrics?.sync()
-    await states.saveStanding(state, this.#bestValues, program, session)
-    this.#noteSaved(state)
-  }
-
-  #noteSaved({ progress: { step }, watch }: RunState): void {
-    this.#saved = { step, evaluated: watch?.evaluated ?? 0, at: performance.now() }
-    this.#observer.stateSaved?.(step)
+    await states.save(state, this.#bestValues, program, session, late !== undefined)
+    this.#saved = { step: progress.step, evaluated: watch?.evaluated ?? 0, at: performance.now() }
+    this.#observer.stateSaved?.(progress.step)
   }
 }

@@ -193,32 +193,19 @@ export class RunStates {
   }
 
   /**
-   * Saves the state of a session; the one before stays as well. `bestValues` is what `saveBest` gave last. Errors: HD405.
+   * Saves the state of a session; the one before stays as well. `bestValues` is what `saveBest` gave last. `isBehind`: of the step
+   * before an update that the session owes, of which the version stands. Errors: HD405.
    */
-  async save(state: RunState, bestValues: SnapshotPart | undefined, program: Program, session: Session): Promise<void> {
-    const kept = program.storedCount > 0 ? await session.keep() : undefined
-    await this.#save(state, bestValues, program, session, kept)
-  }
-
-  /** As `save`, of the version that stands in the program's own file: of the step before an update that is owed. */
-  async saveStanding(
+  async save(
     state: RunState,
     bestValues: SnapshotPart | undefined,
     program: Program,
     session: Session,
-  ): Promise<void> {
-    await this.#save(state, bestValues, program, session, await session.keepStanding())
-  }
-
-  async #save(
-    state: RunState,
-    bestValues: SnapshotPart | undefined,
-    program: Program,
-    session: Session,
-    version: KeptState | undefined,
+    isBehind = false,
   ): Promise<void> {
     const { step } = state.progress
-    const kept = version ? keptOf(version) : null
+    const keep = (): Promise<KeptState> => (isBehind ? session.keepStanding() : session.keep())
+    const kept = program.storedCount > 0 ? keptOf(await keep()) : null
     const values = kept
       ? undefined
       : await this.#snapshots.writePart('values', step, sourcesOf(carriedValues(program), session))

@@ -2,11 +2,9 @@
 // needs it. It must not know when they run.
 
 import { InternalError } from '../diagnostic.ts'
-import { rootsOf } from '../graph/node.ts'
 import type { Graph, GraphFunction } from '../graph/node.ts'
 import { functionNamed } from './pass.ts'
 import type { Pass } from './pass.ts'
-import { builderAfter, Copier } from './rebuild.ts'
 import { firstMomentOf, secondMomentOf, sums, trainables } from './states.ts'
 
 /** What `apply` does, in pieces: `tables` first, then `update` and `zero`. */
@@ -23,13 +21,8 @@ export function deferUpdates(): Pass {
   return {
     name: 'deferUpdates',
     summary: 'the update can run beside the next forward pass',
-    run: (graph, { provenance }) => {
-      const builder = builderAfter(graph)
-      const copier = new Copier(builder, provenance)
-      copier.add(graph.functions.flatMap(rootsOf))
-      for (const fn of [...graph.functions, ...piecesOf(graph)]) builder.define(copier.fn(fn))
-      return builder.finish()
-    },
+    // Their nodes are those of `apply`.
+    run: (graph) => ({ ...graph, functions: [...graph.functions, ...piecesOf(graph)] }),
   }
 }
 

@@ -110,9 +110,6 @@ int32_t heddle_step(heddle_session* session, const int32_t* sizes, int32_t last)
 // Makes the update that is owed; nothing where none is. Same promises as heddle_call.
 int32_t heddle_settle(heddle_session* session);
 
-// 1 while an update is owed.
-int32_t heddle_owes(const heddle_session* session);
-
 // Forgets the call that paused. What a step accumulated stays in its sums and gradients; nothing else of the state has
 // changed unless heddle_updating says so. After an update of values in storage that was given up, or failed, every call is
 // refused: what is in memory is half old, half new, and the version that stands is in storage.

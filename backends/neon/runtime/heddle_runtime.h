@@ -329,8 +329,6 @@ int32_t heddle_settle(heddle_session* session) {
   return code;
 }
 
-int32_t heddle_owes(const heddle_session* session) { return session->owes; }
-
 void heddle_abandon(heddle_session* session) {
   heddle::cancel_transfers(*session->mover);
   session->running = -1;
