@@ -24,6 +24,10 @@ ld.lld-22 lld-22
 llvm-mca-22 llvm-22
 python3 python3
 PROGRAMS
+# What sanitizers link with is no program.
+if ! echo 'int main() {}' | clang++-22 -fsanitize=address,undefined -x c++ - -o /dev/null 2>/dev/null; then
+  missing+=(libclang-rt-22-dev)
+fi
 # A Debian without python3-venv has the module venv, but not what fills a new environment.
 if ! command -v python3 >/dev/null || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then missing+=(python3-venv); fi
 

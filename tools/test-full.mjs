@@ -230,7 +230,7 @@ await phase('tests', (output) => mocha(output, ['--timeout', '400000', ...jobs, 
 await beside
 for (const output of held) output.release()
 await phase('mutations, a sample', (output) =>
-  single(output, 'npm', ['run', '--silent', 'mutate', '--', '--every', '13', '--minutes', '6']),
+  single(output, 'npm', ['run', '--silent', 'mutate', '--', '--every', '13', '--minutes', '4']),
 )
 console.log(`\n${[...said.filter((words) => words !== undefined), summary.join('\n')].join('\n\n')}`)
 console.log(`${minutes(begun)} minutes on ${availableParallelism()} cores`)

@@ -1,19 +1,20 @@
-// Every case of packed rows on the host's compiler, against transformers: loss, gradients and curves. The same documents apart,
+// Every case of packed rows on the host's processor, against transformers: loss, gradients and curves. The same documents apart,
 // a few in each micro-batch, learn the same: accumulation weighted by tokens is the large batch.
 
 import assert from 'node:assert/strict'
+import { quickHost } from '../support/nativeChains.ts'
 import { packedCase, packedNames } from '../support/packedOracle.ts'
 import { openTrainCase } from '../support/trainCase.ts'
 import type { TrainCase, TrainCaseOptions } from '../support/trainCase.ts'
 import { checkGradients, forgetGradients } from '../truth/comparing.ts'
 import { checkTrainerCurve, longestFirst, openApart, repackedRows } from '../truth/documents.ts'
 
-const host: TrainCaseOptions = {
-  toolchain: 'host',
+const host = async (): Promise<TrainCaseOptions> => ({
+  toolchain: await quickHost(),
   optimise: 'light',
   threads: 2,
   functions: ['accumulate', 'measure', 'apply'],
-}
+})
 
 for (const name of packedNames()) {
   describe(`the host on packed rows against transformers: ${name}`, function () {
@@ -22,7 +23,7 @@ for (const name of packedNames()) {
     let open: TrainCase
 
     before(async () => {
-      open = await openTrainCase(oracle, host)
+      open = await openTrainCase(oracle, await host())
     })
     after(() => open?.session.close())
 
@@ -41,7 +42,7 @@ describe('the host on documents apart against transformers', function () {
   for (const name of ['gpt2-small/lora', 'llama-small/lora', 'gemma3-small/full']) {
     it(`${name}: has the loss curve of the large batch, two documents at a time`, async () => {
       const oracle = packedCase(name)
-      const open = await openApart(oracle, host)
+      const open = await openApart(oracle, await host())
       try {
         const micro = longestFirst(oracle)
         const targets = micro.map((one) => one.weights.reduce((sum, weight) => sum + weight, 0))

@@ -1,11 +1,10 @@
 // Adapters and models that were trained here, loaded by PEFT and transformers: the same logits; and adapters that PEFT
-// wrote, loaded by `train/`. Needs a host compiler and the Python oracle (`.venv`, or HEDDLE_ORACLE_PYTHON).
+// wrote, loaded by `train/`. Needs clang++-22 and the Python oracle (`.venv`, or HEDDLE_ORACLE_PYTHON).
 
 import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { chooseToolChain } from '../../backends/neon/toolchain/index.ts'
 import { hostDevice } from '../../devices/index.ts'
 import { openCheckpoint, saveCheckpoint } from '../../formats/checkpoint.ts'
 import { openAdapter, saveAdapter } from '../../formats/peft.ts'
@@ -13,6 +12,7 @@ import { float32Tensor } from '../../formats/safetensors.ts'
 import { modelFor } from '../../models/index.ts'
 import { CheckpointBinding } from '../../train/bindCheckpoint.ts'
 import { openPrediction } from '../../train/openPrediction.ts'
+import { quickHost } from '../support/nativeChains.ts'
 import { oracleCases } from '../support/oracle.ts'
 import type { LogitFingerprint, OracleCase } from '../support/oracle.ts'
 import { OracleProcess } from '../support/oracleProcess.ts'
@@ -27,7 +27,7 @@ function batchFile(oracle: OracleCase): string {
 /** Enough steps at the schedule's peak to leave the first values far behind. */
 async function trained(oracle: OracleCase): Promise<TrainCase> {
   const open = await openTrainCase(oracle, {
-    toolchain: 'host',
+    toolchain: await quickHost(),
     optimise: 'light',
     threads: 2,
     functions: trainingFunctions,
@@ -124,7 +124,7 @@ describe('adapters that PEFT wrote', function () {
         storedDType: (parameter) => binding.storedDType(parameter),
       })
       assert.ok(oracle.adapterDirectory)
-      const chain = await chooseToolChain('host')
+      const chain = await quickHost()
       const session = await openPrediction({ traced, binding }, name, {
         chain,
         device: hostDevice(chain.isa.name),

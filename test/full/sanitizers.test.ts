@@ -1,6 +1,6 @@
 // The emitted C++ and its run-time under the address, undefined-behaviour and thread sanitizers: nothing is reported, and
 // the bits are those of a plain build. Broken programs show that a report would be seen. (Tokenizers with damaged tables
-// are in tokenizers.test.ts.) Needs g++, which brings the sanitizers' libraries.
+// are in tokenizers.test.ts.) Needs clang++-22 and its sanitizers' libraries.
 
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -82,7 +82,7 @@ describe('emitted C++ under sanitizers', function () {
       ['gemma3-small/lora', 'thread'],
       ['gemma3-small/lora', 'address'],
     ] as const
-    const plain = await hostChain(cache, { command: 'g++', isa: 'avx2' })
+    const plain = await hostChain(cache, { command: 'clang++-22', isa: 'avx2' })
     await twoAtATime(cases, async ([name, sanitizer]) => {
       const hash = await sanitizedHash(name, sanitizer)
       assert.equal(hash, await stepHash(name, plain, 2), `${name} ${sanitizer}`)
@@ -91,7 +91,7 @@ describe('emitted C++ under sanitizers', function () {
   })
 
   it('steps whose weights are read meanwhile have them too', async () => {
-    const plain = await hostChain(cache, { command: 'g++', isa: 'avx2' })
+    const plain = await hostChain(cache, { command: 'clang++-22', isa: 'avx2' })
     const name = 'qwen2-small/lora'
     const expected = await stepHash(name, plain, 2)
     await twoAtATime(sanitizers, async (sanitizer) => {
@@ -103,7 +103,7 @@ describe('emitted C++ under sanitizers', function () {
   it('values in storage come and go, fail and are left, as in a plain build', async () => {
     const files = new StoredFiles()
     try {
-      const plain = await storedProbe(await hostChain(cache, { command: 'g++', isa: 'avx2' }))
+      const plain = await storedProbe(await hostChain(cache, { command: 'clang++-22', isa: 'avx2' }))
       const asked = [['log'], ['steps', '2', 'slow'], ['fail', '97'], ['abandon'], ['close'], ['refusals'], ['faults']]
       await twoAtATime(sanitizers, async (sanitizer) => {
         const chain = await sanitized(sanitizer)

@@ -8,8 +8,6 @@ import { dtypeBytes } from '../../compiler/graph/axis.ts'
 import { bufferElements } from '../../compiler/kernel/ir.ts'
 import type { Kernel } from '../../compiler/kernel/ir.ts'
 
-const MAIN = '#include "heddle_main.h"'
-
 const runApart = `#include <stdlib.h>
 #include <string.h>
 namespace apart {
@@ -56,9 +54,8 @@ static heddle_program separated() {
   program.kernels = kernels;
   return program;
 }
-static const heddle_program table = separated();
 }  // namespace apart
-#define heddle_program_table apart::table
+extern "C" const heddle_program apart_table = apart::separated();
 `
 }
 
@@ -67,10 +64,16 @@ export function apartChain(chain: ToolChain, kernels: readonly Kernel[]): ToolCh
   return {
     ...chain,
     compile: (sources, options) => {
-      const changed = sources.map(({ name, text }) => {
-        if (name !== 'program.cpp') return { name, text }
-        assert.ok(text.includes(MAIN), 'the program has no run-time to give another table')
-        return { name, text: text.replace(MAIN, () => `${separation(kernels)}${MAIN}`) }
+      assert.ok(
+        sources.some(({ name }) => name === 'runtime.cpp'),
+        'the program has no run-time to give another table',
+      )
+      const changed = sources.map((source) => {
+        const { name, text } = source
+        if (name === 'program.cpp') return { ...source, text: `${text}${separation(kernels)}` }
+        return name === 'runtime.cpp'
+          ? { ...source, text: `#define heddle_program_table apart_table\n${text}` }
+          : source
       })
       return chain.compile(changed, options)
     },

@@ -2,7 +2,8 @@
 // tool fails.
 
 import assert from 'node:assert/strict'
-import type { CompileCache, ToolChain } from '../../backends/neon/toolchain/index.ts'
+import { chooseToolChain, CompileCache } from '../../backends/neon/toolchain/index.ts'
+import type { ToolChain } from '../../backends/neon/toolchain/index.ts'
 import { findCompiler, nativeToolChain } from '../../backends/neon/toolchain/native.ts'
 import type { NativeCompiler } from '../../backends/neon/toolchain/native.ts'
 
@@ -23,6 +24,16 @@ export interface HostOptions {
 export async function hostChain(cache: CompileCache, options: HostOptions): Promise<ToolChain> {
   const { command, isa, flags = [], launcher = [] } = options
   return nativeToolChain(cache, { name: 'host', isa, compiler: await found(command), flags, launcher, reason: 'test' })
+}
+
+/**
+ * This processor, by the compiler that takes half the time of g++, for tests that compile many programs to run each once. That
+ * both give the same bits is seen in `test/full/sameBits.test.ts`.
+ */
+export async function quickHost(cache = new CompileCache()): Promise<ToolChain> {
+  const { isa } = await chooseToolChain('host', cache)
+  assert.ok(isa.name === 'avx2' || isa.name === 'avx512', isa.name)
+  return hostChain(cache, { command: 'clang++-22', isa: isa.name })
 }
 
 const crossFlags = {

@@ -10,7 +10,7 @@ import { hostChain } from './nativeChains.ts'
 
 export type Sanitizer = 'address' | 'thread'
 
-/** Whatever is found ends the program. Optimising what checks for undefined behaviour takes g++ four times as long. */
+/** Whatever is found ends the program. Optimising what checks for undefined behaviour takes four times as long. */
 const sanitizerFlags: Readonly<Record<Sanitizer, readonly string[]>> = {
   address: ['-O0', '-g1', '-fsanitize=address,undefined', '-fno-sanitize-recover=all'],
   thread: ['-g1', '-fsanitize=thread'],
@@ -46,8 +46,8 @@ export class Reports {
   }
 }
 
-/** g++ with AVX2, which every runner has. */
+/** Clang, which takes two thirds of the time of g++ for them, with AVX2, which every runner has. */
 export function sanitizedChain(cache: CompileCache, sanitizer: Sanitizer, reports: Reports): Promise<ToolChain> {
   const flags = sanitizerFlags[sanitizer]
-  return hostChain(cache, { command: 'g++', isa: 'avx2', flags, launcher: reports.launcher })
+  return hostChain(cache, { command: 'clang++-22', isa: 'avx2', flags, launcher: reports.launcher })
 }

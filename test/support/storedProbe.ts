@@ -15,11 +15,13 @@ const probe = readFileSync(new URL('../neon/storedProbe.cpp', import.meta.url), 
 export type Probe = (...words: readonly string[]) => Promise<string[]>
 
 export async function storedProbe(chain: ToolChain): Promise<Probe> {
-  const sources = (await programSources(storedProgram, chain)).map(({ name, text }) => {
-    if (name !== 'program.cpp') return { name, text }
-    assert.ok(text.includes(MAIN))
-    return { name, text: text.replace(MAIN, () => probe) }
+  let replaced = 0
+  const sources = (await programSources(storedProgram, chain)).map((source) => {
+    if (!source.text.includes(MAIN)) return source
+    replaced++
+    return { ...source, text: source.text.replace(MAIN, () => probe) }
   })
+  assert.equal(replaced, 1)
   const path = await chain.compile(sources, { output: 'executable', optimise: 'light' })
   return async (...words) => {
     const [command, ...operands] = [...chain.launcher, path]

@@ -53,7 +53,7 @@ export interface SessionOptions extends BuildOptions {
   readonly signal?: AbortSignal
 }
 
-/** The C++ files of a program for a tool chain: the emitted text and the run-time it needs. */
+/** The C++ files of a program for a tool chain: the emitted text and the run-time it needs, in two units. */
 export async function programSources(
   program: Program,
   chain: ToolChain,
@@ -67,8 +67,12 @@ export async function programSources(
     })),
   )
   const count = options.countAllocations === true && !isWasm ? '#define HEDDLE_COUNT_ALLOCATIONS 1\n' : ''
-  const text = `${emitProgram(program, chain.isa)}\n${count}#include "${isWasm ? 'heddle_wasm.h' : 'heddle_main.h'}"\n`
-  return [...headers, { name: 'program.cpp', text }]
+  const runtime = `${count}#include "${isWasm ? 'heddle_wasm.h' : 'heddle_main.h'}"\n`
+  return [
+    ...headers,
+    { name: 'program.cpp', text: emitProgram(program, chain.isa) },
+    { name: 'runtime.cpp', text: runtime, isShared: true },
+  ]
 }
 
 /** Compiles a program with the run-time; the path belongs to the tool chain's cache. */

@@ -9,6 +9,11 @@ export type ToolChainName = 'host' | 'wasm' | 'arm64'
 export interface Source {
   readonly name: string
   readonly text: string
+  /**
+   * A `.cpp` file that many programs have alike: where compilers link, it is a translation unit of its own, compiled once for
+   * all of them.
+   */
+  readonly isShared?: true
 }
 
 export interface CompileOptions {
@@ -29,8 +34,8 @@ export interface ToolChain {
   /** Which compiler and instruction set, without the reason: the same where programs run alike. */
   readonly identity: string
   /**
-   * Compiles all `.cpp` files as one translation unit, in the order given, and returns the path of the result, which
-   * belongs to a cache: read it, never write it. InternalError with the path of a log when the compiler refuses.
+   * Compiles all `.cpp` files that are not shared as one translation unit, in the order given, and returns the path of the
+   * result, which belongs to a cache: read it, never write it. InternalError with the path of a log when the compiler refuses.
    */
   compile(sources: readonly Source[], options: CompileOptions): Promise<string>
 }
@@ -39,17 +44,17 @@ export interface ToolChain {
 export const UNIT = 'unit.cpp'
 
 /**
- * The sources with the one file that is compiled. InternalError for names that are not plain or come twice: sources are
+ * The sources with the one file that is compiled: it includes the `.cpp` files for which `isIn`. InternalError for names that are not plain or come twice: sources are
  * ours, but a path out of the folder must be impossible.
  */
-export function asUnit(sources: readonly Source[]): readonly Source[] {
+export function asUnit(sources: readonly Source[], isIn: (source: Source) => boolean = () => true): readonly Source[] {
   const names = new Set([UNIT])
   for (const { name } of sources) {
     if (!/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$/.test(name)) throw new InternalError(`'${name}' is no plain file name`)
     if (names.has(name)) throw new InternalError(`two sources are called '${name}'`)
     names.add(name)
   }
-  const compiled = sources.filter(({ name }) => name.endsWith('.cpp'))
+  const compiled = sources.filter((source) => source.name.endsWith('.cpp') && isIn(source))
   if (compiled.length === 0) throw new InternalError('there is no .cpp file to compile')
   return [...sources, { name: UNIT, text: compiled.map(({ name }) => `#include "${name}"\n`).join('') }]
 }

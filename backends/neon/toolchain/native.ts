@@ -17,6 +17,7 @@ import { undoAtExit } from './unfinished.ts'
 const COMPILE_MILLISECONDS = 15 * 60 * 1000
 const PROBE_MILLISECONDS = 20 * 1000
 const LONGEST_LOG = 8 << 20
+const OBJECT = 'shared.o'
 
 /** Exactly the instructions that a table spells, never -march=native: a cached result must mean the same anywhere. */
 const isaFlags: Readonly<Record<InstructionSetName, readonly string[]>> = {
@@ -106,7 +107,10 @@ export async function findCompiler(candidates: readonly string[]): Promise<Nativ
   return undefined
 }
 
-/** Compiles one unit in a folder of its own, by way of the cache. InternalError with the log's path on refusal. */
+/**
+ * Compiles one unit in a folder of its own, by way of the cache, after the shared files, each by way of the cache as well.
+ * InternalError with the log's path on refusal.
+ */
 export async function compileNative(
   cache: CompileCache,
   compiler: NativeCompiler,
@@ -114,16 +118,32 @@ export async function compileNative(
   sources: readonly Source[],
   result: string,
 ): Promise<string> {
-  const unit = asUnit(sources)
-  const key = { compiler: `${compiler.command} ${compiler.version}`, flags, sources: unit }
-  return cache.result(key, result, async (folder) => {
-    for (const { name, text } of unit) await writeFile(join(folder, name), text)
-    const operands = [...flags, UNIT, '-o', result]
-    const ran = await runCompiler(compiler.command, operands, folder)
-    if (ran.code === 0) return readFile(join(folder, result))
-    const log = await cache.log(`${compiler.command} ${operands.join(' ')}\n${ran.code}\n${ran.log}`)
-    throw new InternalError(`${compiler.command} refused generated code; its words are in ${log}`)
-  })
+  const headers = sources.filter(({ name }) => !name.endsWith('.cpp'))
+  const shared = sources.filter(({ isShared }) => isShared)
+  const compile = (
+    unit: readonly Source[],
+    more: readonly string[],
+    file: string,
+    objects: () => Promise<string[]>,
+  ) => {
+    const key = { compiler: `${compiler.command} ${compiler.version}`, flags: [...flags, ...more], sources: unit }
+    return cache.result(key, file, async (folder) => {
+      for (const { name, text } of unit) await writeFile(join(folder, name), text)
+      const operands = [...flags, ...more, UNIT, ...(await objects()), '-o', file]
+      const ran = await runCompiler(compiler.command, operands, folder)
+      if (ran.code === 0) return readFile(join(folder, file))
+      const log = await cache.log(`${compiler.command} ${operands.join(' ')}\n${ran.code}\n${ran.log}`)
+      throw new InternalError(`${compiler.command} refused generated code; its words are in ${log}`)
+    })
+  }
+  const object = ({ name, text }: Source): Promise<string> =>
+    compile(asUnit([...headers, { name, text }]), ['-c'], OBJECT, async () => [])
+  return compile(
+    asUnit(sources, ({ isShared }) => !isShared),
+    [],
+    result,
+    () => Promise.all(shared.map(object)),
+  )
 }
 
 export interface NativeOptions {
