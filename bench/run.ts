@@ -1,6 +1,6 @@
 // npm run bench: rates beside the machine's measured peak, all taken in turns in one run. Ratios are what counts.
 
-import { Command } from 'commander'
+import { Command, InvalidArgumentError } from 'commander'
 import { chooseToolChain } from '../backends/neon/toolchain/index.ts'
 import type { ToolChainPreference } from '../backends/neon/toolchain/index.ts'
 import { hostDevice, scheduleProfile, wasmDevice } from '../devices/index.ts'
@@ -8,12 +8,32 @@ import { peakProgram } from '../evaluate/speed/machine.ts'
 import { bestRates, runnerOf } from '../evaluate/speed/runner.ts'
 import { openTorch } from '../evaluate/speed/torch.ts'
 import { attentionProgram } from './attention.ts'
+import { native128 } from './native128.ts'
 import { contractionProgram } from './programs.ts'
 import { shapes } from './shapes.ts'
 import { loraRank, modelStep } from './step.ts'
 
+/** Rows, columns, terms, and whether the weight is stored with its columns first. */
+type Product = readonly [number, number, number, boolean]
+
+const usualProducts: readonly Product[] = [
+  [512, 3072, 768, false],
+  [512, 3072, 768, true],
+  [128, 3072, 768, false],
+  [128, 768, 3072, true],
+  [512, 512, 512, false],
+]
+
+function products(text: string): Product[] {
+  return text.split(',').map((one) => {
+    const [m = 0, n = 0, k = 0, ...rest] = one.split('x').map(Number)
+    if (rest.length > 0 || !(m > 0 && n > 0 && k > 0)) throw new InvalidArgumentError(`'${one}' is no product such as 256x768x4864.`) // prettier-ignore
+    return [m, n, k, false]
+  })
+}
+
 interface Options {
-  readonly toolchain: ToolChainPreference
+  readonly toolchain: ToolChainPreference | 'native128'
   readonly threads: string
   readonly turns: string
   readonly steps: string
@@ -22,6 +42,7 @@ interface Options {
   readonly adapt: 'lora' | 'full'
   readonly checkpoints: 'none' | 'every'
   readonly json?: true
+  readonly products?: readonly Product[]
   readonly torch: boolean
   readonly step: boolean
   readonly attention?: string
@@ -29,7 +50,7 @@ interface Options {
 
 const command = new Command('bench')
   .description('Contractions and a whole step of a model at its real shapes, as a share of the measured vector peak.')
-  .option('--toolchain <name>', 'auto, host or wasm', 'auto')
+  .option('--toolchain <name>', 'auto, host, wasm, or native128: the host with the vectors that wasm has', 'auto')
   .option('--threads <count>', 'threads', '1')
   .option('--turns <count>', 'rounds of contractions; the best is kept', '40')
   .option('--steps <count>', 'training steps; the best is kept', '8')
@@ -37,6 +58,7 @@ const command = new Command('bench')
   .option('--model <name>', `${Object.keys(shapes).join(', ')}`, 'gpt2')
   .option('--adapt <how>', 'lora or full', 'lora')
   .option('--checkpoints <which>', 'none or every: layers whose values are worked out again', 'none')
+  .option('--products <list>', 'contractions of so many rows, columns and terms: 256x768x4864,…', products)
   .option('--no-step', 'contractions only')
   .option(
     '--attention <lengths>',
@@ -48,21 +70,14 @@ const command = new Command('bench')
 command.parse()
 const options = command.opts<Options>()
 const threads = Number(options.threads)
-const chain = await chooseToolChain(options.toolchain)
+const chain = options.toolchain === 'native128' ? await native128() : await chooseToolChain(options.toolchain)
 const device = chain.isa.name === 'wasmRelaxed' ? wasmDevice() : hostDevice(chain.isa.name)
-const profile = scheduleProfile(device, threads)
+const profile = { ...scheduleProfile(device, threads), lanes: chain.isa.lanes }
 const session = { toolchain: chain, threads }
 
-const products = [
-  [512, 3072, 768, false],
-  [512, 3072, 768, true],
-  [128, 3072, 768, false],
-  [128, 768, 3072, true],
-  [512, 512, 512, false],
-] as const
 const peakRunner = await runnerOf('peak', peakProgram(profile), session)
 const runners = [peakRunner]
-for (const [m, n, k, transposed] of products) {
+for (const [m, n, k, transposed] of options.products ?? usualProducts) {
   const name = `contraction ${m}×${n}×${k}${transposed ? ', weight stored [out, in]' : ''}`
   runners.push(await runnerOf(name, contractionProgram(m, n, k, transposed, profile), session))
 }

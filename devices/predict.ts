@@ -1,6 +1,7 @@
 // The rates by which plans predict, as a device's profile states them. Numbers only: what a plan makes of them is its own
 // business.
 
+import { storageRate } from '../compiler/plan/rates.ts'
 import type { Rates, StorageRate } from '../compiler/plan/rates.ts'
 import type { DeviceProfile } from './device.ts'
 
@@ -16,10 +17,10 @@ export function ratesOf(
 
 /** What reading from a device's storage takes; undefined where its profile does not state it. */
 export function readRateOf({ figures: { storage } }: Pick<DeviceProfile, 'figures'>): StorageRate | undefined {
-  return storage && { bytesPerSecond: storage.readBytesPerSecond, latencySeconds: storage.latencySeconds }
+  return storage && storageRate(storage.readBytesPerSecond, storage.latencySeconds)
 }
 
 /** The same for writing. */
 export function writeRateOf({ figures: { storage } }: Pick<DeviceProfile, 'figures'>): StorageRate | undefined {
-  return storage && { bytesPerSecond: storage.writeBytesPerSecond, latencySeconds: storage.latencySeconds }
+  return storage && storageRate(storage.writeBytesPerSecond, storage.latencySeconds)
 }

@@ -5,6 +5,7 @@ import { Command, Option } from 'commander'
 import type { Pace } from '../../backends/neon/driver/index.ts'
 import { chooseToolChain } from '../../backends/neon/toolchain/index.ts'
 import { bytesOf } from '../../bin/bytes.ts'
+import { storageRate } from '../../compiler/plan/rates.ts'
 import { timetables } from '../../compiler/plan/timetable.ts'
 import { hostDevice } from '../../devices/index.ts'
 import { predictionRates } from '../../train/storage.ts'
@@ -39,9 +40,9 @@ const command = new Command('bench:storage')
   .option('--length <tokens>', 'tokens of the sequence', '256')
   .option('--threads <count>', 'threads', '1')
   .option('--memory <size>', 'what the whole process may hold', bytesOf, 110 * 2 ** 20)
-  .option('--rates <list>', 'MB a second, one run each', '2000,500,80')
+  .option('--rates <list>', 'MB a second in requests of 1 MiB, one run each', '2000,500,80')
   .option('--write-share <share>', 'bandwidth of writing, by that of reading', '0.6')
-  .option('--latency <microseconds>', 'of one request', '100')
+  .option('--latency <microseconds>', 'of one request, which the bandwidth has in it', '100')
   .option('--steps <count>', 'steps of each; the best is kept', '2')
   .option('--no-in-memory', 'without the run that has all weights in memory')
   .option('--enforce', 'the system gives the process no more (ulimit -d)')
@@ -49,6 +50,7 @@ const command = new Command('bench:storage')
   .parse()
 const options = command.opts<Options>()
 const [length, threads, steps] = [Number(options.length), Number(options.threads), Number(options.steps)]
+const latency = Number(options.latency) * 1e-6
 const chain = await chooseToolChain('host')
 const device = hostDevice(chain.isa.name)
 
@@ -76,8 +78,8 @@ const predicted = [...timetables(whole.compiled, predictionRates(device, threads
 const slowness = inMemory ? inMemory.seconds / predicted : 1
 const runs: object[] = []
 for (const rate of options.rates.split(',').map(Number)) {
-  const read = { bytesPerSecond: rate * 1e6, latencySeconds: Number(options.latency) * 1e-6 }
-  const write = { ...read, bytesPerSecond: read.bytesPerSecond * Number(options.writeShare) }
+  const [reading, writing] = [rate * 1e6, rate * 1e6 * Number(options.writeShare)]
+  const [read, write] = [storageRate(reading, latency), storageRate(writing, latency)]
   const step = storedStep({ ...common, memory, read, write, slowness }, device)
   const { certificate } = step
   const measured = await measure(
@@ -87,7 +89,7 @@ for (const rate of options.rates.split(',').map(Number)) {
   const { storage } = certificate
   const moved = (key: 'readBytes' | 'writtenBytes'): number =>
     (storage?.[key] ?? 0) + (storage?.state?.update[key] ?? 0)
-  const storageSeconds = moved('readBytes') / read.bytesPerSecond + moved('writtenBytes') / write.bytesPerSecond
+  const storageSeconds = moved('readBytes') / reading + moved('writtenBytes') / writing
   const least = Math.max(inMemory?.seconds ?? 0, storageSeconds)
   runs.push({ rate, ...measured, certificate, storageSeconds, price: measured.seconds / least })
   say(

@@ -10,9 +10,21 @@ export interface Rates {
 }
 
 export interface StorageRate {
+  /** Beyond the latency. */
   readonly bytesPerSecond: number
   /** Of one request. */
   readonly latencySeconds: number
+}
+
+/** Bytes of the requests whose bandwidth is stated of a device: 1 MiB, one after the other. */
+const STATED_REQUEST = 1 << 20
+/** Share of such a request's time that is left to its bytes at least, whatever the latency. */
+const LEAST_MOVING = 0.5
+
+/** From a bandwidth of requests of 1 MiB, which has their latency in it: a request of 1 MiB takes as long as that says. */
+export function storageRate(bandwidth: number, latencySeconds: number): StorageRate {
+  const seconds = STATED_REQUEST / bandwidth
+  return { bytesPerSecond: STATED_REQUEST / Math.max(seconds - latencySeconds, LEAST_MOVING * seconds), latencySeconds }
 }
 
 /** Two x86-64 cores with AVX2 in round numbers, where a device's profile states nothing. */
@@ -30,11 +42,7 @@ export function kernelSeconds(flops: number, bytes: number, { flopsPerSecond, by
   return Math.max(flops / flopsPerSecond, bytes / bytesPerSecond)
 }
 
-/**
- * Seconds of `requests` to storage for so many bytes together: latency each + bytes / bandwidth. A measured bandwidth of
- * requests of 1 MiB has their latency in it already, so that what comes out is rather too long, by at most one latency for
- * each request.
- */
+/** Seconds of `requests` to storage for so many bytes together: latency each + bytes / rate. */
 export function requestSeconds(bytes: number, { bytesPerSecond, latencySeconds }: StorageRate, requests = 1): number {
   return latencySeconds * requests + bytes / bytesPerSecond
 }

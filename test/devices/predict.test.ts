@@ -1,7 +1,8 @@
 // The rates of a device, as its profile states them.
 
 import assert from 'node:assert/strict'
-import { hostDevice, ratesOf, readRateOf, shippedDevice } from '../../devices/index.ts'
+import { storageRate } from '../../compiler/plan/rates.ts'
+import { hostDevice, ratesOf, readRateOf, shippedDevice, writeRateOf } from '../../devices/index.ts'
 
 describe('rates by which plans predict', () => {
   it("are a device's, where its profile states them", () => {
@@ -10,10 +11,9 @@ describe('rates by which plans predict', () => {
     assert.equal(ratesOf(phone)?.flopsPerSecond, 24e9 * phone.cores)
     assert.equal(ratesOf(hostDevice('avx2')), undefined)
     const { storage } = phone.figures
-    assert.deepEqual(readRateOf(phone), {
-      bytesPerSecond: storage?.readBytesPerSecond,
-      latencySeconds: storage?.latencySeconds,
-    })
+    assert.ok(storage)
+    assert.deepEqual(readRateOf(phone), storageRate(storage.readBytesPerSecond, storage.latencySeconds))
+    assert.deepEqual(writeRateOf(phone), storageRate(storage.writeBytesPerSecond, storage.latencySeconds))
     assert.equal(readRateOf(hostDevice('avx2')), undefined)
   })
 })

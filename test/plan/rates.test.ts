@@ -1,7 +1,7 @@
 // Predicted times, in numbers that can be checked by hand.
 
 import assert from 'node:assert/strict'
-import { kernelSeconds, requestSeconds } from '../../compiler/plan/rates.ts'
+import { kernelSeconds, requestSeconds, storageRate } from '../../compiler/plan/rates.ts'
 
 describe('predicted times', () => {
   const rates = { flopsPerSecond: 8e9, bytesPerSecond: 1e10 }
@@ -17,5 +17,17 @@ describe('predicted times', () => {
   it('of a request are its latency and its bytes', () => {
     assert.equal(requestSeconds(1e9, { bytesPerSecond: 1e9, latencySeconds: 0.25 }), 1.25)
     assert.equal(requestSeconds(1e9, { bytesPerSecond: 5e8, latencySeconds: 0 }), 2)
+  })
+
+  it('of a request of 1 MiB are what the stated bandwidth says, of none the latency, of all others on the line through both', () => {
+    const mebibyte = 1 << 20
+    const rate = storageRate(1e9, 1e-4)
+    assert.ok(Math.abs(requestSeconds(mebibyte, rate) - mebibyte / 1e9) < 1e-12)
+    assert.equal(requestSeconds(0, rate), 1e-4)
+    const [one, two] = [requestSeconds(mebibyte, rate), requestSeconds(2 * mebibyte, rate)]
+    assert.ok(Math.abs(two - one - (one - 1e-4)) < 1e-12)
+    assert.deepEqual(storageRate(5e8, 0), { bytesPerSecond: 5e8, latencySeconds: 0 })
+    // A latency that were more than half of it is not taken off in full.
+    assert.deepEqual(storageRate(1e9, 1), { bytesPerSecond: 2e9, latencySeconds: 1 })
   })
 })
