@@ -38,6 +38,9 @@ class Keeping {
 
   bool read(const heddle_value& value) {
     const int32_t index = static_cast<int32_t>(value.place.offset_or_index);
+    // What was announced cannot be taken back: a file that was cut off lacks the end, which is looked at first.
+    const int64_t last = (value.bytes - 1) / StateFile::staging_bytes * StateFile::staging_bytes;
+    if (last > 0 && !file_.read(index, last, value.bytes - last, file_.staging(), message_)) return refuse();
     for (int64_t from = 0; from < value.bytes; from += StateFile::staging_bytes) {
       const int64_t bytes = piece(value, from);
       if (!file_.read(index, from, bytes, file_.staging(), message_)) return from == 0 ? refuse() : die();

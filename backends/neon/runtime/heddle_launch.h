@@ -129,12 +129,16 @@ inline bool fetch_rows(heddle_session& session, const heddle_rows& rows) {
   const int32_t tensor = storage_number(*session.program, rows.tensor);
   const int32_t* ids = static_cast<const int32_t*>(address_of(session, rows.ids));
   unsigned char* to = static_cast<unsigned char*>(address_of(session, rows.to));
-  for (int64_t index = 0; index < rows.count; index++, to += rows.row_bytes) {
+  int64_t run = 1;
+  for (int64_t index = 0; index < rows.count; index += run, to += run * rows.row_bytes) {
+    run = 1;
     if (index > 0 && ids[index] == ids[index - 1]) {
       copy(to, to - rows.row_bytes, rows.row_bytes);
-    } else if (storage.fetch(storage.context, tensor, ids[index] * rows.row_bytes, rows.row_bytes, rows.next, to, mover.message) != 0) {
-      return false;
+      continue;
     }
+    run = run_of(ids[index], ids + index, rows.count - index);
+    const int64_t from = ids[index] * rows.row_bytes;
+    if (storage.fetch(storage.context, tensor, from, run * rows.row_bytes, rows.next, to, mover.message) != 0) return false;
   }
   return true;
 }

@@ -66,6 +66,13 @@ inline bool rows_known(const int32_t* ids, int64_t count, int64_t rows, Text mes
   return true;
 }
 
+// How many ids from `id` on, which stands first, count up by one each: their rows lie in one piece in storage and where they go.
+inline int64_t run_of(int32_t id, const int32_t* ids, int64_t most) {
+  int64_t run = 1;
+  while (run < most && ids[run] == id + run) run++;
+  return run;
+}
+
 #if !defined(HEDDLE_WASM)
 
 // Sleeps until *word is at least `wanted`, or negative, or the mover has to stop. Transfers take milliseconds: no spinning.
@@ -117,19 +124,26 @@ inline bool move_range(Mover& mover, const heddle_transfer& transfer, int64_t fr
   }
 }
 
-// The rows of first occurrences, each where its place is.
+// The rows of first occurrences, each where its place is, neighbours with one request.
 inline bool move_rows(Mover& mover, const heddle_transfer& transfer, const heddle_named& named) {
   unsigned char* const arena = mover.spaces[HEDDLE_IN_ARENA];
   const int32_t* ids = reinterpret_cast<const int32_t*>(mover.spaces[named.ids.space] + named.ids.offset_or_index);
   const int32_t* firsts = reinterpret_cast<const int32_t*>(arena + named.firsts);
   const int64_t rows = tensor_bytes(*mover.program, transfer.tensor) / named.row_bytes;
-  for (int64_t place = 0; place < named.count; place++) {
+  int64_t run = 1;
+  for (int64_t place = 0; place < named.count; place += run) {
+    run = 1;
     if (firsts[place] != place) continue;
     if (is_left(mover)) return false;
+    int64_t unseen = 1;
+    while (place + unseen < named.count && firsts[place + unseen] == place + unseen) unseen++;
+    const int32_t id = ids[place];
+    run = run_of(id, ids + place, unseen);
     // They were in range when the function began, but they are the caller's memory.
-    if (!rows_known(ids + place, 1, rows, Text(mover.message, HEDDLE_MESSAGE_BYTES))) return false;
+    const int32_t ends[] = {id, static_cast<int32_t>(id + run - 1)};
+    if (!rows_known(ends, 2, rows, Text(mover.message, HEDDLE_MESSAGE_BYTES))) return false;
     unsigned char* const memory = arena + transfer.offset + place * named.row_bytes;
-    if (!move_range(mover, transfer, ids[place] * named.row_bytes, named.row_bytes, memory)) return false;
+    if (!move_range(mover, transfer, id * named.row_bytes, run * named.row_bytes, memory)) return false;
   }
   return true;
 }
