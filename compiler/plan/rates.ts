@@ -23,8 +23,8 @@ const LEAST_MOVING = 0.5
 
 /** From a bandwidth of requests of 1 MiB, which has their latency in it: a request of 1 MiB takes as long as that says. */
 export function storageRate(bandwidth: number, latencySeconds: number): StorageRate {
-  const seconds = STATED_REQUEST / bandwidth
-  return { bytesPerSecond: STATED_REQUEST / Math.max(seconds - latencySeconds, LEAST_MOVING * seconds), latencySeconds }
+  const moving = Math.max(1 - (latencySeconds * bandwidth) / STATED_REQUEST, LEAST_MOVING)
+  return { bytesPerSecond: bandwidth / moving, latencySeconds }
 }
 
 /** Two x86-64 cores with AVX2 in round numbers, where a device's profile states nothing. */

@@ -74,6 +74,11 @@ int32_t end_update(void* context, const void*, int64_t bytes, char* message) {
   return 0;
 }
 
+void ask(void* context, int32_t tensor, int64_t from, int64_t bytes, int32_t) {
+  const Memory& memory = *static_cast<Memory*>(context);
+  if (memory.says) printf("ask %s %ld %ld\n", value_of(tensor)->name, static_cast<long>(from), static_cast<long>(bytes));
+}
+
 struct Run {
   Memory memory;
   heddle_frozen frozen[1];
@@ -92,7 +97,7 @@ struct Run {
     const int64_t bytes = heddle_memory_bytes(&table, threads);
     block = aligned_alloc(64, static_cast<size_t>(bytes));
     memset(block, 0, static_cast<size_t>(bytes));
-    const heddle_config config = {&table, block, bytes, frozen, 1, threads, 0, message, {&memory, fetch, store, begin_update, end_update}};
+    const heddle_config config = {&table, block, bytes, frozen, 1, threads, 0, message, {&memory, fetch, store, begin_update, end_update, ask}};
     if (heddle_open(&config, &session) != HEDDLE_OK) {
       puts(message);
       exit(2);
@@ -201,9 +206,9 @@ void print_refusals() {
     ids[4] = right;
     printf("%d\n", run.step());
   }
-  heddle_storage storages[3] = {{&run.memory, nullptr, store, begin_update, end_update},
-                                {&run.memory, fetch, nullptr, begin_update, end_update},
-                                {&run.memory, fetch, store, begin_update, nullptr}};
+  heddle_storage storages[3] = {{&run.memory, nullptr, store, begin_update, end_update, ask},
+                                {&run.memory, fetch, nullptr, begin_update, end_update, ask},
+                                {&run.memory, fetch, store, begin_update, nullptr, ask}};
   for (const heddle_storage& storage : storages) {
     const int64_t bytes = heddle_memory_bytes(&table, 1);
     void* block = aligned_alloc(64, static_cast<size_t>(bytes));

@@ -1,7 +1,7 @@
 // What a device's figures make of reading: how much at once, and what is left for it.
 
 import assert from 'node:assert/strict'
-import { findDevice } from '../../devices/index.ts'
+import { findDevice, readRateOf } from '../../devices/index.ts'
 import { canStream, shardBytesOf, storageOf } from '../../train/storage.ts'
 
 const phone = findDevice('phone-8gb', 'neon')
@@ -25,7 +25,7 @@ describe('how storage is read', () => {
     const { limit, read, compute } = storageOf(phone, 2, 100 * MEBIBYTE)
     const needs = { inputBytes: MEBIBYTE, kernels: [] }
     assert.equal(limit(needs), 99 * MEBIBYTE - phone.runtimeBytes)
-    assert.equal(read.bytesPerSecond, phone.figures.storage?.readBytesPerSecond)
+    assert.deepEqual(read, readRateOf(phone))
     assert.equal(compute.flopsPerSecond, 2 * (phone.figures.compute?.flopsPerCore ?? NaN))
   })
 

@@ -57,6 +57,9 @@ inline bool synchronise(int file) {
   return code == 0;
 }
 
+// Tells the system of a range that will be read soon.
+inline void ask_range(int file, int64_t offset, int64_t bytes) { posix_fadvise(file, offset, bytes, POSIX_FADV_WILLNEED); }
+
 // Leaves nothing of a range in the page cache, also of one that was just written.
 inline void drop_range(int file, int64_t offset, int64_t bytes, bool written) {
 #if defined(__linux__)
@@ -80,11 +83,25 @@ class Pacer {
 
   bool on() const { return read_rate_ > 0; }
 
+  // One more request that will be read soon: all that are asked for at once wait for their first bytes together.
+  void ask() {
+    if (asked_++ == 0) asked_at_ = now_microseconds();
+  }
+
+  // Nothing that was asked for will be read.
+  void forget() { asked_ = 0; }
+
   // Rests until a request that began then may be over. A system wakes sleepers late: what a rest was too long is taken off the
   // request that follows at once, as a device would have begun that one in time.
   void rest(double begin, int64_t bytes, bool written) {
     const double start = begin - woken_ < at_once ? over_ : begin;
-    const double end = start + latency_ + static_cast<double>(bytes) / (written ? write_rate_ : read_rate_) * 1e6;
+    double moves = start + latency_;
+    if (!written && asked_ > 0) {
+      asked_--;
+      const double there = asked_at_ + latency_;
+      moves = there > start ? there : start;
+    }
+    const double end = moves + static_cast<double>(bytes) / (written ? write_rate_ : read_rate_) * 1e6;
     const double arrived = now_microseconds();
     over_ = end > arrived ? end : arrived;
     for (double left = end - arrived; left > 0; left = end - now_microseconds()) {
@@ -102,6 +119,8 @@ class Pacer {
   static constexpr double at_once = 100;
   double over_ = 0;    // when the last request was over
   double woken_ = 0;   // when that was noticed
+  double asked_at_ = 0;
+  int64_t asked_ = 0;
 };
 
 }  // namespace heddle

@@ -129,16 +129,18 @@ inline bool fetch_rows(heddle_session& session, const heddle_rows& rows) {
   const int32_t tensor = storage_number(*session.program, rows.tensor);
   const int32_t* ids = static_cast<const int32_t*>(address_of(session, rows.ids));
   unsigned char* to = static_cast<unsigned char*>(address_of(session, rows.to));
-  int64_t run = 1;
-  for (int64_t index = 0; index < rows.count; index += run, to += run * rows.row_bytes) {
-    run = 1;
-    if (index > 0 && ids[index] == ids[index - 1]) {
-      copy(to, to - rows.row_bytes, rows.row_bytes);
-      continue;
-    }
-    run = run_of(ids[index], ids + index, rows.count - index);
-    const int64_t from = ids[index] * rows.row_bytes;
-    if (storage.fetch(storage.context, tensor, from, run * rows.row_bytes, rows.next, to, mover.message) != 0) return false;
+  // How many rows from there come with one request; 0 where it is the row before once more.
+  const auto length = [&](int64_t index) { return index > 0 && ids[index] == ids[index - 1] ? 0 : run_of(ids[index], ids + index, rows.count - index); };
+  int64_t run = 0;
+  for (int64_t index = 0; storage.ask != nullptr && index < rows.count; index += run > 0 ? run : 1) {
+    run = length(index);
+    if (run > 0) storage.ask(storage.context, tensor, ids[index] * rows.row_bytes, run * rows.row_bytes, rows.next);
+  }
+  for (int64_t index = 0; index < rows.count; index += run > 0 ? run : 1) {
+    run = length(index);
+    unsigned char* const row = to + index * rows.row_bytes;
+    if (run == 0) copy(row, row - rows.row_bytes, rows.row_bytes);
+    else if (storage.fetch(storage.context, tensor, ids[index] * rows.row_bytes, run * rows.row_bytes, rows.next, row, mover.message) != 0) return false;
   }
   return true;
 }

@@ -21,27 +21,40 @@ class Storage {
   // Moves no faster than a device with these figures would, and leaves nothing in the page cache.
   void pace(double read_rate, double write_rate, double latency) { pacer_.set(read_rate, write_rate, latency); }
 
-  heddle_storage callbacks() { return {this, fetch, store, begin_update, end_update}; }
+  heddle_storage callbacks() { return {this, fetch, store, begin_update, end_update, ask}; }
 
   static constexpr int64_t state_file = -1;
   static constexpr int64_t no_file = -2;
 
   // Whose file it was that a call failed at: the number of a frozen tensor, or one of those two.
   int64_t failed() const { return failed_; }
-  void begin_call() { failed_ = no_file; }
+  void begin_call() {
+    failed_ = no_file;
+    pacer_.forget();
+  }
 
  private:
+  FilePlace place_of(int32_t tensor, int64_t from, int32_t next) const {
+    const int32_t index = tensor - frozen_count_;
+    return index < 0 ? frozen.place(tensor, from) : next != 0 ? stored.next_place(index, from) : stored.place(index, from);
+  }
+
+  static void ask(void* self, int32_t tensor, int64_t from, int64_t bytes, int32_t next) {
+    Storage& storage = *static_cast<Storage*>(self);
+    const FilePlace place = storage.place_of(tensor, from, next);
+    ask_range(place.file, place.offset, bytes);
+    if (storage.pacer_.on()) storage.pacer_.ask();
+  }
+
   static int32_t fetch(void* self, int32_t tensor, int64_t from, int64_t bytes, int32_t next, void* to, char* message) {
     Storage& storage = *static_cast<Storage*>(self);
-    const int32_t stored = tensor - storage.frozen_count_;
-    const FilePlace place = stored < 0  ? storage.frozen.place(tensor, from)
-                            : next != 0 ? storage.stored.next_place(stored, from)
-                                        : storage.stored.place(stored, from);
+    const FilePlace place = storage.place_of(tensor, from, next);
+    const bool is_state = tensor >= storage.frozen_count_;
     const double begin = now_microseconds();
     if (read_range(place.file, place.offset, bytes, to)) return storage.moved(place, begin, bytes, false);
     const char* const why = errno == ENODATA ? "the file has become shorter" : strerror(errno);
-    storage.failed_ = stored < 0 ? tensor : state_file;
-    return say(message, place, bytes, stored < 0 ? " of the weight file cannot be read: " : " of the state file cannot be read: ", why);
+    storage.failed_ = is_state ? state_file : tensor;
+    return say(message, place, bytes, is_state ? " of the state file cannot be read: " : " of the weight file cannot be read: ", why);
   }
 
   static int32_t store(void* self, int32_t tensor, int64_t from, int64_t bytes, const void* data, char* message) {

@@ -73,6 +73,23 @@ inline int64_t run_of(int32_t id, const int32_t* ids, int64_t most) {
   return run;
 }
 
+// Neighbours among the rows that are moved: from which place on, how many, and the id of the first.
+struct RowRun {
+  int64_t place;
+  int64_t count;
+  int32_t id;
+};
+
+// The next ones at `place` or behind it of first occurrences; none where `count` is 0.
+inline RowRun run_from(const int32_t* ids, const int32_t* firsts, int64_t place, int64_t count) {
+  while (place < count && firsts[place] != place) place++;
+  if (place == count) return {place, 0, 0};
+  int64_t unseen = 1;
+  while (place + unseen < count && firsts[place + unseen] == place + unseen) unseen++;
+  const int32_t id = ids[place];
+  return {place, run_of(id, ids + place, unseen), id};
+}
+
 #if !defined(HEDDLE_WASM)
 
 // Sleeps until *word is at least `wanted`, or negative, or the mover has to stop. Transfers take milliseconds: no spinning.
@@ -130,20 +147,23 @@ inline bool move_rows(Mover& mover, const heddle_transfer& transfer, const heddl
   const int32_t* ids = reinterpret_cast<const int32_t*>(mover.spaces[named.ids.space] + named.ids.offset_or_index);
   const int32_t* firsts = reinterpret_cast<const int32_t*>(arena + named.firsts);
   const int64_t rows = tensor_bytes(*mover.program, transfer.tensor) / named.row_bytes;
-  int64_t run = 1;
-  for (int64_t place = 0; place < named.count; place += run) {
-    run = 1;
-    if (firsts[place] != place) continue;
-    if (is_left(mover)) return false;
-    int64_t unseen = 1;
-    while (place + unseen < named.count && firsts[place + unseen] == place + unseen) unseen++;
-    const int32_t id = ids[place];
-    run = run_of(id, ids + place, unseen);
-    // They were in range when the function began, but they are the caller's memory.
-    const int32_t ends[] = {id, static_cast<int32_t>(id + run - 1)};
-    if (!rows_known(ends, 2, rows, Text(mover.message, HEDDLE_MESSAGE_BYTES))) return false;
-    unsigned char* const memory = arena + transfer.offset + place * named.row_bytes;
-    if (!move_range(mover, transfer, id * named.row_bytes, run * named.row_bytes, memory)) return false;
+  const heddle_storage& storage = mover.storage;
+  // They were in range when the function began, but they are the caller's memory.
+  const auto known = [&](const RowRun& run) {
+    const int32_t ends[] = {run.id, static_cast<int32_t>(run.id + run.count - 1)};
+    return rows_known(ends, 2, rows, Text(mover.message, HEDDLE_MESSAGE_BYTES));
+  };
+  if ((transfer.kind == HEDDLE_READ || transfer.kind == HEDDLE_READ_NEXT) && storage.ask != nullptr) {
+    const int32_t tensor = storage_number(*mover.program, transfer.tensor);
+    const int32_t next = transfer.kind == HEDDLE_READ_NEXT ? 1 : 0;
+    for (RowRun run = run_from(ids, firsts, 0, named.count); run.count > 0 && known(run); run = run_from(ids, firsts, run.place + run.count, named.count)) {
+      storage.ask(storage.context, tensor, run.id * named.row_bytes, run.count * named.row_bytes, next);
+    }
+  }
+  for (RowRun run = run_from(ids, firsts, 0, named.count); run.count > 0; run = run_from(ids, firsts, run.place + run.count, named.count)) {
+    if (is_left(mover) || !known(run)) return false;
+    unsigned char* const memory = arena + transfer.offset + run.place * named.row_bytes;
+    if (!move_range(mover, transfer, run.id * named.row_bytes, run.count * named.row_bytes, memory)) return false;
   }
   return true;
 }
