@@ -129,18 +129,20 @@ inline bool fetch_rows(heddle_session& session, const heddle_rows& rows) {
   const int32_t tensor = storage_number(*session.program, rows.tensor);
   const int32_t* ids = static_cast<const int32_t*>(address_of(session, rows.ids));
   unsigned char* to = static_cast<unsigned char*>(address_of(session, rows.to));
-  // How many rows from there come with one request; 0 where it is the row before once more.
-  const auto length = [&](int64_t index) { return index > 0 && ids[index] == ids[index - 1] ? 0 : run_of(ids[index], ids + index, rows.count - index); };
-  int64_t run = 0;
-  for (int64_t index = 0; storage.ask != nullptr && index < rows.count; index += run > 0 ? run : 1) {
-    run = length(index);
-    if (run > 0) storage.ask(storage.context, tensor, ids[index] * rows.row_bytes, run * rows.row_bytes, rows.next);
-  }
-  for (int64_t index = 0; index < rows.count; index += run > 0 ? run : 1) {
-    run = length(index);
-    unsigned char* const row = to + index * rows.row_bytes;
-    if (run == 0) copy(row, row - rows.row_bytes, rows.row_bytes);
-    else if (storage.fetch(storage.context, tensor, ids[index] * rows.row_bytes, run * rows.row_bytes, rows.next, row, mover.message) != 0) return false;
+  // The row before once more is not read again.
+  const auto is_new = [&](int64_t place) { return place == 0 || ids[place] != ids[place - 1]; };
+  const auto ask = [&](const RowRun& run) {
+    storage.ask(storage.context, tensor, run.id * rows.row_bytes, run.count * rows.row_bytes, rows.next);
+    return true;
+  };
+  const auto fetch = [&](const RowRun& run) {
+    unsigned char* const memory = to + run.place * rows.row_bytes;
+    return storage.fetch(storage.context, tensor, run.id * rows.row_bytes, run.count * rows.row_bytes, rows.next, memory, mover.message) == 0;
+  };
+  if (storage.ask != nullptr) each_run(ids, rows.count, is_new, ask);
+  if (!each_run(ids, rows.count, is_new, fetch)) return false;
+  for (int64_t place = 1; place < rows.count; place++) {
+    if (!is_new(place)) copy(to + place * rows.row_bytes, to + (place - 1) * rows.row_bytes, rows.row_bytes);
   }
   return true;
 }

@@ -66,28 +66,27 @@ inline bool rows_known(const int32_t* ids, int64_t count, int64_t rows, Text mes
   return true;
 }
 
-// How many ids from `id` on, which stands first, count up by one each: their rows lie in one piece in storage and where they go.
-inline int64_t run_of(int32_t id, const int32_t* ids, int64_t most) {
-  int64_t run = 1;
-  while (run < most && ids[run] == id + run) run++;
-  return run;
-}
-
-// Neighbours among the rows that are moved: from which place on, how many, and the id of the first.
+// Rows that lie in one piece, in storage and where they go: from which place on, how many, and the id of the first.
 struct RowRun {
   int64_t place;
   int64_t count;
   int32_t id;
 };
 
-// The next ones at `place` or behind it of first occurrences; none where `count` is 0.
-inline RowRun run_from(const int32_t* ids, const int32_t* firsts, int64_t place, int64_t count) {
-  while (place < count && firsts[place] != place) place++;
-  if (place == count) return {place, 0, 0};
-  int64_t unseen = 1;
-  while (place + unseen < count && firsts[place + unseen] == place + unseen) unseen++;
-  const int32_t id = ids[place];
-  return {place, run_of(id, ids + place, unseen), id};
+// Visits the rows of the places that are wanted, those whose ids count up by one at once; false as soon as a visit is.
+template <typename Wanted, typename Visit>
+inline bool each_run(const int32_t* ids, int64_t count, Wanted wanted, Visit visit) {
+  for (int64_t place = 0; place < count;) {
+    if (!wanted(place)) {
+      place++;
+      continue;
+    }
+    RowRun run = {place, 1, ids[place]};
+    while (place + run.count < count && wanted(place + run.count) && ids[place + run.count] == run.id + run.count) run.count++;
+    if (!visit(run)) return false;
+    place += run.count;
+  }
+  return true;
 }
 
 #if !defined(HEDDLE_WASM)
@@ -148,6 +147,7 @@ inline bool move_rows(Mover& mover, const heddle_transfer& transfer, const heddl
   const int32_t* firsts = reinterpret_cast<const int32_t*>(arena + named.firsts);
   const int64_t rows = tensor_bytes(*mover.program, transfer.tensor) / named.row_bytes;
   const heddle_storage& storage = mover.storage;
+  const auto is_first = [&](int64_t place) { return firsts[place] == place; };
   // They were in range when the function began, but they are the caller's memory.
   const auto known = [&](const RowRun& run) {
     const int32_t ends[] = {run.id, static_cast<int32_t>(run.id + run.count - 1)};
@@ -156,16 +156,17 @@ inline bool move_rows(Mover& mover, const heddle_transfer& transfer, const heddl
   if ((transfer.kind == HEDDLE_READ || transfer.kind == HEDDLE_READ_NEXT) && storage.ask != nullptr) {
     const int32_t tensor = storage_number(*mover.program, transfer.tensor);
     const int32_t next = transfer.kind == HEDDLE_READ_NEXT ? 1 : 0;
-    for (RowRun run = run_from(ids, firsts, 0, named.count); run.count > 0 && known(run); run = run_from(ids, firsts, run.place + run.count, named.count)) {
+    const auto ask = [&](const RowRun& run) {
+      if (!known(run)) return false;
       storage.ask(storage.context, tensor, run.id * named.row_bytes, run.count * named.row_bytes, next);
-    }
+      return true;
+    };
+    if (!each_run(ids, named.count, is_first, ask)) return false;
   }
-  for (RowRun run = run_from(ids, firsts, 0, named.count); run.count > 0; run = run_from(ids, firsts, run.place + run.count, named.count)) {
-    if (is_left(mover) || !known(run)) return false;
+  return each_run(ids, named.count, is_first, [&](const RowRun& run) {
     unsigned char* const memory = arena + transfer.offset + run.place * named.row_bytes;
-    if (!move_range(mover, transfer, run.id * named.row_bytes, run.count * named.row_bytes, memory)) return false;
-  }
-  return true;
+    return !is_left(mover) && known(run) && move_range(mover, transfer, run.id * named.row_bytes, run.count * named.row_bytes, memory);
+  });
 }
 
 // All transfers of one call, unless the session ends, one fails or the rest is not wanted any more.
