@@ -28,6 +28,8 @@ import type { PhaseDirective } from './phase.ts'
 import { prefetch, printPrefetch } from './prefetch.ts'
 import type { PrefetchDirective } from './prefetch.ts'
 import { stage } from './staging.ts'
+import { printTrim, trim } from './trimming.ts'
+import type { TrimDirective } from './trimming.ts'
 
 /**
  * Copies an operand of the multiply-add into scratch at the start of loop `at`, one dimension per loop in `order` (all of
@@ -95,6 +97,7 @@ export type Directive =
   | ChainDirective
   | PrefetchDirective
   | PhaseDirective
+  | TrimDirective
   /**
    * Drops guards from stores to registers and scratch whose garbage lanes are never stored elsewhere; those that mention
    * the loop `keep` stay.
@@ -128,6 +131,8 @@ export function applyDirective(kernel: Kernel, directive: Directive): Kernel {
       return prefetch(kernel, directive)
     case 'phase':
       return phase(kernel, directive)
+    case 'trim':
+      return trim(kernel, directive)
     case 'peel':
       return peel(kernel, directive)
     case 'hold':
@@ -155,6 +160,8 @@ export function printDirective(directive: Directive): string {
       return printPrefetch(directive)
     case 'phase':
       return printPhase(directive)
+    case 'trim':
+      return printTrim(directive)
     case 'peel':
       return `peel ${directive.loop} ${directive.factor} -> ${directive.outer} ${directive.inner} rest ${directive.rest}`
     case 'hold':

@@ -5,7 +5,15 @@
 import type { Axis } from '../graph/axis.ts'
 import { isMap, isOp } from '../graph/node.ts'
 import type { Node } from '../graph/node.ts'
-import { addIndex, constantIndex, divideIndex, minIndex, subtractIndex } from '../kernel/index.ts'
+import {
+  addIndex,
+  ceilDivide,
+  constantIndex,
+  divideIndex,
+  minIndex,
+  scaleIndex,
+  subtractIndex,
+} from '../kernel/index.ts'
 import type { Index, Ranges } from '../kernel/index.ts'
 
 /** low ≤ high + room, between positions along two axes: what causal masks and windows say. */
@@ -170,3 +178,37 @@ export function liveRows(
   // Whoever bounds it sees that it is at most all rows.
   return { first, count: minIndex(rows, subtractIndex(end, first)) }
 }
+
+/** One side of a block: where its first place lies, how many there are, and how many go together. */
+export interface BlockSide {
+  readonly origin: Index
+  readonly count: Index
+  readonly whole: number
+}
+
+/** Places along the other side, of which each sees some place of the block at least if `isSeen`. */
+export interface Seen {
+  readonly first: Index
+  readonly last: Index
+  readonly isSeen: boolean
+}
+
+/**
+ * Places of the side, counted from its first, that some of the others see. `after`: how far a place of the side may lie beyond
+ * one of the others; `before`: the other way round.
+ */
+export function liveRange(
+  { after, before }: Rooms,
+  { origin, count, whole }: BlockSide,
+  { first, last, isSeen }: Seen,
+): { readonly from: Index; readonly to: Index } {
+  const beyond = (index: Index): Index => (isSeen ? index : positive(index))
+  const end = after === undefined ? count : beyond(addIndex(subtractIndex(last, origin), after + 1))
+  const to = minIndex(count, scaleIndex(ceilDivide(end, whole), whole))
+  if (before === undefined) return { from: constantIndex(0), to }
+  const begin = positive(subtractIndex(first, addIndex(origin, before)))
+  return { from: minIndex(to, scaleIndex(divideIndex(begin, whole), whole)), to }
+}
+
+/** 0 for what is below. */
+const positive = (index: Index): Index => subtractIndex(index, minIndex(index, 0))

@@ -107,10 +107,15 @@ export class Lowering {
     }
   }
 
+  /** What `tile` will choose. */
+  tileOf(nest: TileNest): ChosenTile {
+    return chooseTile(nest, this.profile)
+  }
+
   /** Directives of a multiply-add nest of the kernel that `scope` builds. */
   tile(nest: TileNest, scope: KernelScope): Directive[] {
     const uses = this.#tiles.get(scope) ?? []
-    const chosen = chooseTile(nest, this.profile)
+    const chosen = this.tileOf(nest)
     this.#tiles.set(scope, [...uses, { nest, chosen }])
     return tileDirectives(nest, chosen, this.profile)
   }

@@ -7,6 +7,7 @@ import { bufferElements } from '../kernel/ir.ts'
 import type { Expr } from '../kernel/ir.ts'
 import { indexMentions } from '../kernel/index.ts'
 import type { Index } from '../kernel/index.ts'
+import { substitution } from '../kernel/rewrite.ts'
 import { neighboursOf } from './byLane.ts'
 import type { NamedLoop } from './byLane.ts'
 import type { Lowering } from './lowering.ts'
@@ -62,6 +63,12 @@ export function memoryOf(operand: Expr, scope: KernelScope, moving?: readonly st
   if (!buffer) return undefined
   const bytes = dtypeBytes[buffer.dtype]
   return { buffer: buffer.name, indices: operand.indices, bytes, total: bufferElements(buffer) * bytes }
+}
+
+/** The same place of memory where a loop of the nest has become others. */
+export function movedTo(memory: TileMemory, loop: string, place: Index): TileMemory {
+  const moved = substitution(new Map([[loop, place]]))
+  return { ...memory, indices: memory.indices.map((index) => moved.index?.(index) ?? index) }
 }
 
 /** Whether an operand lies contiguous along the walk. */

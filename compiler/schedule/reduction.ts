@@ -22,13 +22,20 @@ export interface Reduction {
   readonly start: number
 }
 
-/** for groups of 16 { for the 16 { leaf } }, the 16 in vectors; `base` is where the groups begin. */
+/** Groups of 16 elements of a row, outside of which no element matters. */
+export interface Groups {
+  readonly from: Index
+  readonly to: Index
+}
+
+/** for groups of 16 { for the 16 { leaf } }, the 16 in vectors; `base` is where the groups begin, `within` those that are walked. */
 export function walkGroups(
   { scope, directives, lanes }: Construction,
   extent: Index,
   base: Index | undefined,
   groups: Index,
   leaf: (place: Index, slot: Index) => Stmt,
+  within?: Groups,
 ): Stmt[] {
   const group = declareLoop(scope, 'o', groups)
   const slot = declareLoop(scope, 'j', partials)
@@ -37,6 +44,7 @@ export function walkGroups(
   const whole = fixed !== undefined && fixed % partials === 0
   const inside = guarded(whole ? [] : [{ left: place, right: extent }], [leaf(place, slot.index)])
   directives.push(...slotDirectives(inside, slot.name, lanes))
+  if (within) directives.push({ do: 'trim', loop: group.name, ...within })
   return [loop(group.name, groups, [loop(slot.name, partials, inside)])]
 }
 
@@ -49,7 +57,7 @@ export function fill({ scope, directives, lanes }: Construction, buffer: string,
 }
 
 /**
- * One pass over `extent` elements (at most `bound`) that reduces several values at once. `leaf` gives the stores of one
+ * One pass over `extent` elements (at most `bound`), or those of them in the groups `within`, that reduces several values at once. `leaf` gives the stores of one
  * element, with `take(i, value)` among them for each reduction. The results are locals, defined by the statements.
  */
 export function reduce(
@@ -58,6 +66,7 @@ export function reduce(
   bound: number,
   reductions: readonly Reduction[],
   leaf: (place: Index, take: (reduction: number, value: Expr) => Stmt) => Stmt[],
+  within?: Groups,
 ): { readonly stmts: Stmt[]; readonly results: Expr[] } {
   const { scope } = construction
   const name = (prefix: string): string => scope.fresh(prefix)
@@ -84,7 +93,7 @@ export function reduce(
     }
   }
   if (bound <= reductionBlock || reductions.length === 0) {
-    const walk = walkGroups(construction, extent, undefined, ceilDivide(extent, partials), element)
+    const walk = walkGroups(construction, extent, undefined, ceilDivide(extent, partials), element, within)
     const { stmts, results } = trees()
     return { stmts: [...clear, ...walk, ...stmts], results }
   }

@@ -7,7 +7,9 @@ import { elementCount, sameAxes, withoutAxes } from '../graph/axis.ts'
 import type { Axis } from '../graph/axis.ts'
 import { elementwiseOp } from '../graph/elementwise.ts'
 import { isOp, topological, usersOf } from '../graph/node.ts'
-import type { Node } from '../graph/node.ts'
+import type { Declaration, Node } from '../graph/node.ts'
+import { crosses, paysToCross } from './crossing.ts'
+import type { ScheduleProfile } from './profile.ts'
 import { viewOps } from './scope.ts'
 import { scoresOf, streamShape, tileOnlyValues } from './scores.ts'
 import type { Consumer, StreamShape } from './scores.ts'
@@ -53,8 +55,15 @@ export interface Wanted {
   readonly copies: ReadonlySet<Node>
 }
 
-export function partition(wanted: Wanted, layout: (node: Node) => readonly Axis[]): Partition {
-  return new Partitioner(wanted, layout).run()
+/** What decides how work is shared out among kernels besides the graph. */
+export interface Surroundings {
+  readonly layout: (node: Node) => readonly Axis[]
+  readonly declarations: ReadonlyMap<string, Declaration>
+  readonly profile: ScheduleProfile
+}
+
+export function partition(wanted: Wanted, surroundings: Surroundings): Partition {
+  return new Partitioner(wanted, surroundings).run()
 }
 
 class Partitioner {
@@ -63,17 +72,20 @@ class Partitioner {
   readonly #roots: ReadonlySet<Node>
   readonly #copies: ReadonlySet<Node>
   readonly #layout: (node: Node) => readonly Axis[]
+  readonly #surroundings: Surroundings
   readonly #tiles: ReadonlySet<Node>
   readonly #regions: Region[] = []
   readonly #regionOf = new Map<Node, Region>()
   readonly #cost = new Map<Node, number>()
 
-  constructor({ roots, copies }: Wanted, layout: (node: Node) => readonly Axis[]) {
+  constructor({ roots, copies }: Wanted, surroundings: Surroundings) {
+    const { layout } = surroundings
     this.#nodes = topological(roots)
     this.#users = usersOf(this.#nodes)
     this.#roots = new Set(roots)
     this.#copies = copies
     this.#layout = layout
+    this.#surroundings = surroundings
     this.#tiles = tileOnlyValues(this.#nodes, this.#users, this.#roots, layout)
   }
 
@@ -300,20 +312,35 @@ class Partitioner {
     if (this.#tiles.has(node)) return
     const scores = scoresOf(node, this.#tiles)
     if (!scores) return this.#open(node, 'contraction', node.axes)
-    for (const host of this.#regions) {
-      if (host.kind !== 'stream' || !sameAxes(host.space, scores.axes) || !this.#canJoin(node, host)) continue
-      if (this.#streamsAlike(host.nodes[0] as Consumer, node)) return this.#join(node, host)
-    }
+    const hosts = this.#regions.filter(
+      (host) => host.kind === 'stream' && sameAxes(host.space, scores.axes) && this.#canJoin(node, host),
+    )
+    const host =
+      hosts.find(({ nodes }) => this.#streamsAlike(nodes[0] as Consumer, node)) ??
+      hosts.find(({ nodes }) => this.#joinsAcross(nodes[0] as Consumer, node, scores))
+    if (host) return this.#join(node, host)
     this.#open(node, 'stream', scores.axes)
+  }
+
+  #shapeOf(consumer: Consumer): StreamShape | undefined {
+    const scores = scoresOf(consumer, this.#tiles)
+    return scores && streamShape(consumer, scores, (node) => this.#tiles.has(node))
   }
 
   /** Whether two consumers walk scores over the same axes in the same way. */
   #streamsAlike(one: Consumer, other: Consumer): boolean {
-    const [a, b] = [one, other].map((consumer) => {
-      const scores = scoresOf(consumer, this.#tiles)
-      return scores && streamShape(consumer, scores, (node) => this.#tiles.has(node))
-    })
+    const [a, b] = [this.#shapeOf(one), this.#shapeOf(other)]
     return a !== undefined && b !== undefined && a.parallel === b.parallel && sameOrder(walked(a), walked(b))
+  }
+
+  /** Whether a gradient is made beside others whose rows are its columns. */
+  #joinsAcross(one: Consumer, node: Node<'dot'>, scores: Node): boolean {
+    const [host, other] = [this.#shapeOf(one), this.#shapeOf(node)]
+    if (!host || !other || !crosses(host, other)) return false
+    const { declarations, profile } = this.#surroundings
+    const isTile = (tile: Node): boolean => this.#tiles.has(tile)
+    const declaration = (name: string): Declaration | undefined => declarations.get(name)
+    return paysToCross({ host, node, scores, isTile, declaration }, profile)
   }
 
   #placeSoftmax(node: Node<'logSumExp'> | Node<'softmaxDot'>): void {

@@ -49,7 +49,7 @@ export function scheduleFunction(
     const plan = planWrites(graph, fn, indirect)
     const { targets } = plan
     const layout = layouts(graph, plan)
-    const parts = partition(plan, layout)
+    const parts = partition(plan, { layout, declarations: graph.declarations, profile })
     const lowerings = (by: ScheduleProfile, known: LoweredKernels): ((region: Region) => LoweredRegion) => {
       const lowering = new Lowering(by, parts, graph.declarations, layout, targets, known)
       return (region) => lowerRegion[region.kind](lowering, region)

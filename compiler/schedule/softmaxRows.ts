@@ -40,15 +40,18 @@ export function lowerSoftmaxRows(lowering: Lowering, region: Region): LoweredReg
     indices: [constantIndex(0)],
   })
   const running = { largest: at('largest'), total: at('total') }
-  const { stmts, factor } = takeBlock(construction, {
+  const ofBlock = { greatest: at('greatest'), factor: at('factor') }
+  const steps = takeBlock(construction, {
     count,
     bound,
     score: (place) => scope.value(scores, env.with([[over, addIndex(base, place)]])),
     weight: (place) => ({ buffer: weights, indices: [place] }),
     ...running,
+    ...ofBlock,
   })
   const sums = values ? new Sums(construction, withoutAxes(layout, rowAxes), env) : undefined
-  const step = [...stmts]
+  const factor = valueOf(ofBlock.factor)
+  const step = [...steps.maximum(), steps.rescale(), ...steps.weigh()]
   if (sums && values) {
     const key = declareLoop(scope, 'k', count)
     const chain = sums.each((here, place) => {

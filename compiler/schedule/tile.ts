@@ -89,6 +89,7 @@ export function tileDirectives(nest: TileNest, choice: ChosenTile, profile: Sche
       ? { do: 'unguard', buffers: [accumulator] }
       : { do: 'unguard', buffers: [accumulator, `${accumulator}_c`], keep: kb },
     { do: 'reorder', loops: [...k, m1, n3] },
+    ...trims(nest, choice.rows, m0, k),
     ...(choice.packs
       ? aheadDirectives(nest, profile, {
           block,
@@ -116,6 +117,13 @@ export function tileDirectives(nest: TileNest, choice: ChosenTile, profile: Sche
       ? [{ do: 'phase', loop: kb, keeping: [`${accumulator}_c`] } as const]
       : []),
   ]
+}
+
+/** Leaves out what the rows of a tile have no use for, where the chain is one loop that is not cut. */
+function trims({ live, k }: TileNest, rows: number, tiles: string, inner: readonly string[]): Directive[] {
+  const [loop] = k
+  if (!live || loop === undefined || k.length > 1 || inner[0] !== loop) return []
+  return [{ do: 'trim', loop, ...live(scaleIndex(variable(tiles), rows), rows) }]
 }
 
 /** The outermost loop of the chain that has iterations, and how many of them are `steps` steps; undefined for all. */

@@ -41,6 +41,8 @@ export interface TileNest {
   readonly neighbours: Neighbours
   /** The chain walks the rows of a tensor that is not in memory as a whole: at most so many steps at a time. */
   readonly phaseSteps?: number
+  /** Steps of the chain that can matter to `rows` rows from `first` on: the others add a zero. Of one chained loop. */
+  readonly live?: (first: Index, rows: number) => { readonly from: Index; readonly to: Index }
   /** The vector direction's blocks go to threads; pieces of `m` join them when that leaves too few. */
   readonly grid: { readonly others: number } | undefined
 }

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { InternalError } from '../../compiler/diagnostic.ts'
 import { applyDirective, printDirective } from '../../compiler/kernel/directives.ts'
 import type { Directive } from '../../compiler/kernel/directives.ts'
+import { constantIndex } from '../../compiler/kernel/index.ts'
 import { parseKernel } from '../../compiler/kernel/parse.ts'
 import { printKernel } from '../../compiler/kernel/print.ts'
 import { verifyKernel } from '../../compiler/kernel/verify.ts'
@@ -32,6 +33,7 @@ describe('directives', () => {
       'reorder',
       'split',
       'stage',
+      'trim',
       'unguard',
     ])
   })
@@ -56,6 +58,7 @@ describe('directives', () => {
     [{ do: 'split', loop: 'q', factor: 2, outer: 'a0', inner: 'a1' }, /cannot split q/],
     [{ do: 'reorder', loops: ['k', 'n'] }, /not perfectly nested/],
     [{ do: 'distribute', loop: 'k' }, /no such loop with several statements/],
+    [{ do: 'trim', loop: 'q', from: constantIndex(0), to: constantIndex(3) }, /cannot trim q/],
     [
       { do: 'stage', into: 's', operand: 1, accumulator: 'acc', at: 'm', order: ['n', 'k'], fast: 'n', lanes: 1 },
       /'n' is not a loop inside 'm'/,
@@ -73,6 +76,15 @@ describe('directives', () => {
       )
     })
   }
+
+  it('leave out the ends of a loop', () => {
+    const part = { do: 'trim', loop: 'n', from: constantIndex(2), to: constantIndex(6) } as const
+    const trimmed = applyDirective(product, part)
+    verifyKernel(trimmed)
+    assert.match(printKernel(trimmed), /serial n in 4 /)
+    assert.match(printKernel(trimmed), /y\[m, n \+ 2\] = acc/)
+    assert.equal(printDirective(part), 'trim n from 2 to 6')
+  })
 
   it('guard what a split that does not divide leaves over', () => {
     for (const factor of [1, 2, 4, 9, 16]) {

@@ -19,14 +19,18 @@ const made = new Map<number, readonly LoweredRegion[]>()
 export function smallKernels(lanes: number): readonly LoweredRegion[] {
   const known = made.get(lanes)
   if (known) return known
-  // So little cache that weights are asked for ahead.
-  const profile = { ...smallProfile(lanes), privateCache: 1 << 10 }
+  // So little cache that weights are asked for ahead; so much that no chain is cut, for streams, whose masks then trim them.
+  const small = { ...smallProfile(lanes), privateCache: 1 << 10 }
+  const roomy = { ...smallProfile(lanes), privateCache: 1 << 20 }
   const found = new Map<string, LoweredRegion>()
   for (const model of ['gpt2', 'qwen2'] as const) {
     for (const adaptation of ['lora', 'full'] as const) {
       const { graph } = training({ model, adaptation, length: 11, dtype: model === 'gpt2' ? 'f16' : 'bf16' })
       for (const fn of graph.functions) {
-        for (const region of scheduleFunction(graph, fn, profile).regions) {
+        const streams = scheduleFunction(graph, fn, roomy).regions.filter(({ directives }) =>
+          directives.some((one) => one.do === 'trim'),
+        )
+        for (const region of [...scheduleFunction(graph, fn, small).regions, ...streams]) {
           const text = printKernel(region.nest) + region.directives.map(printDirective).join()
           found.set(text, found.get(text) ?? region)
         }

@@ -9,6 +9,7 @@ import type { GraphFunction, Node, Role, StoredLayout } from '../../compiler/gra
 import { countElements, extentOf, makeTensor } from '../../compiler/graph/tensor.ts'
 import type { Tensor } from '../../compiler/graph/tensor.ts'
 import { verifyGraph } from '../../compiler/graph/verify.ts'
+import type { ScheduleProfile } from '../../compiler/schedule/profile.ts'
 import { scheduleFunction } from '../../compiler/schedule/schedule.ts'
 import type { ScheduledFunction } from '../../compiler/schedule/schedule.ts'
 import { backwards, expected, firstDifference, launch, roundNarrow, smallProfile, verifyScheduled } from './launch.ts'
@@ -31,6 +32,7 @@ class Case {
     outputs: readonly Node[],
     writes: GraphFunction['writes'] = [],
     extents: Record<string, number> = {},
+    profile: Partial<ScheduleProfile> = {},
   ): ScheduledFunction {
     const fn: GraphFunction = {
       name: 'run',
@@ -62,7 +64,7 @@ class Case {
     const wanted = expected(graph, fn, values, extents)
     let scheduled: ScheduledFunction | undefined
     for (const lanes of [4, 8, 16]) {
-      scheduled = scheduleFunction(graph, fn, smallProfile(lanes))
+      scheduled = scheduleFunction(graph, fn, { ...smallProfile(lanes), ...profile })
       verifyScheduled(scheduled)
       for (const stage of ['nest', 'kernel'] as const) {
         for (const order of [{}, { gridOrder: backwards }]) {
@@ -186,8 +188,8 @@ describe('scores', () => {
     const { b } = c
     const { seq, key, v, scores } = scoresOf(c)
     const masked = b.map('select', b.map('intLessEqual', b.iota(key), b.iota(seq)), scores, b.float(-3.0e38))
-    const scheduled = c.check([b.softmaxDot(masked, v, key, 64), b.logSumExp(masked, key, 64)], [], extents)
-    assert.deepEqual(kindsOf(scheduled), ['softmax'])
+    const results = [b.softmaxDot(masked, v, key, 64), b.logSumExp(masked, key, 64)]
+    assert.deepEqual(kindsOf(c.check(results, [], extents)), ['softmax'])
   })
 
   it('are stored where something else wants them', () => {
@@ -239,7 +241,7 @@ describe('scores', () => {
         b.map('intEqual', segment, b.rename(elsewhere, seq, key)),
       )
       const masked = b.map('select', seen, scores, b.float(-3.0e38))
-      c.check([b.softmaxDot(masked, v, key, 64)], [], extents)
+      c.check([b.softmaxDot(masked, v, key, 64)], [], extents, { privateCache: 1 << 20 })
     }
   })
 
@@ -253,21 +255,72 @@ describe('scores', () => {
     assert.deepEqual(kindsOf(c.check([], [{ name: 'old', node: sum }], { seq: 17 })), ['softmax', 'stream'])
   })
 
-  it('with gradients by both operands', () => gradients(2, 70))
-  it('with gradients by both operands, more of them than places', () => gradients(19, 17))
+  it('with gradients by both operands in one kernel, a few heads to a thread or many', () => {
+    gradients({ heads: 2, bound: 70, kinds: ['softmax', 'stream'] })
+    gradients({ heads: 19, bound: 17, kinds: ['softmax', 'stream'] })
+  })
 
-  function gradients(heads: number, bound: number): void {
+  it('with gradients by both operands, several queries to a key', () => {
+    gradients({ heads: 2, bound: 70, group: 3, kinds: ['softmax', 'stream'] })
+    gradients({ heads: 2, bound: 130, group: 1, kinds: ['softmax', 'stream'] })
+  })
+
+  it('with gradients by both operands where chains leave out what is masked', () => {
+    for (const bound of [17, 70, 130]) {
+      gradients({ heads: 2, bound, roomy: true, kinds: ['softmax', 'stream'] })
+      gradients({ heads: 1, bound, roomy: true, kinds: ['softmax', 'stream', 'stream'] })
+    }
+  })
+
+  it('with gradients by both operands in a kernel each, where heads do not feed all threads', () => {
+    gradients({ heads: 2, bound: 70, threads: 3, kinds: ['softmax', 'stream', 'stream'] })
+    gradients({ heads: 7, bound: 17, threads: 2, kinds: ['softmax', 'stream', 'stream'] })
+  })
+
+  it('with gradients by both operands in a kernel each, where one of them would keep too much', () => {
+    gradients({ heads: 2, bound: 4000, length: 19, width: 70, kinds: ['softmax', 'stream', 'stream'] })
+  })
+
+  it('with gradients by both operands in a kernel each, where rows may come by ranges', () => {
+    gradients({ heads: 2, bound: 70, isFirst: true, kinds: ['softmax', 'stream', 'stream'] })
+  })
+
+  /** `length` of at most `bound` places, `group` of queries to a key, chains that are not cut in a `roomy` cache, `width` of values, `isFirst`: keys and values are stored by key first. */
+  function gradients(about: {
+    heads: number
+    bound: number
+    length?: number
+    group?: number
+    width?: number
+    threads?: number
+    roomy?: boolean
+    isFirst?: boolean
+    kinds: readonly string[]
+  }): void {
+    const { heads, bound, length = bound - 3, group, width, isFirst, threads = 2, roomy = false, kinds } = about
     const c = new Case()
     const { b } = c
-    const { head, seq, key, dim, q, k, v, scores } = scoresOf(c, heads, bound)
+    const head = b.axis('head', heads)
+    const several = group === undefined ? [] : [b.axis('group', group)]
+    const [seq, key] = [b.axis('seq', bound, 'seq'), b.axis('key', bound, 'seq')]
+    const dim = b.axis('dim', 5)
+    const out = b.axis('out', width ?? 6)
+    const along = (axis: Axis, last: Axis): StoredLayout => [...several, head, axis, last].map((one) => [one])
+    const ofKeys = (last: Axis): StoredLayout => (isFirst === true ? [[key], [head], [last]] : [[head], [key], [last]])
+    const [q, k] = [c.read('q', along(seq, dim)), c.read('k', ofKeys(dim))]
+    const [g, v] = [c.read('g', along(seq, dim)), c.read('v', ofKeys(dim))]
+    const wide = width === undefined ? k : c.read('wide', ofKeys(out))
+    const scores = b.dot(q, k, [dim])
     const masked = b.map('select', b.map('intLessEqual', b.iota(key), b.iota(seq)), scores, b.float(-3.0e38))
     const p = b.map('exp', b.map('sub', masked, b.logSumExp(masked, key, 64)))
-    const g = c.read('g', [[head], [seq], [dim]])
     const ds = b.map('mul', p, b.dot(g, v, [dim]))
-    const scheduled = c.check([b.product(ds, k, [key]), b.product(ds, q, [seq]), b.product(p, g, [seq])], [], {
-      seq: bound - 3,
-    })
-    assert.deepEqual(kindsOf(scheduled).toSorted(), ['softmax', 'stream', 'stream'])
+    const results = [
+      b.product(p, g, [...several, seq]),
+      b.product(ds, wide, [key]),
+      b.product(ds, q, [...several, seq]),
+    ]
+    const scheduled = c.check(results, [], { seq: length }, { threads, privateCache: roomy ? 1 << 20 : 1 << 12 })
+    assert.deepEqual(kindsOf(scheduled).toSorted(), kinds)
   }
 })
 

@@ -1,4 +1,4 @@
-// What the scheduler makes of four regions every model has, as text: the nest, its directives, and the kernel that is
+// What the scheduler makes of five regions every model has, as text: the nest, its directives, and the kernel that is
 // printed for a device. And that the order of a reduction is part of its result.
 
 import assert from 'node:assert/strict'
@@ -65,6 +65,22 @@ const regions: Record<string, () => readonly LoweredRegion[]> = {
     const scores = b.dot(read(b, 'q', head, seq, dim), read(b, 'k', head, key, dim), [dim])
     const masked = b.map('select', b.map('intLessEqual', b.iota(key), b.iota(seq)), scores, b.float(-3.0e38))
     return regionsOf(b, [b.softmaxDot(masked, read(b, 'v', head, key, dim), key, 64)])
+  },
+  'attention gradients': () => {
+    const b = new GraphBuilder()
+    const [head, seq, key, dim] = [
+      b.axis('head', 2),
+      b.axis('seq', 70, 'seq'),
+      b.axis('key', 70, 'seq'),
+      b.axis('dim', 8),
+    ]
+    const [q, k, v, dy] = [read(b, 'q', head, seq, dim), read(b, 'k', head, key, dim), read(b, 'v', head, key, dim), read(b, 'dy', head, seq, dim)] // prettier-ignore
+    const scores = b.dot(q, k, [dim])
+    const masked = b.map('select', b.map('intLessEqual', b.iota(key), b.iota(seq)), scores, b.float(-3.0e38))
+    const p = b.map('exp', b.map('sub', masked, b.logSumExp(masked, key, 64)))
+    const ds = b.map('mul', p, b.dot(dy, v, [dim]))
+    const made = regionsOf(b, [b.product(p, dy, [seq]), b.product(ds, k, [key]), b.product(ds, q, [seq])])
+    return made.filter(({ region }) => region.kind === 'stream')
   },
   loss: () => {
     const b = new GraphBuilder()
