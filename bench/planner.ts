@@ -1,7 +1,7 @@
 // npm run bench:planner: how long planning checkpoints takes beside scheduling the same step, at real shapes and several
 // budgets, and planning them together with weights that stay, read from a slow card. Processor time of all threads, the collector's among them; the ratio is what counts.
 
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { CheckpointPlanner } from '../compiler/plan/checkpoints/planner.ts'
 import { trainingPasses } from '../compiler/pipeline.ts'
 import { declaredBytes } from '../compiler/schedule/shards.ts'
@@ -17,9 +17,10 @@ const command = new Command('bench:planner')
   .description('Time of the checkpoint planner as a share of scheduling, and how far its plans are from the bound.')
   .option('--models <list>', Object.keys(shapes).join(', '), 'gpt2,qwen2,gemma3,gemma3-1b')
   .option('--length <tokens>', 'tokens of the sequence', '256')
+  .addOption(new Option('--adapt <how>', 'what is trained').choices(['lora', 'full']).default('lora'))
   .option('--json', 'one JSON object')
   .parse()
-const options = command.opts<{ models: string; length: string; json?: true }>()
+const options = command.opts<{ models: string; length: string; adapt: 'lora' | 'full'; json?: true }>()
 
 const seconds = (): number => {
   const { user, system } = process.cpuUsage()
@@ -41,10 +42,10 @@ const results = options.models.split(',').map((name) => {
     length: Number(options.length),
   })
   const passes = trainingPasses({
-    adaptation: {
-      kind: 'lora',
-      options: { rank: loraRank, alpha: 16, targets: shape.targets, modules: traced.modules },
-    },
+    adaptation:
+      options.adapt === 'full'
+        ? { kind: 'trainable', names: 'all' }
+        : { kind: 'lora', options: { rank: loraRank, alpha: 16, targets: shape.targets, modules: traced.modules } },
     optimizer: usualAdamW,
     checkpoints: 'none',
   })

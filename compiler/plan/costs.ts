@@ -36,6 +36,11 @@ export class Costs {
     return cost
   }
 
+  /** Seconds of elementwise work that reads and writes so many bytes. */
+  ofMoving(bytes: number): number {
+    return kernelSeconds(0, bytes, this.#rates)
+  }
+
   /** Seconds of a launch, or of each of the parts that it is cut into, by their iterations of its outermost loop. */
   secondsOf(
     region: LoweredRegion,

@@ -123,7 +123,7 @@ class Search {
   /** Of what was found, also what gives up small values one kernel after another, those first that save most for their time. */
   giveUpSmall(): void {
     if (this.found.all.length > FEW) return
-    const rateOf = (value: number): number => this.#bytesOf(value) / (this.#layer.seconds[this.#kernelOf(value)] ?? 1)
+    const rateOf = (value: number): number => this.#bytesOf(value) / this.#secondsOf(value)
     const order = this.#small.toSorted((a, b) => rateOf(b) - rateOf(a) || this.#kernelOf(a) - this.#kernelOf(b))
     for (const { keeps } of this.found.all) {
       let kept = [...keeps]
@@ -145,17 +145,14 @@ class Search {
 
   /** What giving up some of the small values comes to at least: each one runs its own kernel again. */
   #relax(all: Measured, free: readonly number[], costly: readonly number[], sameTimes: boolean): void {
-    const bytesOf = (values: readonly number[]): number => values.reduce((sum, value) => sum + this.#bytesOf(value), 0)
-    const saved = bytesOf(free)
+    const saved = this.#sum(free)
     const atLeast = this.#leastNeed()
-    // Another time of recomputation may also spare what lives on from before the layer.
-    const decided = [...this.#flags.keys()].filter((value) => this.#flags[value] === 1)
-    const extended = all.kept - bytesOf(decided) - bytesOf(this.#small)
     for (const { bytes, seconds } of this.#givenUp(costly)) {
-      const kept = this.#rounded(all.kept - saved - bytes - extended)
-      // Where giving up small values makes no other one be computed earlier, memory is that of keeping them, but for their own.
+      const kept = this.#rounded(all.kept - saved - bytes)
+      // Where giving up small values has no other one computed earlier, memory and runs are those of keeping them, but for their own.
       const need = sameTimes ? Math.max(all.need - saved - bytes, atLeast) : atLeast
-      this.relaxed.add({ kept, need: this.#rounded(need), seconds: all.leastSeconds + seconds })
+      const least = sameTimes ? all.seconds : all.leastSeconds
+      this.relaxed.add({ kept, need: this.#rounded(need), seconds: least + seconds })
     }
   }
 
@@ -185,16 +182,11 @@ class Search {
     const key = values.join()
     const known = this.#sums.get(key)
     if (known) return known
-    const byKernel = new Map<number, number>()
-    for (const value of values) {
-      const kernel = this.#kernelOf(value)
-      byKernel.set(kernel, (byKernel.get(kernel) ?? 0) + this.#bytesOf(value))
-    }
     let sums = new Map<number, GivenUp>([[0, { bytes: 0, seconds: 0 }]])
-    for (const [kernel, bytes] of byKernel) {
+    for (const { bytes, seconds } of this.#together(values)) {
       const next = new Map(sums)
       for (const before of sums.values()) {
-        const more = { bytes: before.bytes + bytes, seconds: before.seconds + (this.#layer.seconds[kernel] ?? 0) }
+        const more = { bytes: before.bytes + bytes, seconds: before.seconds + seconds }
         const units = Math.ceil(more.bytes / this.#unit)
         const other = next.get(units)
         // Of two the better half of each: what both could do is a bound for either.
@@ -206,6 +198,28 @@ class Search {
     const found = [...sums.values()]
     this.#sums.set(key, found)
     return found
+  }
+
+  /** Values that one run of their kernel makes, with all that it makes besides; and each of those that need none. */
+  #together(values: readonly number[]): GivenUp[] {
+    const alone = values.filter((value) => this.#layer.values[value]?.alone !== undefined)
+    const runs = new Set(values.filter((value) => !alone.includes(value)).map((value) => this.#kernelOf(value)))
+    const made = [...runs].map((kernel): GivenUp => {
+      const together = values.filter((value) => this.#kernelOf(value) === kernel)
+      // What has been made by itself so far comes with the run.
+      const spared = this.#layer.values.reduce((sum, one) => sum + (one.kernel === kernel ? (one.alone ?? 0) : 0), 0)
+      return { bytes: this.#sum(together), seconds: (this.#layer.seconds[kernel] ?? 0) - spared }
+    })
+    return [...made, ...alone.map((value) => ({ bytes: this.#bytesOf(value), seconds: this.#secondsOf(value) }))]
+  }
+
+  #sum(values: readonly number[]): number {
+    return values.reduce((sum, value) => sum + this.#bytesOf(value), 0)
+  }
+
+  /** Of making a value again while what it is made of is there. */
+  #secondsOf(value: number): number {
+    return this.#layer.values[value]?.alone ?? this.#layer.seconds[this.#kernelOf(value)] ?? 1
   }
 
   #rounded(bytes: number): number {

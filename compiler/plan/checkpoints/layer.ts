@@ -17,6 +17,11 @@ export interface LayerValue {
   readonly lastForward: number
   /** Whether the backward pass reads it, so that it can be kept. */
   readonly wanted: boolean
+  /**
+   * Seconds of making it of stored values elementwise, as what is fused behind a contraction whose result is stored as well;
+   * absent where its kernel has to run for it. Those of a kernel do not exceed the kernel's together.
+   */
+  readonly alone?: number
 }
 
 /** A kernel of the layer's part of the step. */
@@ -48,6 +53,8 @@ export interface Configuration extends Measured {
   readonly keeps: ReadonlySet<number>
   /** Values that are computed again. */
   readonly again: ReadonlySet<number>
+  /** Kernels that run again for them, not only what is fused behind. */
+  readonly runs: ReadonlySet<number>
 }
 
 export interface Measured extends Choice {
@@ -82,6 +89,9 @@ export class Simulation {
   readonly #base: Float64Array
   readonly #forward: Float64Array
   readonly #ran: Uint8Array
+  /** The last moment in which a kernel ran again as a whole, and the step before which that was. */
+  readonly #ranAt: Int32Array
+  readonly #ranBefore: Int32Array
   #keeps: Uint8Array = new Uint8Array()
   /** What the next step wants, in order, and how many that are. */
   readonly #found: Int32Array
@@ -105,6 +115,8 @@ export class Simulation {
     this.#base = new Float64Array(steps.length + values.length)
     this.#forward = new Float64Array(forward.length + 1)
     this.#ran = new Uint8Array(layer.seconds.length)
+    this.#ranAt = new Int32Array(layer.seconds.length)
+    this.#ranBefore = new Int32Array(layer.seconds.length)
     this.#found = new Int32Array(values.length)
   }
 
@@ -115,6 +127,7 @@ export class Simulation {
       ...measured,
       keeps: new Set(places.filter((value) => keeps[value] === 1)),
       again: new Set(places.filter((value) => this.isMadeAgain(value))),
+      runs: new Set([...this.#ran.keys()].filter((kernel) => this.runsAgain(kernel))),
     }
   }
 
@@ -141,6 +154,8 @@ export class Simulation {
     let seconds = 0
     for (let kernel = 0; kernel < this.#ran.length; kernel++)
       if (this.runsAgain(kernel)) seconds += this.#secondsOf(kernel)
+    for (const [value, { kernel, alone = 0 }] of this.#layer.values.entries())
+      if (this.isMadeAgain(value) && !this.runsAgain(kernel)) seconds += alone
     return seconds
   }
 
@@ -154,7 +169,7 @@ export class Simulation {
     return this.#madeBefore.slice()
   }
 
-  /** Whether the last set that was tried has a kernel run again. */
+  /** Whether the last set that was tried has a kernel run again as a whole. */
   runsAgain(kernel: number): boolean {
     return (this.#ran[kernel] as number) > 0
   }
@@ -199,9 +214,18 @@ export class Simulation {
         for (; next < this.#count && this.#kernelOf(found[next] as number) === kernel; next++) {
           this.#first[found[next] as number] = moment
         }
+        const alone = this.#aloneIn(start, next)
+        if (alone !== undefined && this.#isMadeBeside(start, next)) {
+          this.#moveTo(start, next, kernel)
+          continue
+        }
         for (let place = start; place < next; place++) this.#use(found[place] as number, moment)
-        this.#ran[kernel] = (this.#ran[kernel] as number) + 1
-        this.#seconds += this.#secondsOf(kernel)
+        if (alone === undefined) {
+          this.#ran[kernel] = (this.#ran[kernel] as number) + 1
+          this.#ranAt[kernel] = moment
+          this.#ranBefore[kernel] = step
+        }
+        this.#seconds += alone ?? this.#secondsOf(kernel)
         this.#base[moment++] = before
       }
       for (const value of reads) this.#last[value] = moment
@@ -209,6 +233,39 @@ export class Simulation {
       this.#base[moment++] = during
     }
     return moment
+  }
+
+  /** Seconds of what was found from one place to another, if that needs no run of its kernel. */
+  #aloneIn(start: number, end: number): number | undefined {
+    let seconds = 0
+    for (let place = start; place < end; place++) {
+      const { alone } = this.#layer.values[this.#found[place] as number] as LayerValue
+      if (alone === undefined) return undefined
+      seconds += alone
+    }
+    return seconds
+  }
+
+  /** Whether their kernel has run again when all that they are made of was there: then it makes them as well. */
+  #isMadeBeside(start: number, end: number): boolean {
+    for (let place = start; place < end; place++) {
+      const { kernel, operands } = this.#layer.values[this.#found[place] as number] as LayerValue
+      if (!this.runsAgain(kernel)) return false
+      const ranAt = this.#ranAt[kernel] as number
+      if (!operands.every((one) => this.#keeps[one] === 1 || (this.#first[one] as number) <= ranAt)) return false
+    }
+    return true
+  }
+
+  /** Has what was found made by the last run of its kernel. */
+  #moveTo(start: number, end: number, kernel: number): void {
+    const moment = this.#ranAt[kernel] as number
+    for (let place = start; place < end; place++) {
+      const value = this.#found[place] as number
+      this.#first[value] = moment
+      this.#madeBefore[value] = this.#ranBefore[kernel] as number
+      this.#use(value, moment)
+    }
   }
 
   #kernelOf(value: number): number {
@@ -219,9 +276,9 @@ export class Simulation {
     const { operands, outside } = this.#layer.values[value] as LayerValue
     for (const operand of operands) {
       // What only the same kernel reads is never stored.
-      if (this.#first[operand] !== moment) this.#last[operand] = moment
+      if (this.#first[operand] !== moment) this.#last[operand] = Math.max(this.#last[operand] as number, moment)
     }
-    for (const given of outside) this.#lastOutside[given] = moment
+    for (const given of outside) this.#lastOutside[given] = Math.max(this.#lastOutside[given] as number, moment)
   }
 
   #live(bytes: number, from: number, to: number): void {

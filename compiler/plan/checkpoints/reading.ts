@@ -97,14 +97,13 @@ export class LayerReads {
   }
 
   /** Every configuration of a layer with none of its weights staying, some, or all; without what another one is no worse than. */
-  choices({ layer, shape, launches }: TimedLayer, configurations: readonly Configuration[]): LayerChoice[] {
+  choices({ layer, launches }: TimedLayer, configurations: readonly Configuration[]): LayerChoice[] {
     const tensors = this.#byLayer.get(layer) ?? []
     const all = tensors.reduce((sum, { bytes }) => sum + bytes, 0)
     const readBy = launches.map((launch) => this.#readBy(launch).map((name) => placeOf(tensors, name)))
     const found = configurations.flatMap((configuration): LayerChoice[] => {
       const times = tensors.map((tensor) => tensor.times)
-      const kernels = new Set([...configuration.again].map((value) => shape.values[value]?.kernel ?? 0))
-      for (const place of [...kernels].flatMap((kernel) => readBy[kernel] ?? [])) {
+      for (const place of [...configuration.runs].flatMap((kernel) => readBy[kernel] ?? [])) {
         // What is one range is still there for the backward pass.
         if ((tensors[place]?.bytes ?? 0) > this.#weights.shardBytes) times[place] = (times[place] as number) + 1
       }

@@ -189,6 +189,7 @@ class Reader {
         born: producer - forward.from,
         lastForward: Math.min(forward.to, Math.max(producer, ...readers)) - forward.from,
         wanted: this.#backwardReaders(node).length > 0,
+        ...this.#aloneOf(node, stored),
       }
     })
     const least = Math.min(...base.during.slice(forward.from, forward.to + 1), ...base.before.slice(backward.from, backward.to + 1)) // prettier-ignore
@@ -218,6 +219,19 @@ class Reader {
     }
   }
 
+  /** Seconds of making a node of what is stored elementwise; nothing where it is made of more. */
+  #aloneOf(node: Node, stored: readonly Node[]): Pick<LayerValue, 'alone'> {
+    const isMadeElementwise = (one: Node): boolean =>
+      !sums.has(one.op) && one.inputs.every((input) => this.#lives.has(input) || isMadeElementwise(input))
+    if (!isMadeElementwise(node)) return {}
+    const launch = this.#producer.get(node) as number
+    const { region } = this.#regions[launch] as LoweredRegion
+    const together = region.nodes.filter((one) => this.#lives.has(one)).length
+    const bytes = [node, ...stored].reduce((sum, one) => sum + (this.#lives.get(one)?.bytes ?? 0), 0)
+    const whole = this.#costs.of(this.#regions[launch] as LoweredRegion).seconds
+    return { alone: Math.min(this.#costs.ofMoving(bytes), whole / together) }
+  }
+
   /** What is stored of all that a node is made of. */
   #storedBehind(node: Node): Node[] {
     const found = new Set<Node>()
@@ -245,6 +259,9 @@ class Reader {
     return { during, before }
   }
 }
+
+/** What no element is made of by itself. */
+const sums: ReadonlySet<Node['op']> = new Set(['dot', 'softmaxDot', 'logSumExp', 'sum', 'maximum', 'scatterAdd'])
 
 interface LiveSums {
   /** Bytes alive while each kernel runs. */

@@ -19,6 +19,7 @@ function layers(sizes: readonly number[]): fc.Arbitrary<Layer> {
           operands: subset(places.slice(Math.max(0, place - 3), place)),
           outside: subset([0, 1]),
           joins: fc.boolean(),
+          alone: fc.option(fc.integer({ min: 0, max: 9 }), { nil: undefined }),
           lastForward: fc.integer({ min: place, max: count - 1 }),
         }),
       ),
@@ -36,9 +37,11 @@ function layers(sizes: readonly number[]): fc.Arbitrary<Layer> {
       .map(({ values: drawn, steps: backward, seconds }): Layer => {
         let kernel = -1
         const read = new Set(backward.flatMap(({ reads }) => reads))
-        const made = drawn.map(({ joins, ...value }, place) => {
+        const made = drawn.map(({ joins, alone, ...value }, place) => {
           if (place === 0 || !joins) kernel++
-          return { ...value, kernel, born: place, wanted: read.has(place) }
+          // Eight of them at most: together no more than their kernel.
+          const most = (seconds[kernel] ?? 0) / 8
+          return { ...value, kernel, born: place, wanted: read.has(place), ...(alone === undefined ? {} : { alone: Math.min(alone / 4, most) }) } // prettier-ignore
         })
         return {
           values: made,
@@ -132,5 +135,31 @@ describe('ways to treat a layer', () => {
     assert.deepEqual(outcome(0), [640, 2020, 2, [1]])
     assert.deepEqual(outcome(1), [1280, 1920, 1, [0]])
     assert.deepEqual(outcome(), [0, 2020, 3, [0, 1]])
+  })
+
+  it('run a kernel again for its contraction, not for what is fused behind a result that is there', () => {
+    // One kernel makes a (a contraction) and b of a; the backward pass reads a, then b.
+    const value = { kernel: 0, outside: [], born: 0, lastForward: 0, wanted: true }
+    const layer: Layer = {
+      values: [
+        { ...value, bytes: 640, operands: [] },
+        { ...value, bytes: 1280, operands: [0], alone: 0.25 },
+      ],
+      seconds: [2],
+      multiplyAdds: [20],
+      outside: [],
+      forward: [{ during: 0, before: 0, reads: [] }],
+      backward: [0, 1].map((read) => ({ during: 0, before: 0, reads: [read] })),
+    }
+    const outcome = (...keeps: number[]): unknown[] => {
+      const { kept, need, seconds, multiplyAdds, runs } = configuration(layer, keeps)
+      return [kept, need, seconds, multiplyAdds, [...runs]]
+    }
+    assert.deepEqual(outcome(0), [640, 1920, 0.25, 0, []])
+    assert.deepEqual(outcome(1), [1280, 1920, 2, 20, [0]])
+    // The run that makes a makes b as well: it lives from there on.
+    assert.deepEqual(outcome(), [0, 1920, 2, 20, [0]])
+    const readLater = { ...layer, backward: [1, 0].map((read) => ({ during: 0, before: 0, reads: [read] })) }
+    assert.deepEqual(configuration(readLater, []).seconds, 2)
   })
 })
