@@ -113,6 +113,11 @@ export function timesText(one: number, other: number): [sum: string, one: string
 const FLASH_BYTES = 128e9
 const FLASH_REWRITES = 1000
 
+/** One time with the unit that suits it. */
+export function timeText(seconds: number): string {
+  return timesText(seconds, 0)[0]
+}
+
 /** What writing means for flash. */
 function wearText(bytes: number, microBatches: number): string {
   const steps = (FLASH_BYTES * FLASH_REWRITES) / bytes

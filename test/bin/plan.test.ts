@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
-import { checkpointLines } from '../../bin/checkpointView.ts'
+import { checkpointLines, jointText } from '../../bin/checkpointView.ts'
 import { CompilingProgress } from '../../bin/compilingProgress.ts'
 import { liveRows, secondsText } from '../../bin/planPage/charts.ts'
 import { planPage } from '../../bin/planPage/page.ts'
@@ -80,6 +80,26 @@ describe('checkpoints as text', () => {
       )
     assert.match(lines(true)[1] ?? '', /^recomputation: \+20\.0 % multiply-adds \(optimal at least \+19\.0 %\); /)
     assert.match(lines(false)[1] ?? '', /^recomputation: \+20\.0 % multiply-adds, for the least memory; /)
+  })
+})
+
+describe('recomputation and weights that stay as text', () => {
+  const joint = { shardBytes: 2.5 * MEBIBYTE, seconds: 0.0736, computeSeconds: 0.0577, storageSeconds: 0.0592, lowerBound: 0.0729, gap: 0.0095, shards: [], milliseconds: 1, isTaken: true, predictedSeconds: 0.0695, sequentialSeconds: 2520 } // prettier-ignore
+
+  it('name what is predicted apart from what the bound is of', () => {
+    assert.equal(
+      jointText(joint),
+      'recomputation and weights that stay: a micro-batch of 69.5 ms, planned together in ranges of 2.5 MiB, 2,520.0 s one after the other; the model that chooses, which knows no order of reads, counts 73.6 ms for it, at most 0.95 % from its optimum, 72.9 ms at least',
+    )
+    assert.match(jointText({ ...joint, isTaken: false }), /one after the other, which together is no better; the model that chooses, which knows no order of reads, counts 73\.6 ms for those together, /) // prettier-ignore
+  })
+
+  it('say nothing of the least recomputation where that was not looked for', () => {
+    const report = { budget: 1000, layers: [], peak: 1000, seconds: 2, milliseconds: 1, recomputed: 0.2, rounds: [{ room: 1000, predicted: 1000, real: 1000 }], leastPeak: 1000 } // prettier-ignore
+    const fitting = { ...certificate, fits: true }
+    const lines = checkpointLines({ checkpoints: 'chosen', checkpointing: report, joint, arenas: [], certificate: fitting }, new Provenance()) // prettier-ignore
+    assert.match(lines[1] ?? '', /^recomputation: \+20\.0 % multiply-adds, so that more weights stay; /)
+    assert.equal(lines[2], jointText(joint))
   })
 })
 
