@@ -142,7 +142,7 @@ export async function main(operands: readonly string[]): Promise<number> {
     .description('compile up to the memory plan: does it fit, and what takes how much')
     .argument('<recipe>', 'a TypeScript file that exports a recipe')
     .addOption(device())
-    .option('--all', 'every device profile beside the others')
+    .option('--all', 'every device profile beside the others, each with its own memory and threads unless stated')
     .option(
       '--html <file>',
       'write the plan as a page: memory over predicted time, what each buffer is, what is moved, where the time goes',

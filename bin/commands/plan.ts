@@ -13,8 +13,9 @@ import type { DeviceFit, FittingChange, FittingOptions } from '../../train/fitti
 import { deviceByName, deviceFor } from '../../train/hostDevice.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
 import type { LoadedRecipe } from '../../train/loadRecipe.ts'
+import { memoryBudgetOf } from '../../train/memoryBudget.ts'
 import { functionDetails, kernelSeconds, largestNeed, layerDetails } from '../../train/planDetails.ts'
-import { prepareData, prepareModel } from '../../train/prepare.ts'
+import { prepareData, prepareModel, recordsWithin } from '../../train/prepare.ts'
 import type { PreparedModel } from '../../train/prepare.ts'
 import { trainingFunctions } from '../../train/run.ts'
 import { predictionRates } from '../../train/storage.ts'
@@ -41,10 +42,10 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
   const loaded = await loadRecipe(recipePath)
   const { recipe } = loaded
   const device = await deviceFor(options.device, loaded)
+  const memoryBudget = memoryBudgetOf(device, options.memory)
   const model = await prepareModel(loaded, { onProgress: downloadProgress(output) })
   const { steps } = prepareData(loaded, model)
   const threads = options.threads ?? device.cores
-  const memoryBudget = options.memory ?? device.memoryBudget
   const settings = { device, threads, steps, memoryBudget, functions: trainingFunctions(recipe) }
   const begun = performance.now()
   const compiled = compileRecipe(recipe, model.traced, settings)
@@ -68,11 +69,14 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
     recipe,
     traced: model.traced,
     retrace: retraced(loaded, model),
+    recordsWithin: (length) => recordsWithin(loaded, model, length),
     settings,
     onProgress: (what, done) => progress.tell(what, done),
     ...(interruption ? { stop: interruption.stop } : {}),
   }
-  const devices: readonly DeviceFit[] = options.all ? await fitDevices(await allDevices(), fitting) : []
+  const devices: readonly DeviceFit[] = options.all
+    ? await fitDevices(await allDevices(), fitting, { threads: options.threads, memoryBudget: options.memory })
+    : []
   const changes: readonly FittingChange[] = certificate.fits
     ? []
     : await changesThatFit(compiled, shippedDevices, fitting)
@@ -98,7 +102,7 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
     ...(certificate.fits ? {} : { changes }),
     ...(isStopped ? { isStopped } : {}),
     ...(options.all
-      ? { devices: devices.map((fit) => ({ threads: fit.device.cores, checkpoints: fit.checkpoints, certificate: fit.certificate })) }
+      ? { devices: devices.map((fit) => ({ threads: fit.threads, checkpoints: fit.checkpoints, certificate: fit.certificate })) }
       : {}),
     title: device.title,
     source: device.source,
