@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { UserError } from '../compiler/diagnostic.ts'
 import { bytesOf } from './bytes.ts'
+import { count, numberAbove, positiveInteger, threadCount, threadCounts } from './numbers.ts'
 import { exitCodes, reportError } from './output.ts'
 
 const packageFile = new URL('../package.json', import.meta.url)
@@ -11,43 +12,6 @@ const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: 
 
 /** Runs a command whose module is loaded only now: `--help` need not wait for a compiler. */
 type Run = (...operands: never[]) => Promise<number>
-
-const MOST = 0x7fffffff
-
-/** A whole number within bounds, which a refusal states both. */
-function wholeNumber(text: string, least: number, most: number): number {
-  const value = Number(text)
-  if (/^\d{1,10}$/.test(text) && value >= least && value <= most) return value
-  throw new InvalidArgumentError(`It is a whole number from ${least} to ${most.toLocaleString('en')}.`)
-}
-
-function positiveInteger(text: string): number {
-  return wholeNumber(text, 1, MOST)
-}
-
-function count(text: string): number {
-  return wholeNumber(text, 0, MOST)
-}
-
-function threadCount(text: string): number {
-  return wholeNumber(text, 1, 64)
-}
-
-/** Thread counts, each once: `1,2,4`. */
-function threadCounts(text: string): number[] {
-  const counts = text.split(',').map((one) => threadCount(one.trim()))
-  if (new Set(counts).size === counts.length) return counts
-  throw new InvalidArgumentError('Each number stands once.')
-}
-
-/** A number above `low`, up to `high`. */
-function numberAbove(low: number, high: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text)
-    if (text.trim() !== '' && value > low && value <= high) return value
-    throw new InvalidArgumentError(high === Infinity ? `It is above ${low}.` : `It is above ${low}, at most ${high}.`)
-  }
-}
 
 function dutyCycle(text: string): number {
   const value = Number(text)
