@@ -80,6 +80,17 @@ export async function main(operands: readonly string[]): Promise<number> {
   const program = new Command('heddle')
     .description('Compiles a typed model and a fine-tuning recipe into training kernels, and trains.')
     .version(version)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ heddle check recipe.ts
+  $ heddle plan recipe.ts --device phone-8gb
+  $ heddle train recipe.ts --out runs/first
+  $ heddle generate recipe.ts --adapter runs/first/adapter --prompt 'How did I sleep?'
+
+heddle help COMMAND says more of each.`,
+    )
     .exitOverride()
     .configureOutput({
       outputError: (text, write) => write(text.replace(/^error: /, '')),
@@ -91,6 +102,13 @@ export async function main(operands: readonly string[]): Promise<number> {
     .description('type-check a recipe, evaluate it and build its graph; says every problem in one sentence')
     .argument('<recipe>', 'a TypeScript file that exports a recipe')
     .addOption(json())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ heddle check recipe.ts
+  $ heddle check recipe.ts --json`,
+    )
     .action(action(async () => (await import('./commands/check.ts')).check))
 
   program
@@ -114,6 +132,14 @@ export async function main(operands: readonly string[]): Promise<number> {
     .addOption(threads())
     .addOption(memory())
     .addOption(json())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ heddle plan recipe.ts
+  $ heddle plan recipe.ts --device phone-8gb --memory 500MiB --html plan.html
+  $ heddle plan recipe.ts --all`,
+    )
     .action(action(async () => (await import('./commands/plan.ts')).plan))
 
   program
@@ -133,11 +159,19 @@ export async function main(operands: readonly string[]): Promise<number> {
     .description('compile to an executable or a WebAssembly module')
     .argument('<recipe>', 'a TypeScript file that exports a recipe')
     .addOption(device())
+    .addOption(threads())
     .addOption(memory())
     .addOption(toolchain())
     .option('--dump <directory>', 'write the graph after each pass, the kernels and the C++ there')
     .addOption(optimise())
     .addOption(json())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ heddle build recipe.ts --dump stages
+  $ heddle build recipe.ts --toolchain arm64 --device phone-8gb --threads 4`,
+    )
     .action(action(async () => (await import('./commands/build.ts')).build))
 
   program
@@ -162,6 +196,14 @@ export async function main(operands: readonly string[]): Promise<number> {
     )
     .addOption(optimise())
     .addOption(json())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ heddle train recipe.ts --out runs/first
+  $ heddle train recipe.ts --out runs/first --resume
+  $ heddle train recipe.ts --memory 500MiB --threads 2 --steps 10 --json`,
+    )
     .action(action(async () => (await import('./commands/train.ts')).train))
 
   program
