@@ -2,6 +2,8 @@
 // what a plan holds, not how it was made.
 
 import { formatPlace } from '../compiler/diagnostic.ts'
+import { ratesOf } from '../devices/index.ts'
+import type { DeviceProfile } from '../devices/index.ts'
 import { enoughFor } from '../train/certificate.ts'
 import type { Certificate, Movement } from '../train/certificate.ts'
 import type { DeviceFit, FittingChange } from '../train/fitting.ts'
@@ -65,6 +67,15 @@ export function plannedLines(certificate: Certificate, microBatches: number): st
     `memory: ${mebibytes(peakBytes)} MiB (weights ${mebibytes(parts.weights)}, state ${mebibytes(parts.state)}, arena ${mebibytes(parts.arena)})`,
     ...(fits ? storageLines(certificate, microBatches) : []),
   ]
+}
+
+/** By which figures times are predicted where a program moves something and its device's profile states none of its own. */
+export function usualFiguresText({ storage }: Certificate, device: DeviceProfile, threads: number): string | undefined {
+  const { storage: rates, absent } = device.figures
+  const why = absent?.storage === undefined ? '' : ` (${absent.storage})`
+  const unstated = [...(rates ? [] : [`storage${why}`]), ...(ratesOf(device, threads) ? [] : ['computing'])]
+  if (!storage || unstated.length === 0) return undefined
+  return `predicted by usual figures, since the profile states none of ${unstated.join(' and ')}`
 }
 
 /** What is read, and written, while a step of so many micro-batches runs. */

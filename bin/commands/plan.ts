@@ -25,7 +25,7 @@ import { checkpointLines } from '../checkpointView.ts'
 import { exitCodes, mebibytes, outputOf, shownPath } from '../output.ts'
 import { PlanInterruption } from '../planInterruption.ts'
 import { planPage } from '../planPage/page.ts'
-import { certificateLines, changeLines, deviceLines, needText } from '../planView.ts'
+import { certificateLines, changeLines, deviceLines, needText, usualFiguresText } from '../planView.ts'
 
 export interface PlanOptions {
   readonly device?: string
@@ -56,6 +56,8 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
   const subject = `${recipe.model.source} · ${adapt} · ${sequences}×${length}`
   output.say(`${subject} · ${device.title} (budget ${mebibytes(memoryBudget)} MiB)`)
   for (const line of certificateLines(certificate, threads, recipe.batch.accumulate)) output.say(line)
+  const usual = usualFiguresText(certificate, device, threads)
+  if (usual !== undefined) output.say(usual)
   for (const line of checkpointLines(compiled, model.traced.provenance)) output.say(line)
   output.say(`compiled in ${(milliseconds / 1000).toFixed(1)} s`)
   const need = largestNeed(compiled)

@@ -17,6 +17,7 @@ import {
   recordsText,
   storageLines,
   timesText,
+  usualFiguresText,
 } from '../../bin/planView.ts'
 import { Provenance } from '../../compiler/graph/node.ts'
 import { findDevice, shippedDevice, shippedDevices } from '../../devices/index.ts'
@@ -138,6 +139,19 @@ const stored: Certificate = {
 }
 const resumingText =
   '--resume copies the values into a second such file, so that both need 200.0 MiB of disk until the resumed run has saved two states'
+
+describe('times that a plan predicts', () => {
+  it('are told to be by usual figures where something is moved and the profile states none', () => {
+    const { storage: _, ...figures } = phone.figures
+    const silent = { ...phone, figures: { ...figures, absent: { storage: 'none' } } }
+    const said = 'predicted by usual figures, since the profile states none of storage (none)'
+    assert.equal(usualFiguresText(stored, silent, 4), said)
+    assert.equal(usualFiguresText(certificate, silent, 4), undefined)
+    assert.equal(usualFiguresText(stored, phone, 4), undefined)
+    const { compute: __, ...slow } = silent.figures
+    assert.equal(usualFiguresText(stored, { ...silent, figures: slow }, 4), `${said} and computing`)
+  })
+})
 
 describe('a plan with what is trained in a file', () => {
   it('says what a run takes of disk, and what going on with it does', () => {
