@@ -6,6 +6,7 @@ import type { Provenance } from '../compiler/graph/node.ts'
 import type { CheckpointReport, JointReport } from '../compiler/pipeline.ts'
 import type { CompiledRecipe } from '../train/compileRecipe.ts'
 import { mebibytes, shownPlace } from './output.ts'
+import { timeText } from './planView.ts'
 
 /** Groups of layers that are told apart; the rest is summed up. */
 const MOST_GROUPS = 3
@@ -21,17 +22,16 @@ export function checkpointLines(
   const together = joint ? [jointText(joint)] : []
   if (checkpoints === 'none') return ['every value is kept for the backward pass', ...together]
   if (!checkpointing) return ['all layers are computed again for the backward pass']
-  const { recomputed, seconds, lowerBound, gap, rounds, leastPeak } = checkpointing
+  const { recomputed, rounds, leastPeak } = checkpointing
   const again = groupsOf(checkpointing, provenance)
   const count = again.reduce((sum, { layers }) => sum + layers, 0)
   const total = checkpointing.layers.length
   const told = again.slice(0, MOST_GROUPS).map(({ layers, names }) => `${names} in ${layersText(layers)}`)
   if (again.length > MOST_GROUPS) told.push(`other values in ${layersText(again.slice(MOST_GROUPS).reduce((sum, { layers }) => sum + layers, 0))}`) // prettier-ignore
-  const least = seconds === 0 ? 0 : (recomputed * lowerBound) / seconds
   const last = rounds.at(-1)
   // Where nothing fits, the plan is the smallest there is: how much less another one of that size may compute is no matter.
-  const fitting = ` (optimal ${gap === 0 ? '' : 'at least '}+${percent(least)})`
-  const optimal = joint?.isTaken ? ', so that more weights stay' : certificate.fits ? fitting : ', for the least memory'
+  const why = certificate.fits ? leastText(checkpointing) : ', for the least memory'
+  const optimal = joint?.isTaken ? ', so that more weights stay' : why
   const lines = [
     `keeps ${total - count} of ${total} layers whole${count === 0 ? '' : `; computes again ${told.join('; ')}`}`,
     `recomputation: +${percent(recomputed)} multiply-adds${optimal}; intermediate values ${mebibytes(last?.real ?? 0)} MiB, predicted ${mebibytes(last?.predicted ?? 0)} MiB`,
@@ -45,20 +45,31 @@ export function checkpointLines(
   ]
 }
 
-/** How near the program is to the best of all plans of recomputation and weights that stay. */
+/** How much less another choice may compute again, where that was asked. */
+function leastText({ recomputed, seconds, lowerBound, gap }: CheckpointReport): string {
+  if (lowerBound === undefined || gap === undefined) return ''
+  const least = seconds === 0 ? 0 : (recomputed * lowerBound) / seconds
+  return ` (optimal ${gap === 0 ? '' : 'at least '}+${percent(least)})`
+}
+
+/**
+ * What a micro-batch is predicted to take by the timetable; and apart from that, since the two count differently, what the plan
+ * that was made together takes by the model that chose it, beside what any choice does.
+ */
 export function jointText({
   isTaken,
   predictedSeconds,
   sequentialSeconds,
+  seconds,
   lowerBound,
   gap,
   shardBytes,
 }: JointReport): string {
-  const seconds = (value: number): string => `${value.toPrecision(3)} s`
   const way = isTaken
-    ? `planned together in ranges of ${mebibytes(shardBytes)} MiB, one after the other ${seconds(sequentialSeconds)}`
+    ? `planned together in ranges of ${mebibytes(shardBytes)} MiB, ${timeText(sequentialSeconds)} one after the other`
     : 'planned one after the other, which together is no better'
-  return `recomputation and weights that stay: a micro-batch of ${seconds(predictedSeconds)}, ${way}; at most ${percent(gap)} from the joint optimum, ${seconds(lowerBound)} at least`
+  const counted = `counts ${timeText(seconds)} for ${isTaken ? 'it' : 'those together'}`
+  return `recomputation and weights that stay: a micro-batch of ${timeText(predictedSeconds)}, ${way}; the model that chooses, which knows no order of reads, ${counted}, at most ${percent(gap)} from its optimum, ${timeText(lowerBound)} at least`
 }
 
 function whereText({ place }: Buffer): string {

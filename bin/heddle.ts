@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { UserError } from '../compiler/diagnostic.ts'
 import { bytesOf } from './bytes.ts'
+import { count, numberAbove, positiveInteger, threadCount, threadCounts } from './numbers.ts'
 import { exitCodes, reportError } from './output.ts'
 
 const packageFile = new URL('../package.json', import.meta.url)
@@ -11,43 +12,6 @@ const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: 
 
 /** Runs a command whose module is loaded only now: `--help` need not wait for a compiler. */
 type Run = (...operands: never[]) => Promise<number>
-
-const MOST = 0x7fffffff
-
-/** A whole number within bounds, which a refusal states both. */
-function wholeNumber(text: string, least: number, most: number): number {
-  const value = Number(text)
-  if (/^\d{1,10}$/.test(text) && value >= least && value <= most) return value
-  throw new InvalidArgumentError(`It is a whole number from ${least} to ${most.toLocaleString('en')}.`)
-}
-
-function positiveInteger(text: string): number {
-  return wholeNumber(text, 1, MOST)
-}
-
-function count(text: string): number {
-  return wholeNumber(text, 0, MOST)
-}
-
-function threadCount(text: string): number {
-  return wholeNumber(text, 1, 64)
-}
-
-/** Thread counts, each once: `1,2,4`. */
-function threadCounts(text: string): number[] {
-  const counts = text.split(',').map((one) => threadCount(one.trim()))
-  if (new Set(counts).size === counts.length) return counts
-  throw new InvalidArgumentError('Each number stands once.')
-}
-
-/** A number above `low`, up to `high`. */
-function numberAbove(low: number, high: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text)
-    if (text.trim() !== '' && value > low && value <= high) return value
-    throw new InvalidArgumentError(high === Infinity ? `It is above ${low}.` : `It is above ${low}, at most ${high}.`)
-  }
-}
 
 function dutyCycle(text: string): number {
   const value = Number(text)
@@ -116,6 +80,17 @@ export async function main(operands: readonly string[]): Promise<number> {
   const program = new Command('heddle')
     .description('Compiles a typed model and a fine-tuning recipe into training kernels, and trains.')
     .version(version)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ heddle check recipe.ts
+  $ heddle plan recipe.ts --device phone-8gb
+  $ heddle train recipe.ts --out runs/first
+  $ heddle generate recipe.ts --adapter runs/first/adapter --prompt 'How did I sleep?'
+
+heddle help COMMAND says more of each.`,
+    )
     .exitOverride()
     .configureOutput({
       outputError: (text, write) => write(text.replace(/^error: /, '')),
@@ -127,6 +102,13 @@ export async function main(operands: readonly string[]): Promise<number> {
     .description('type-check a recipe, evaluate it and build its graph; says every problem in one sentence')
     .argument('<recipe>', 'a TypeScript file that exports a recipe')
     .addOption(json())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ heddle check recipe.ts
+  $ heddle check recipe.ts --json`,
+    )
     .action(action(async () => (await import('./commands/check.ts')).check))
 
   program
@@ -142,7 +124,7 @@ export async function main(operands: readonly string[]): Promise<number> {
     .description('compile up to the memory plan: does it fit, and what takes how much')
     .argument('<recipe>', 'a TypeScript file that exports a recipe')
     .addOption(device())
-    .option('--all', 'every device profile beside the others')
+    .option('--all', 'every device profile beside the others, each with its own memory and threads unless stated')
     .option(
       '--html <file>',
       'write the plan as a page: memory over predicted time, what each buffer is, what is moved, where the time goes',
@@ -150,6 +132,14 @@ export async function main(operands: readonly string[]): Promise<number> {
     .addOption(threads())
     .addOption(memory())
     .addOption(json())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ heddle plan recipe.ts
+  $ heddle plan recipe.ts --device phone-8gb --memory 500MiB --html plan.html
+  $ heddle plan recipe.ts --all`,
+    )
     .action(action(async () => (await import('./commands/plan.ts')).plan))
 
   program
@@ -169,11 +159,19 @@ export async function main(operands: readonly string[]): Promise<number> {
     .description('compile to an executable or a WebAssembly module')
     .argument('<recipe>', 'a TypeScript file that exports a recipe')
     .addOption(device())
+    .addOption(threads())
     .addOption(memory())
     .addOption(toolchain())
     .option('--dump <directory>', 'write the graph after each pass, the kernels and the C++ there')
     .addOption(optimise())
     .addOption(json())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ heddle build recipe.ts --dump stages
+  $ heddle build recipe.ts --toolchain arm64 --device phone-8gb --threads 4`,
+    )
     .action(action(async () => (await import('./commands/build.ts')).build))
 
   program
@@ -198,6 +196,14 @@ export async function main(operands: readonly string[]): Promise<number> {
     )
     .addOption(optimise())
     .addOption(json())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ heddle train recipe.ts --out runs/first
+  $ heddle train recipe.ts --out runs/first --resume
+  $ heddle train recipe.ts --memory 500MiB --threads 2 --steps 10 --json`,
+    )
     .action(action(async () => (await import('./commands/train.ts')).train))
 
   program

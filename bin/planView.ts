@@ -2,6 +2,8 @@
 // what a plan holds, not how it was made.
 
 import { formatPlace } from '../compiler/diagnostic.ts'
+import { ratesOf } from '../devices/index.ts'
+import type { DeviceProfile } from '../devices/index.ts'
 import { enoughFor } from '../train/certificate.ts'
 import type { Certificate, Movement } from '../train/certificate.ts'
 import type { DeviceFit, FittingChange } from '../train/fitting.ts'
@@ -67,6 +69,15 @@ export function plannedLines(certificate: Certificate, microBatches: number): st
   ]
 }
 
+/** By which figures times are predicted where a program moves something and its device's profile states none of its own. */
+export function usualFiguresText({ storage }: Certificate, device: DeviceProfile, threads: number): string | undefined {
+  const { storage: rates, absent } = device.figures
+  const why = absent?.storage === undefined ? '' : ` (${absent.storage})`
+  const unstated = [...(rates ? [] : [`storage${why}`]), ...(ratesOf(device, threads) ? [] : ['computing'])]
+  if (!storage || unstated.length === 0) return undefined
+  return `predicted by usual figures, since the profile states none of ${unstated.join(' and ')}`
+}
+
 /** What is read, and written, while a step of so many micro-batches runs. */
 export function storageLines({ storage }: Certificate, microBatches: number): string[] {
   if (!storage) return []
@@ -113,6 +124,11 @@ export function timesText(one: number, other: number): [sum: string, one: string
 const FLASH_BYTES = 128e9
 const FLASH_REWRITES = 1000
 
+/** One time with the unit that suits it. */
+export function timeText(seconds: number): string {
+  return timesText(seconds, 0)[0]
+}
+
 /** What writing means for flash. */
 function wearText(bytes: number, microBatches: number): string {
   const steps = (FLASH_BYTES * FLASH_REWRITES) / bytes
@@ -133,24 +149,44 @@ export function needText({ name, bytes, part, place }: SingleNeed): string {
   return `the largest single need is ${name}, ${mebibytes(bytes)} MiB: ${partNames[part]}${where}`
 }
 
-export function changeText({ key, value, from, isLargest }: FittingChange): string {
-  if (key === 'device') return `device '${value}'`
+export function changeText({ key, value, from, isLargest, step = 1, isOwnBudget }: FittingChange): string {
+  if (key === 'device') return `device '${value}'${isOwnBudget === true ? ' without --memory' : ''}`
   if (key === '--memory') return `--memory ${value} (now ${from})`
   if (key === 'checkpoints') return `checkpoints: '${value}'`
-  return `${key}: ${value}${isLargest ? ', the most that fits' : ''} (now ${from})`
+  // Numbers between two steps were not looked at.
+  const steps = step === 1 ? '' : ` in steps of ${step}`
+  return `${key}: ${value}${isLargest ? `, the most that fits${steps}` : ''} (now ${from})`
+}
+
+/** What a shorter batch makes of the records, where it makes anything of them. */
+export function recordsText({ records }: FittingChange): string | undefined {
+  if (!records || records.cut + records.leftOut === 0) return undefined
+  const { cut, leftOut, examples } = records
+  const count = (all: number, what: string): string => `${all.toLocaleString('en')} ${what}${all === 1 ? '' : 's'}`
+  const told = [
+    ...(cut > 0 ? [`cuts ${count(cut, 'record')} short`] : []),
+    ...(leftOut > 0
+      ? [`leaves ${cut > 0 ? leftOut.toLocaleString('en') : count(leftOut, 'record')} out as nothing to learn remains`]
+      : []),
+  ]
+  return `${told.join(' and ')}; ${count(examples, 'example')} ${examples === 1 ? 'is' : 'are'} left`
 }
 
 export function changeLines(changes: readonly FittingChange[]): string[] {
   if (changes.length === 0) return ['no change of one thing alone makes it fit']
+  const lines = tableLines(
+    changes.map((change) => [
+      `  ${changeText(change)}`,
+      `peak ${mebibytes(change.peakBytes)} of ${mebibytes(change.budgetBytes)} MiB`,
+    ]),
+    new Set([0, 1]),
+  )
   return [
     'what would make it fit, each compiled:',
-    ...tableLines(
-      changes.map((change) => [
-        `  ${changeText(change)}`,
-        `peak ${mebibytes(change.peakBytes)} of ${mebibytes(change.budgetBytes)} MiB`,
-      ]),
-      new Set([0, 1]),
-    ),
+    ...changes.flatMap((change, place) => {
+      const records = recordsText(change)
+      return [lines[place] as string, ...(records === undefined ? [] : [`    ${records}`])]
+    }),
   ]
 }
 
@@ -161,12 +197,12 @@ export const checkpointsText = {
 } as const
 
 export function deviceLines(fits: readonly DeviceFit[]): string[] {
-  const rows = fits.map(({ device, certificate, checkpoints }) => [
+  const rows = fits.map(({ device, threads, certificate, checkpoints }) => [
     device.name,
     certificate.fits ? 'fits' : 'does not fit',
     mebibytes(certificate.peakBytes),
     mebibytes(certificate.budgetBytes),
-    String(device.cores),
+    String(threads),
     checkpointsText[checkpoints],
   ])
   const head = ['device', '', 'peak MiB', 'budget MiB', 'threads', 'backward pass']

@@ -6,7 +6,7 @@ import type { Declaration, Graph, Provenance } from './graph/node.ts'
 import { placeInArena, unplaced } from './plan/arena.ts'
 import type { Placing } from './plan/arena.ts'
 import { CheckpointPlanner, checkpointsOf } from './plan/checkpoints/planner.ts'
-import type { CheckpointPlan, JointPlan } from './plan/checkpoints/planner.ts'
+import type { CheckpointChoice, CheckpointPlan, JointPlan } from './plan/checkpoints/planner.ts'
 import { planProgram } from './plan/place.ts'
 import type { PlannedProgram, StorageOptions } from './plan/place.ts'
 import type { Rates } from './plan/rates.ts'
@@ -85,8 +85,8 @@ export interface Draft {
   readonly known?: KnownPlanner
 }
 
-/** How the values were chosen that are computed again. */
-export interface CheckpointReport extends CheckpointPlan {
+/** How the values were chosen that are computed again; with the least of that where it is what was looked for. */
+export interface CheckpointReport extends CheckpointChoice, Partial<Pick<CheckpointPlan, 'lowerBound' | 'gap'>> {
   /** Multiply-adds that the program has more, as a share of those of a step that keeps everything. */
   readonly recomputed: number
   /** Every attempt: what the arena may have, what the plan predicts for it, what placing came to. */
@@ -99,11 +99,14 @@ export interface CheckpointReport extends CheckpointPlan {
 export interface JointReport extends Omit<JointPlan, 'checkpoints' | 'stays'> {
   /** Whether its plan is the one that was compiled: another one can be over sooner by what placing came to. */
   readonly isTaken: boolean
-  /** Of the program, computing and waiting for storage, and of the one with a plan for one after the other. */
+  /** Share of `seconds` above `lowerBound`, both of the plan that was made together, taken or not; 0 is optimal. */
+  readonly gap: number
+  /**
+   * By the timetable, computing and waiting for storage: of the program, and of the one with a plan for one after the other. It
+   * knows what stays between two uses and what is read beside what, so it may be below `lowerBound`, which bounds no timetable.
+   */
   readonly predictedSeconds: number
   readonly sequentialSeconds: number
-  /** Share of that above the bound; 0 where it is at the joint optimum. */
-  readonly gap: number
 }
 
 export interface Compiled extends PlannedProgram {
@@ -478,10 +481,9 @@ function jointly(
   }
   const isTaken = joint !== undefined && excess(joint) <= 0 && predictedSeconds(joint) < predictedSeconds(other)
   const best = isTaken ? (joint as Compiled) : other
-  const predicted = predictedSeconds(best)
   const { checkpoints: _, stays: __, ...told } = plan
-  const gap = Math.max(0, 1 - plan.lowerBound / predicted)
-  return { ...best, joint: { ...told, isTaken, predictedSeconds: predicted, sequentialSeconds: predictedSeconds(other), gap } } // prettier-ignore
+  const gap = 1 - plan.lowerBound / plan.seconds
+  return { ...best, joint: { ...told, gap, isTaken, predictedSeconds: predictedSeconds(best), sequentialSeconds: predictedSeconds(other) } } // prettier-ignore
 }
 
 /** Of the arena of a micro-batch, whether or not the step before is updated meanwhile; whatever else the program needs. */

@@ -7,6 +7,9 @@ import { quote, readBounded } from './files.ts'
 
 export type JsonObject = Record<string, unknown>
 
+/** What some editors put in front of UTF-8; other readers of JSON do not take it. */
+const byteOrderMark = '\ufeff'
+
 /** Deep enough for every real file; a deeper one only exists to exhaust a reader's stack. */
 const MAX_DEPTH = 64
 
@@ -16,7 +19,7 @@ export function isObject(value: unknown): value is JsonObject {
 
 /**
  * Parses UTF-8 JSON text whose outermost value must be an object. Errors: HD402 for bytes that are not UTF-8, a syntax
- * error (`NaN` and `Infinity` are one), a key given twice, nesting deeper than 64, or another outermost value.
+ * error (`NaN` and `Infinity` are one), a byte order mark, a key given twice, nesting deeper than 64, or another outermost value.
  */
 export function parseJsonObject(bytes: Uint8Array, place: Place): JsonObject {
   let text: string
@@ -24,6 +27,12 @@ export function parseJsonObject(bytes: Uint8Array, place: Place): JsonObject {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
   } catch (error) {
     throw new UserError('HD402', 'the text is not UTF-8', { place, cause: error })
+  }
+  if (text.startsWith(byteOrderMark)) {
+    throw new UserError('HD402', 'the text begins with a byte order mark', {
+      place,
+      mend: 'save it as UTF-8 without one',
+    })
   }
   refuseDepthAndDuplicates(text, place)
   let value: unknown

@@ -11,6 +11,7 @@ import type { DeviceProfile } from '../devices/index.ts'
 import { certify, enoughFor } from './certificate.ts'
 import type { Certificate } from './certificate.ts'
 import { draftRecipe } from './compileRecipe.ts'
+import type { RecordsWithin } from './prepare.ts'
 import type { Attempt, CompiledRecipe, CompileSettings, FailedAttempt, RecipeDraft } from './compileRecipe.ts'
 
 /** A recipe that fits, and what of it is another. */
@@ -20,14 +21,27 @@ export interface FittingChange {
   readonly from: string | number
   readonly peakBytes: number
   readonly budgetBytes: number
-  /** One more would not fit: it was compiled as well. */
+  /** The next one would not fit: it was compiled as well. */
   readonly isLargest?: boolean
+  /** From one number to the next one; 1 unless given. */
+  readonly step?: number
+  /** Where the batch is shorter: what becomes of the records. */
+  readonly records?: RecordsWithin
+  /** It has the budget of its own device, though another one was asked for. */
+  readonly isOwnBudget?: boolean
 }
 
 export interface DeviceFit {
   readonly device: DeviceProfile
+  readonly threads: number
   readonly certificate: Certificate
   readonly checkpoints: CompiledRecipe['checkpoints']
+}
+
+/** What was asked for, whatever the device. */
+export interface Asked {
+  readonly threads?: number | undefined
+  readonly memoryBudget?: number | undefined
 }
 
 /** How a recipe's model is traced again for a batch of another size. */
@@ -37,6 +51,8 @@ export interface FittingOptions {
   readonly recipe: Recipe
   readonly traced: TracedModel
   readonly retrace: Retrace
+  /** What becomes of the records in a batch of another length; undefined where nothing could be trained. Not looked at unless given. */
+  readonly recordsWithin?: (length: number) => RecordsWithin | undefined
   readonly settings: CompileSettings
   /** What is compiled next, and how many changes of the recipe were tried before it; how many there will be is not known. */
   readonly onProgress?: (what: string, done: number) => void
@@ -81,23 +97,26 @@ const PLAN_ERROR = 1.02
 const MOST_TRIES = 4
 
 /**
- * The recipe on each device, with the device's own threads and budget. Devices that the schedule cannot tell apart share a
- * compilation where everything fits.
+ * The recipe on each device, with the device's own threads and budget unless others were asked for: what a device does not have
+ * is not asked of it. Devices that the schedule cannot tell apart share a compilation where everything fits.
  */
 export async function fitDevices(
   devices: readonly DeviceProfile[],
   options: FittingOptions,
+  asked: Asked = {},
   done = 0,
 ): Promise<DeviceFit[]> {
   const plain = new Map<string, CompiledRecipe>()
   const fits: DeviceFit[] = []
   await untilStopped(async () => {
     for (const device of devices) {
-      const settings = { ...options.settings, device, threads: device.cores, memoryBudget: device.memoryBudget }
-      const key = JSON.stringify({ ...scheduleProfile(device), name: '' })
+      const { threads = device.cores } = asked
+      const memoryBudget = budgetWithin(device, asked)
+      const settings = { ...options.settings, device, threads, memoryBudget }
+      const key = JSON.stringify({ ...scheduleProfile(device, threads), name: '' })
       const known = plain.get(key)
       if (known && certify(known, settings).fits) {
-        fits.push({ device, certificate: certify(known, settings), checkpoints: known.checkpoints })
+        fits.push({ device, threads, certificate: certify(known, settings), checkpoints: known.checkpoints })
         continue
       }
       const what = `device '${device.name}'`
@@ -105,10 +124,15 @@ export async function fitDevices(
       const program = draft.place()
       // What a budget has decided is of no use to another.
       if (!program.checkpointing && !program.certificate.storage) plain.set(key, program)
-      fits.push({ device, certificate: program.certificate, checkpoints: program.checkpoints })
+      fits.push({ device, threads, certificate: program.certificate, checkpoints: program.checkpoints })
     }
   })
   return fits
+}
+
+function budgetWithin({ memoryBudget, figures }: DeviceProfile, asked: Asked): number {
+  const { memoryBudget: wanted = memoryBudget } = asked
+  return wanted <= figures.memory.bytes ? wanted : memoryBudget
 }
 
 /** Changes of one thing each that make it fit, the least first. `devices`: those to look at. */
@@ -171,7 +195,12 @@ async function* fittingChanges(
     const found = await largestThatFits({ peakFrom, budget: budgetBytes, ...search })
     // With checkpoints by budget another value may fit as well, in another plan than the one that was looked at.
     const isLargest = found?.isLargest === true && recipe.checkpoints !== 'auto'
-    if (found) yield { key, from: search.from, budgetBytes, ...found, isLargest }
+    if (!found) return
+    const change = { key, from: search.from, budgetBytes, ...found, isLargest, step: search.step }
+    if (key !== 'batch.length' || !options.recordsWithin) return yield change
+    // What fits is of no use where nothing is left to learn.
+    const records = options.recordsWithin(found.value)
+    if (records) yield { ...change, records }
   }
   // What no batch changes.
   const fixed = parts.weights + parts.state + parts.runtime
@@ -221,10 +250,10 @@ async function* fittingChanges(
     ) // prettier-ignore
     .sort((a, b) => a.memoryBudget - b.memoryBudget)
   for (const device of larger.slice(0, 2)) {
-    const [fit] = await fitDevices([device], options, tried++)
+    const [fit] = await fitDevices([device], options, {}, tried++)
     if (!fit?.certificate.fits) continue
     const { peakBytes } = fit.certificate
-    yield { key: 'device', from: settings.device.name, value: device.name, peakBytes, budgetBytes: device.memoryBudget } // prettier-ignore
+    yield { key: 'device', from: settings.device.name, value: device.name, peakBytes, budgetBytes: device.memoryBudget, isOwnBudget: budgetBytes !== settings.device.memoryBudget } // prettier-ignore
     break
   }
 }

@@ -183,3 +183,27 @@ export function prepareData(loaded: LoadedRecipe, model: PreparedModel, steps?: 
   const measured = data.pack ? rowsApart(heldOut) : heldOut
   return { tokenizer, examples, batches: made, batchesFrom, heldOut: measured, notes, steps: made.steps }
 }
+
+/** What becomes of a recipe's records in batches of another length. */
+export interface RecordsWithin {
+  /** Records that something of is learnt, though they are cut short. */
+  readonly cut: number
+  /** Records of which nothing is left to learn. */
+  readonly leftOut: number
+  readonly examples: number
+}
+
+/** Undefined where a run would be refused for want of examples. Reads and encodes the records once more. */
+export function recordsWithin(loaded: LoadedRecipe, model: PreparedModel, length: number): RecordsWithin | undefined {
+  const { recipe } = loaded
+  const shorter = { ...loaded, recipe: { ...recipe, batch: { ...recipe.batch, length } } }
+  try {
+    const { lines, examples, dropped } = prepareData(shorter, model).examples
+    const leftOut = new Set(lines.dropped)
+    const cut = new Set(lines.truncated.filter((line) => !leftOut.has(line)))
+    return { cut: cut.size, leftOut: dropped, examples: examples.length }
+  } catch (error) {
+    if (error instanceof UserError) return undefined
+    throw error
+  }
+}

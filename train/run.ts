@@ -29,6 +29,7 @@ import { frozenRanges, openTraining } from './openTraining.ts'
 import { withCulprit } from './notFinite.ts'
 import type { PredictionSize } from './predict.ts'
 import { largestNeed } from './planDetails.ts'
+import { memoryBudgetOf } from './memoryBudget.ts'
 import { endOfText, prepareData, prepareModel } from './prepare.ts'
 import { holdDirectory } from './runLock.ts'
 import { RunStates } from './runState.ts'
@@ -112,7 +113,7 @@ export interface PlanChoices {
 
 /**
  * The running device with the memory, rates and storage of the one that a command names or else a recipe states, so that a
- * run here is planned as `heddle plan` plans it for there. UserError as `findDevice` states.
+ * run here is planned as `heddle plan` plans it for there. UserError as `findDevice` and `memoryBudgetOf` state.
  */
 export function plannedAs(
   { recipe, folder }: LoadedRecipe,
@@ -120,9 +121,8 @@ export function plannedAs(
   choices: PlanChoices = {},
 ): DeviceProfile {
   const name = choices.device ?? recipe.device
-  const { memoryBudget, figures } =
-    name === undefined ? running : findDevice(name, running.isa, choices.device === undefined ? folder : '')
-  return { ...running, memoryBudget: choices.memoryBudget ?? memoryBudget, figures }
+  const meant = name === undefined ? running : findDevice(name, running.isa, choices.device === undefined ? folder : '')
+  return { ...running, memoryBudget: memoryBudgetOf(meant, choices.memoryBudget), figures: meant.figures }
 }
 
 /**

@@ -23,6 +23,7 @@ import { plannedLines } from '../planView.ts'
 export interface BuildCommandOptions {
   readonly toolchain: ToolChainPreference
   readonly device?: string
+  readonly threads?: number
   readonly memory?: number
   readonly dump?: string
   readonly optimise: 'full' | 'light'
@@ -44,7 +45,7 @@ export async function build(recipePath: string, options: BuildCommandOptions): P
   const stages: string[] = []
   const settings = {
     device,
-    threads: device.cores,
+    threads: options.threads ?? device.cores,
     steps,
     memoryBudget: device.memoryBudget,
     functions: trainingFunctions(loaded.recipe),

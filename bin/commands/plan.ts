@@ -13,8 +13,9 @@ import type { DeviceFit, FittingChange, FittingOptions } from '../../train/fitti
 import { deviceByName, deviceFor } from '../../train/hostDevice.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
 import type { LoadedRecipe } from '../../train/loadRecipe.ts'
+import { memoryBudgetOf } from '../../train/memoryBudget.ts'
 import { functionDetails, kernelSeconds, largestNeed, layerDetails } from '../../train/planDetails.ts'
-import { prepareData, prepareModel } from '../../train/prepare.ts'
+import { prepareData, prepareModel, recordsWithin } from '../../train/prepare.ts'
 import type { PreparedModel } from '../../train/prepare.ts'
 import { trainingFunctions } from '../../train/run.ts'
 import { predictionRates } from '../../train/storage.ts'
@@ -24,7 +25,7 @@ import { checkpointLines } from '../checkpointView.ts'
 import { exitCodes, mebibytes, outputOf, shownPath } from '../output.ts'
 import { PlanInterruption } from '../planInterruption.ts'
 import { planPage } from '../planPage/page.ts'
-import { certificateLines, changeLines, deviceLines, needText } from '../planView.ts'
+import { certificateLines, changeLines, deviceLines, needText, usualFiguresText } from '../planView.ts'
 
 export interface PlanOptions {
   readonly device?: string
@@ -41,10 +42,10 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
   const loaded = await loadRecipe(recipePath)
   const { recipe } = loaded
   const device = await deviceFor(options.device, loaded)
+  const memoryBudget = memoryBudgetOf(device, options.memory)
   const model = await prepareModel(loaded, { onProgress: downloadProgress(output) })
   const { steps } = prepareData(loaded, model)
   const threads = options.threads ?? device.cores
-  const memoryBudget = options.memory ?? device.memoryBudget
   const settings = { device, threads, steps, memoryBudget, functions: trainingFunctions(recipe) }
   const begun = performance.now()
   const compiled = compileRecipe(recipe, model.traced, settings)
@@ -55,6 +56,8 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
   const subject = `${recipe.model.source} · ${adapt} · ${sequences}×${length}`
   output.say(`${subject} · ${device.title} (budget ${mebibytes(memoryBudget)} MiB)`)
   for (const line of certificateLines(certificate, threads, recipe.batch.accumulate)) output.say(line)
+  const usual = usualFiguresText(certificate, device, threads)
+  if (usual !== undefined) output.say(usual)
   for (const line of checkpointLines(compiled, model.traced.provenance)) output.say(line)
   output.say(`compiled in ${(milliseconds / 1000).toFixed(1)} s`)
   const need = largestNeed(compiled)
@@ -68,11 +71,14 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
     recipe,
     traced: model.traced,
     retrace: retraced(loaded, model),
+    recordsWithin: (length) => recordsWithin(loaded, model, length),
     settings,
     onProgress: (what, done) => progress.tell(what, done),
     ...(interruption ? { stop: interruption.stop } : {}),
   }
-  const devices: readonly DeviceFit[] = options.all ? await fitDevices(await allDevices(), fitting) : []
+  const devices: readonly DeviceFit[] = options.all
+    ? await fitDevices(await allDevices(), fitting, { threads: options.threads, memoryBudget: options.memory })
+    : []
   const changes: readonly FittingChange[] = certificate.fits
     ? []
     : await changesThatFit(compiled, shippedDevices, fitting)
@@ -98,7 +104,7 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
     ...(certificate.fits ? {} : { changes }),
     ...(isStopped ? { isStopped } : {}),
     ...(options.all
-      ? { devices: devices.map((fit) => ({ threads: fit.device.cores, checkpoints: fit.checkpoints, certificate: fit.certificate })) }
+      ? { devices: devices.map((fit) => ({ threads: fit.threads, checkpoints: fit.checkpoints, certificate: fit.certificate })) }
       : {}),
     title: device.title,
     source: device.source,

@@ -13,7 +13,7 @@ import { bufferKinds } from '../../train/planDetails.ts'
 import type { FunctionDetails, LayerDetails, SingleNeed } from '../../train/planDetails.ts'
 import { jointText } from '../checkpointView.ts'
 import { mebibytes } from '../output.ts'
-import { certificateRows, changeText, checkpointsText, needText, storageLines } from '../planView.ts'
+import { certificateRows, changeText, checkpointsText, needText, recordsText, storageLines } from '../planView.ts'
 import { bytesText, kindNames, liveCurve, memoryMap, secondsText, shareBar, workLanes } from './charts.ts'
 import { style } from './style.ts'
 import { workSection } from './work.ts'
@@ -115,7 +115,7 @@ function sentence(text: string): string {
 function changes({ certificate, changes }: PlanPage): VNode[] {
   if (certificate.fits) return []
   const rows = changes.map((change) => [
-    changeText(change),
+    [changeText(change), recordsText(change)].filter((text) => text !== undefined).join(': '),
     `${mebibytes(change.peakBytes)} MiB`,
     `${mebibytes(change.budgetBytes)} MiB`,
   ])

@@ -90,6 +90,22 @@ describe('words of the command line that are wrong', () => {
     assert.deepEqual([code, stderr], [0, ''])
     assert.match(stdout, /^Usage: heddle check/)
   })
+
+  it('have examples in the help, whose options there are', async () => {
+    const dir = tinyProject()
+    for (const command of [[], ['check'], ['plan'], ['build'], ['train']]) {
+      const { stdout } = await heddle(dir, ...command, '--help')
+      const [, examples = ''] = stdout.split('\nExamples:\n')
+      const lines = examples.split('\n').filter((line) => line.startsWith('  $ heddle '))
+      assert.ok(lines.length >= 2, command.join(' '))
+      for (const line of lines) {
+        const [, name = ''] = /^ {2}\$ heddle (\w+) /.exec(line) ?? []
+        assert.ok(command.length === 0 || command.includes(name), line)
+        const { stdout: help } = await heddle(dir, name, '--help')
+        for (const [option] of line.matchAll(/--[a-z-]+/g)) assert.ok(help.includes(`${option} `), `${line}: ${option}`)
+      }
+    }
+  })
 })
 
 describe('heddle build', () => {
@@ -115,6 +131,23 @@ describe('heddle build', () => {
     assert.match(read(sources[0] as string), /^\/\/|^#include/m)
     const table = /^tokenizer: (.+)$/m.exec(stdout)?.[1] ?? ''
     assert.equal(fs.readFileSync(path.resolve(dir, table)).toString('latin1', 0, 4), 'HDTK')
+  })
+
+  it('is planned for as many threads as are asked for', async () => {
+    const dir = tinyProject()
+    const partsOf = async (event: string, ...operands: string[]): Promise<Certificate['parts']> => {
+      const { stdout } = await heddle(dir, ...operands, '--json')
+      const found = eventsOf(stdout).find((one) => one.event === event)
+      assert.ok(found, event)
+      return (found['certificate'] as Certificate).parts
+    }
+    const quick = ['--toolchain', 'wasm', '--optimise', 'light']
+    const [one, three] = [
+      await partsOf('planned', 'build', 'lora.ts', ...quick, '--threads', '1'),
+      await partsOf('planned', 'build', 'lora.ts', ...quick, '--threads', '3'),
+    ]
+    assert.ok(three.scratch > 2 * one.scratch, `${one.scratch} bytes, ${three.scratch} with three threads`)
+    assert.deepEqual(three, await partsOf('plan', 'plan', 'lora.ts', '--device', 'wasm', '--threads', '3'))
   })
 
   it('is planned for a device and within a memory as training is, and refused as it is', async () => {

@@ -4,14 +4,23 @@
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
-import { checkpointLines } from '../../bin/checkpointView.ts'
+import { checkpointLines, jointText } from '../../bin/checkpointView.ts'
 import { CompilingProgress } from '../../bin/compilingProgress.ts'
 import { liveRows, secondsText } from '../../bin/planPage/charts.ts'
 import { planPage } from '../../bin/planPage/page.ts'
 import type { PlanPage } from '../../bin/planPage/page.ts'
-import { certificateLines, changeLines, deviceLines, needText, storageLines, timesText } from '../../bin/planView.ts'
+import {
+  certificateLines,
+  changeLines,
+  deviceLines,
+  needText,
+  recordsText,
+  storageLines,
+  timesText,
+  usualFiguresText,
+} from '../../bin/planView.ts'
 import { Provenance } from '../../compiler/graph/node.ts'
-import { findDevice, shippedDevices } from '../../devices/index.ts'
+import { findDevice, shippedDevice, shippedDevices } from '../../devices/index.ts'
 import type { Certificate } from '../../train/certificate.ts'
 import type { FittingChange } from '../../train/fitting.ts'
 import { functionDetails, kernelSeconds, layerDetails } from '../../train/planDetails.ts'
@@ -22,7 +31,7 @@ import { predictionRates } from '../../train/storage.ts'
 import { wideProfile } from '../memory/gpt2Sizes.ts'
 import { compileArchitecture, smallArchitectures } from '../support/architectures.ts'
 import { golden } from '../support/golden.ts'
-import { eventsOf, heddle, startHeddle, tinyProject, writeRecipe } from './support.ts'
+import { assertRefused, eventsOf, heddle, startHeddle, tinyProject, writeRecipe } from './support.ts'
 
 const MEBIBYTE = 1024 * 1024
 const phone = findDevice('phone-8gb', 'neon')
@@ -49,6 +58,8 @@ const changes: readonly FittingChange[] = [
     peakBytes: 2039 * MEBIBYTE,
     budgetBytes: 2048 * MEBIBYTE,
     isLargest: true,
+    step: 8,
+    records: { cut: 1, leftOut: 1491, examples: 13 },
   },
   { key: 'rank', from: 64, value: 8, peakBytes: 2040 * MEBIBYTE, budgetBytes: 2048 * MEBIBYTE, isLargest: false },
   { key: 'device', from: 'phone-8gb', value: 'phone-12gb', peakBytes: 2510 * MEBIBYTE, budgetBytes: 3072 * MEBIBYTE },
@@ -56,12 +67,17 @@ const changes: readonly FittingChange[] = [
 
 describe('a plan as text', () => {
   it('says what takes how much, what is largest, and what would make it fit', () => {
-    const fit = { device: phone, certificate, checkpoints: 'none' as const }
+    const [, length, , device] = changes as [FittingChange, FittingChange, FittingChange, FittingChange]
+    const fit = { device: phone, threads: phone.cores, certificate, checkpoints: 'none' as const }
     const lines = [
       ...certificateLines(certificate, 4, 1),
       needText({ name: 'wte.weight', bytes: 147 * MEBIBYTE, part: 'weights' }),
       ...changeLines(changes),
       ...changeLines([]),
+      ...changeLines([
+        { ...device, isOwnBudget: true },
+        { ...length, step: 1, records: { cut: 0, leftOut: 0, examples: 9 } },
+      ]),
       ...deviceLines([fit, { ...fit, checkpoints: 'every', certificate: { ...certificate, fits: true } }]),
     ]
     for (const line of lines) assert.ok(line.length <= 100, line)
@@ -80,6 +96,26 @@ describe('checkpoints as text', () => {
       )
     assert.match(lines(true)[1] ?? '', /^recomputation: \+20\.0 % multiply-adds \(optimal at least \+19\.0 %\); /)
     assert.match(lines(false)[1] ?? '', /^recomputation: \+20\.0 % multiply-adds, for the least memory; /)
+  })
+})
+
+describe('recomputation and weights that stay as text', () => {
+  const joint = { shardBytes: 2.5 * MEBIBYTE, seconds: 0.0736, computeSeconds: 0.0577, storageSeconds: 0.0592, lowerBound: 0.0729, gap: 0.0095, shards: [], milliseconds: 1, isTaken: true, predictedSeconds: 0.0695, sequentialSeconds: 2520 } // prettier-ignore
+
+  it('name what is predicted apart from what the bound is of', () => {
+    assert.equal(
+      jointText(joint),
+      'recomputation and weights that stay: a micro-batch of 69.5 ms, planned together in ranges of 2.5 MiB, 2,520.0 s one after the other; the model that chooses, which knows no order of reads, counts 73.6 ms for it, at most 0.95 % from its optimum, 72.9 ms at least',
+    )
+    assert.match(jointText({ ...joint, isTaken: false }), /one after the other, which together is no better; the model that chooses, which knows no order of reads, counts 73\.6 ms for those together, /) // prettier-ignore
+  })
+
+  it('say nothing of the least recomputation where that was not looked for', () => {
+    const report = { budget: 1000, layers: [], peak: 1000, seconds: 2, milliseconds: 1, recomputed: 0.2, rounds: [{ room: 1000, predicted: 1000, real: 1000 }], leastPeak: 1000 } // prettier-ignore
+    const fitting = { ...certificate, fits: true }
+    const lines = checkpointLines({ checkpoints: 'chosen', checkpointing: report, joint, arenas: [], certificate: fitting }, new Provenance()) // prettier-ignore
+    assert.match(lines[1] ?? '', /^recomputation: \+20\.0 % multiply-adds, so that more weights stay; /)
+    assert.equal(lines[2], jointText(joint))
   })
 })
 
@@ -103,6 +139,19 @@ const stored: Certificate = {
 }
 const resumingText =
   '--resume copies the values into a second such file, so that both need 200.0 MiB of disk until the resumed run has saved two states'
+
+describe('times that a plan predicts', () => {
+  it('are told to be by usual figures where something is moved and the profile states none', () => {
+    const { storage: _, ...figures } = phone.figures
+    const silent = { ...phone, figures: { ...figures, absent: { storage: 'none' } } }
+    const said = 'predicted by usual figures, since the profile states none of storage (none)'
+    assert.equal(usualFiguresText(stored, silent, 4), said)
+    assert.equal(usualFiguresText(certificate, silent, 4), undefined)
+    assert.equal(usualFiguresText(stored, phone, 4), undefined)
+    const { compute: __, ...slow } = silent.figures
+    assert.equal(usualFiguresText(stored, { ...silent, figures: slow }, 4), `${said} and computing`)
+  })
+})
 
 describe('a plan with what is trained in a file', () => {
   it('says what a run takes of disk, and what going on with it does', () => {
@@ -139,6 +188,63 @@ describe('heddle plan', function () {
     const { state } = (event?.['certificate'] as Certificate | undefined)?.storage ?? {}
     assert.ok(state && state.fileBytes > state.valueBytes)
     assert.equal(state.resumingBytes, 2 * state.fileBytes)
+  })
+
+  it('holds every device to the memory and threads that were asked for', async () => {
+    const operands = [
+      'plan',
+      'lora.ts',
+      '--device',
+      'phone-8gb',
+      '--all',
+      '--memory',
+      '4.5MiB',
+      '--threads',
+      '3',
+      '--json',
+    ]
+    const { stdout } = await heddle(tinyProject(), ...operands)
+    const event = eventsOf(stdout).find((one) => one.event === 'plan')
+    const devices = event?.['devices'] as { threads: number; certificate: Certificate }[]
+    for (const { threads, certificate } of devices) {
+      assert.deepEqual([threads, certificate.budgetBytes], [3, 4.5 * MEBIBYTE], certificate.device)
+    }
+    // What is told of the device itself is what its row says.
+    const row = devices.find((one) => one.certificate.device === 'phone-8gb')
+    assert.deepEqual(row?.certificate, event?.['certificate'])
+  })
+
+  it('refuses a budget that the device does not have', async () => {
+    const dir = tinyProject()
+    const refused = await heddle(dir, 'plan', 'lora.ts', '--device', 'phone-4gb', '--memory', '900GiB')
+    assertRefused(refused, /^HD823 a budget of 921,600 MiB is above the memory of phone-4gb, 4,096 MiB; a run may have at most what there is; without --memory it has 1,024 MiB$/m) // prettier-ignore
+    const { caches, memory, ...figures } = structuredClone(shippedDevice('phone-8gb').figures)
+    const bits = { caches: { ...caches, privateBytes: 1 }, memory: { ...memory, bytes: 2, budgetBytes: 2, runtimeBytes: 1 } } // prettier-ignore
+    const { sharedBytes: _, ...small } = bits.caches
+    const absent = { ...figures.absent, 'caches.sharedBytes': 'too small' }
+    const profile = { device: 1, name: 'bits', title: 'bits', ...figures, ...bits, caches: small, absent }
+    fs.writeFileSync(path.join(dir, 'bits.json'), JSON.stringify(profile))
+    for (const command of ['plan', 'build', 'train']) {
+      const quick = command === 'plan' ? [] : ['--toolchain', 'wasm', '--optimise', 'light']
+      const ran = await heddle(dir, command, 'lora.ts', '--device', 'bits.json', '--memory', '1MiB', ...quick)
+      assertRefused(ran, /^HD823 a budget of 1 MiB is above the memory of bits, 2 bytes; /m)
+    }
+    assert.ok(!fs.existsSync(path.join(dir, 'runs', 'lora', 'state')))
+  })
+
+  it('says what a shorter batch leaves of the records, and proposes none that leaves nothing', async () => {
+    const dir = tinyProject()
+    writeRecipe(dir, 'wide.ts', { batch: '{ sequences: 40000, length: 24, steps: 3 }', checkpoints: "'none'" })
+    const within = async (memory: string): Promise<FittingChange[]> => {
+      const { stdout } = await heddle(dir, 'plan', 'wide.ts', '--device', 'phone-8gb', '--memory', memory, '--json')
+      return eventsOf(stdout).find((one) => one.event === 'plan')?.['changes'] as FittingChange[]
+    }
+    const shorter = (await within('800MiB')).find(({ key }) => key === 'batch.length')
+    assert.ok(shorter && Number(shorter.value) > 7 && Number(shorter.value) < 13, String(shorter?.value))
+    assert.deepEqual(shorter.records, { cut: 7, leftOut: 0, examples: 7 })
+    assert.equal(recordsText(shorter), 'cuts 7 records short; 7 examples are left')
+    const keys = (await within('300MiB')).map(({ key }) => key)
+    assert.deepEqual(keys, ['--memory', 'batch.sequences', 'device'])
   })
 
   it('compiles what would make a recipe fit', async () => {

@@ -273,6 +273,7 @@ describe('a device profile that cannot be', () => {
       ['[]', /^HD402 .*p\.json a JSON object was expected$/],
       ['{"device": NaN}', /^HD402 .*p\.json the text is not JSON/],
       ['{"device": 1, "device": 1}', /^HD402 .*stands twice/],
+      ['\ufeff{}', /^HD402 .*p\.json the text begins with a byte order mark; save it as UTF-8 without one$/],
       ['{}', /^HD821 .*p\.json \(key "device"\) the key is missing/],
       [
         JSON.stringify(phone()).replace('25000000000', '1e999'),

@@ -100,6 +100,39 @@ describe('changes that make a recipe fit', function () {
     }
   })
 
+  it('are told in the steps that were looked at, with what they leave of the records, and not where that is nothing', async () => {
+    const { recipe, traced, settings } = fitting(Infinity)
+    const all = compileRecipe(recipe, traced, settings).certificate.peakBytes
+    const options = fitting(Math.floor(0.8 * all))
+    const current = compileRecipe(options.recipe, traced, options.settings)
+    const asked: number[] = []
+    const records = { cut: 3, leftOut: 2, examples: 5 }
+    const recordsWithin = (length: number): typeof records | undefined => {
+      asked.push(length)
+      return asked.length === 1 ? records : undefined
+    }
+    const [, length] = await changesThatFit(current, [], { ...options, recordsWithin })
+    assert.deepEqual([length?.key, length?.step, length?.records], ['batch.length', 8, records])
+    assert.deepEqual(asked, [length?.value])
+    // One more than it fits, too, which the next step of 8 does not say.
+    const between = { sequences: 30, length: Number(length?.value) + 1 }
+    const one = compileRecipe(
+      { ...recipe, batch: { ...recipe.batch, ...between } },
+      options.retrace(between),
+      options.settings,
+    )
+    assert.ok(one.certificate.fits)
+    const others = await changesThatFit(current, [], { ...options, recordsWithin })
+    assert.ok(others.every(({ key }) => key !== 'batch.length'))
+  })
+
+  it('compares devices within what was asked for, unless a device does not have it', async () => {
+    const asked = { threads: 3, memoryBudget: 2 ** 33 }
+    const fits = await fitDevices([phone, findDevice('phone-4gb', 'neon')], fitting(0), asked)
+    const told = fits.map(({ threads, certificate }) => [threads, certificate.budgetBytes])
+    assert.deepEqual(told, [[3, 2 ** 33], [3, 2 ** 30]]) // prettier-ignore
+  })
+
   it('compares devices, which share a compilation where everything fits and the schedule cannot tell them apart', async () => {
     const told: string[] = []
     const options = { ...fitting(0), onProgress: (what: string) => told.push(what) }

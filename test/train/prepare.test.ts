@@ -162,6 +162,18 @@ describe('preparing a run', () => {
     }
   })
 
+  it('knows what batches of another length leave of the records, and where they leave nothing', async () => {
+    const { model } = await prepare()
+    const { loadRecipe } = await import('../../train/loadRecipe.ts')
+    const { recordsWithin } = await import('../../train/prepare.ts')
+    const loaded = await loadRecipe(path.join(dir, 'lora.ts'))
+    const record = { prompt: 'a pulse that is told at length, with a question at its end?', completion: ' low' }
+    fs.appendFileSync(path.join(dir, 'records.jsonl'), `${JSON.stringify(record)}\n`)
+    assert.deepEqual(recordsWithin(loaded, model, 24), { cut: 0, leftOut: 1, examples: 7 })
+    assert.deepEqual(recordsWithin(loaded, model, 8), { cut: 7, leftOut: 1, examples: 7 })
+    assert.equal(recordsWithin(loaded, model, 7), undefined)
+  })
+
   it('packs examples into rows where the recipe says so, held-out ones into a row each', async () => {
     const data = (more: string): string => `completions('records.jsonl', { loss: 'completion'${more} })`
     const evaluate = '{ share: 0.3, every: 1 }'

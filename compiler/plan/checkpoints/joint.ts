@@ -35,6 +35,8 @@ const SMALL = 1e-6
 const CLOSE = 5e-3
 /** No more than what rounding may do. */
 const ALIKE = 1e-6
+/** By so much two sums of the same numbers may differ. */
+const ROUNDING = 1e-12
 /** Choices of all layers together that are always told apart finely, and all followed that may be better. */
 const FEW_CHOICES = 200
 
@@ -102,7 +104,8 @@ class Search {
     if (!this.#isClosed() && this.#isSmall) this.#close()
     const best = this.#best as JointPicks
     const seconds = longer(best)
-    const lowerBound = Math.min(this.#lowerBound, seconds)
+    // Both are sums of the same numbers in other orders; a bound that is above by more is wrong, and is not hidden.
+    const lowerBound = this.#lowerBound <= (1 + ROUNDING) * seconds ? Math.min(this.#lowerBound, seconds) : this.#lowerBound // prettier-ignore
     return { ...best, peak: jointPeak(this.#chain, best.picks), seconds, lowerBound, weight }
   }
 

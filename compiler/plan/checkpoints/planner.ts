@@ -29,33 +29,42 @@ export interface LayerPlan {
   readonly keptBytes: number
 }
 
-export interface CheckpointPlan {
+/** What is computed again, whatever it was chosen for. */
+export interface CheckpointChoice {
   readonly budget: number
   readonly layers: readonly LayerPlan[]
   /** Largest sum of bytes alive that the model of the step predicts. */
   readonly peak: number
   /** Of recomputation, by the device's figures. */
   readonly seconds: number
-  /** No plan of this kind within the budget takes less. */
-  readonly lowerBound: number
-  /** Share of `seconds` above the bound; 0 is optimal. */
-  readonly gap: number
   /** Multiply-adds of recomputation as a share of the function's own. */
   readonly recomputed: number
   readonly milliseconds: number
 }
 
+/** The choice that takes least time within a budget. */
+export interface CheckpointPlan extends CheckpointChoice {
+  /** No plan of this kind within the budget takes less. */
+  readonly lowerBound: number
+  /** Share of `seconds` above the bound; 0 is optimal. */
+  readonly gap: number
+}
+
 /** What is chosen together: what is computed again, which weights stay, and how much is read at once. */
 export interface JointPlan {
-  readonly checkpoints: CheckpointPlan
+  /** More is computed again than memory alone asks for: the least of that is not what was looked for. */
+  readonly checkpoints: CheckpointChoice
   /** Names of tensors. */
   readonly stays: readonly string[]
   readonly shardBytes: number
-  /** The longer of computing and reading, of the layers and of what is outside of them. */
+  /**
+   * The longer of computing and reading, of the layers and of what is outside of them. It is what the choice was made by, and no
+   * timetable: every use counts as a read of its own, and nothing of the layers is read while what is outside of them computes.
+   */
   readonly seconds: number
   readonly computeSeconds: number
   readonly storageSeconds: number
-  /** No choice takes less, whatever the size of ranges. */
+  /** No choice takes less of such seconds, whatever the size of ranges. */
   readonly lowerBound: number
   /** Every size that was planned for. */
   readonly shards: readonly {
@@ -212,9 +221,6 @@ export class CheckpointPlanner {
         ...this.#decisions(chosen.map(({ configuration }) => configuration)),
         peak: solved.peak - resident,
         seconds,
-        // More is computed again than memory alone asks for: the least of that is not what was looked for.
-        lowerBound: 0,
-        gap: seconds === 0 ? 0 : 1,
         milliseconds: this.#milliseconds + milliseconds,
       },
       stays,
@@ -288,6 +294,6 @@ export class CheckpointPlanner {
 }
 
 /** What the plan keeps of the layers that it computes again, for the transform that does. */
-export function checkpointsOf({ layers }: CheckpointPlan): Map<number, ReadonlySet<number>> {
+export function checkpointsOf({ layers }: CheckpointChoice): Map<number, ReadonlySet<number>> {
   return new Map(layers.flatMap(({ layer, kept }) => (kept ? [[layer, kept] as const] : [])))
 }

@@ -151,6 +151,16 @@ describe('recomputation and weights that stay', function () {
     }
   })
 
+  it('take no less than their bound, whatever the budget', () => {
+    for (const drawn of fc.sample(instances, { numRuns: 20, seed: 13 })) {
+      for (const share of [0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.2]) {
+        const solved = solveJoint(chainOf({ ...drawn, share }, SHARDS[0] as number))
+        if (solved)
+          assert.ok(solved.lowerBound <= solved.seconds, `${solved.seconds} s, ${solved.lowerBound} s at least`)
+      }
+    }
+  })
+
   it('recompute more where that lets weights stay which take long to read, and nothing where storage is fast', () => {
     const layers = (seconds: number): JointChoice[][] =>
       Array.from({ length: 6 }, () => [

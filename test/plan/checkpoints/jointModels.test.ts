@@ -92,6 +92,37 @@ describe('joint plans for a model', function () {
     })
   }
 
+  it('tell a bound and a gap of one quantity, whatever the timetable predicts', () => {
+    const all = bytesOf(compileCase(oracleCase('qwen2-small/lora'), { profile: wideProfile }).compiled)
+    const [below, taken, left] = [new Set<number>(), new Set<number>(), new Set<number>()]
+    for (const bytesPerSecond of [1e5, 1e6]) {
+      for (const share of [0.5, 0.6, 0.7, 0.8, 0.9]) {
+        const options = within(Math.round(share * all), 4096, { bytesPerSecond, latencySeconds: 1e-5 })
+        const { compiled } = compileCase(oracleCase('qwen2-small/lora'), { profile: wideProfile, checkpoints: options.checkpoints ?? 'none', storage: options.storage }) // prettier-ignore
+        const { joint, checkpointing } = compiled
+        if (!joint) continue
+        const { seconds, lowerBound, gap, isTaken, predictedSeconds } = joint
+        assert.ok(lowerBound <= seconds, `${seconds} s, ${lowerBound} s at least`)
+        assert.ok(
+          Math.abs(gap - (1 - lowerBound / seconds)) < 1e-12,
+          `${gap} of ${seconds} s, ${lowerBound} s at least`,
+        )
+        // The least recomputation is what was looked for only without it.
+        assert.equal(
+          checkpointing !== undefined && 'lowerBound' in checkpointing,
+          !isTaken && checkpointing !== undefined,
+        )
+        assert.equal(checkpointing !== undefined && 'gap' in checkpointing, !isTaken && checkpointing !== undefined)
+        const found = isTaken ? taken : left
+        found.add(share)
+        if (predictedSeconds < lowerBound) below.add(share)
+      }
+    }
+    // The timetable is below the model's bound somewhere, which once was told as being at the optimum.
+    assert.ok(taken.size > 0, 'no joint plan is taken for any budget')
+    assert.ok(below.size > 0, 'the timetable is nowhere below the bound of the model')
+  })
+
   it('change no bit', () => {
     const name = 'qwen2-small/lora'
     const slow: StorageRate = { bytesPerSecond: 1e5, latencySeconds: 1e-5 }
