@@ -7,6 +7,7 @@ import { lossCurveText } from '../train/lossCurve.ts'
 import type { OpenedRun, PreparedRun, RunObserver, RunResult } from '../train/run.ts'
 import type { StepFigures } from '../train/trainer.ts'
 import type { HeldOutFigures } from '../train/watch.ts'
+import { CompilingProgress } from './compilingProgress.ts'
 import type { Interruption } from './interruption.ts'
 import { clock, exitCodes, mebibytes, shownPath } from './output.ts'
 import type { Output } from './output.ts'
@@ -31,6 +32,7 @@ export class TrainView implements RunObserver {
   #standing = ''
   #heldAt: number | undefined
   #hasRested = false
+  #planning: CompilingProgress | undefined
 
   constructor(output: Output, interruption: Interruption, terminal: NodeJS.WriteStream = process.stdout) {
     this.#output = output
@@ -66,7 +68,13 @@ export class TrainView implements RunObserver {
     this.#output.event('prepared', about)
   }
 
+  planning(...[attempt]: Parameters<NonNullable<RunObserver['planning']>>): void {
+    this.#planning ??= new CompilingProgress(this.#output, performance.now())
+    this.#planning.planning(attempt)
+  }
+
   planned(...[certificate, microBatches]: Parameters<NonNullable<RunObserver['planned']>>): void {
+    this.#planning?.end()
     for (const line of plannedLines(certificate, microBatches)) this.#output.say(line)
     this.#output.event('planned', { certificate })
   }

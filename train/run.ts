@@ -15,6 +15,7 @@ import type { WriteOptions } from '../formats/files.ts'
 import type { ResolveOptions } from '../formats/hub.ts'
 import type { Tokenizer } from '../formats/tokenizer.ts'
 import { compileRecipe } from './compileRecipe.ts'
+import type { Attempt } from './compileRecipe.ts'
 import type { CompiledRecipe } from './compileRecipe.ts'
 import { enoughFor } from './certificate.ts'
 import type { Certificate } from './certificate.ts'
@@ -39,6 +40,8 @@ import { WeightFiles } from './weightFiles.ts'
 /** What a run tells whoever watches it. */
 export interface RunObserver extends LoopObserver {
   prepared?(about: PreparedRun): void
+  /** One of the programs that the recipe may become is planned now. */
+  planning?(attempt: Attempt): void
   planned?(certificate: Certificate, microBatches: number): void
   /** C++ compilation begins, by this tool chain. */
   compiling?(toolchain: string): void
@@ -172,7 +175,8 @@ async function runHere(loaded: LoadedRecipe, options: RunOptions, observer: RunO
   const threads = options.threads ?? device.cores
   const functions = [...trainingFunctions(recipe), ...(options.inspect ? ['predict'] : [])]
   const settings = { device, threads, steps: data.steps, memoryBudget: device.memoryBudget, functions }
-  const compiled = compileRecipe(recipe, model.traced, settings)
+  const onAttempt = (attempt: Attempt): void => observer.planning?.(attempt)
+  const compiled = compileRecipe(recipe, model.traced, { ...settings, onAttempt })
   observer.planned?.(compiled.certificate, loaded.recipe.batch.accumulate)
   refuseUnlessFits(compiled)
   observer.compiling?.(chain.describe())

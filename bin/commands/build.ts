@@ -15,6 +15,7 @@ import { loadRecipe } from '../../train/loadRecipe.ts'
 import { prepareData, prepareModel } from '../../train/prepare.ts'
 import { deviceOf } from '../../train/hostDevice.ts'
 import { plannedAs, refuseUnlessFits, trainingFunctions } from '../../train/run.ts'
+import { CompilingProgress } from '../compilingProgress.ts'
 import { downloadProgress } from '../download.ts'
 import { exitCodes, outputOf, shownPath } from '../output.ts'
 import { planChoices } from '../planChoices.ts'
@@ -51,7 +52,12 @@ export async function build(recipePath: string, options: BuildCommandOptions): P
     functions: trainingFunctions(loaded.recipe),
     ...(options.dump === undefined ? {} : { dump: (text: string) => stages.push(text) }),
   }
-  const compiled = compileRecipe(loaded.recipe, model.traced, settings)
+  const progress = new CompilingProgress(output, performance.now())
+  const compiled = compileRecipe(loaded.recipe, model.traced, {
+    ...settings,
+    onAttempt: (one) => progress.planning(one),
+  })
+  progress.end()
   const { program, certificate } = compiled
   for (const line of plannedLines(certificate, loaded.recipe.batch.accumulate)) output.say(line)
   output.event('planned', { certificate })

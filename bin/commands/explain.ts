@@ -14,6 +14,7 @@ import { deviceFor } from '../../train/hostDevice.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
 import { prepareData, prepareModel } from '../../train/prepare.ts'
 import { trainingFunctions } from '../../train/run.ts'
+import { CompilingProgress } from '../compilingProgress.ts'
 import { downloadProgress } from '../download.ts'
 import { functionLines, kernelLines } from '../explainView.ts'
 import { exitCodes, mebibytes, outputOf, shownPlace } from '../output.ts'
@@ -43,7 +44,9 @@ export async function explain(recipePath: string, options: ExplainOptions): Prom
     memoryBudget: device.memoryBudget,
     functions: trainingFunctions(recipe),
   }
-  const compiled = compileRecipe(recipe, model.traced, settings)
+  const progress = new CompilingProgress(output, performance.now())
+  const compiled = compileRecipe(recipe, model.traced, { ...settings, onAttempt: (one) => progress.planning(one) })
+  progress.end()
   if (options.kernel === undefined) explainAll(compiled, device, output)
   else explainOne(compiled, options.kernel, device, output, options.source === true)
   return exitCodes.ok

@@ -48,9 +48,11 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
   const threads = options.threads ?? device.cores
   const settings = { device, threads, steps, memoryBudget, functions: trainingFunctions(recipe) }
   const begun = performance.now()
-  const compiled = compileRecipe(recipe, model.traced, settings)
-  const { certificate, checkpoints, reports } = compiled
-  const milliseconds = reports.reduce((sum, report) => sum + report.milliseconds, 0)
+  const progress = new CompilingProgress(output, begun)
+  const compiled = compileRecipe(recipe, model.traced, { ...settings, onAttempt: (one) => progress.planning(one) })
+  progress.end()
+  const { certificate, checkpoints } = compiled
+  const milliseconds = performance.now() - begun
   const { sequences, length } = recipe.batch
   const adapt = recipe.adapt.kind === 'lora' ? `lora r${recipe.adapt.rank}` : 'full fine-tuning'
   const subject = `${recipe.model.source} · ${adapt} · ${sequences}×${length}`
@@ -66,7 +68,6 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
 
   const isAsked = options.all === true || !certificate.fits
   const interruption = isAsked ? new PlanInterruption() : undefined
-  const progress = new CompilingProgress(output, begun)
   const fitting: FittingOptions = {
     recipe,
     traced: model.traced,

@@ -296,6 +296,11 @@ describe('heddle plan', function () {
     progress.tell('rank: 3', 0)
     progress.end()
     assert.equal(written.length, 0)
+    // What is planned without a pause stands there at once, but only where it can be taken back.
+    progress.planning({ checkpoints: 'auto', storage: 'frozen' })
+    progress.end()
+    const pipe = { isTTY: false, write } as unknown as NodeJS.WriteStream
+    new CompilingProgress(output, performance.now(), pipe).planning({ checkpoints: 'auto', storage: 'none' })
     const late = new CompilingProgress(output, performance.now() - 2001, terminal)
     late.tell('rank: 3', 0)
     // Another program of the same change.
@@ -304,7 +309,13 @@ describe('heddle plan', function () {
     late.end()
     assert.deepEqual(
       written.map((text: string) => text.replaceAll('\u001B[K', '')),
-      ['\rcompiling for rank: 3, 0 tried before it', '\rcompiling for rank: 2, 1 tried before it', '\r'],
+      [
+        '\rplanning with frozen weights in their files …',
+        '\r',
+        '\rcompiling for rank: 3, 0 tried before it',
+        '\rcompiling for rank: 2, 1 tried before it',
+        '\r',
+      ],
     )
   })
 
