@@ -16,6 +16,8 @@ export interface Placement {
 
 /** Buffers that begin in the same stretch of time, where there are many: ranges from storage, which live for a moment. */
 const STRETCH = 512
+/** What finding one buffer and putting it in order costs, beside looking at one that is in order. */
+const ORDERING = 8
 /** With fewer, one stretch is all of the time. */
 const MANY = 8192
 
@@ -29,6 +31,8 @@ interface Stretch {
 export class LowestFit {
   readonly #buffers: Buffers
   readonly #stretches: readonly Stretch[]
+  /** All that has been placed: for buffers that live in most stretches. */
+  readonly #all: Stretch
   /** Of each buffer, the stretches of its first moment and its last. */
   readonly #from: Int32Array
   readonly #to: Int32Array
@@ -49,13 +53,15 @@ export class LowestFit {
         sizes[place] = (sizes[place] as number) + 1
     }
     this.#stretches = Array.from(sizes, (size) => ({ placed: new Int32Array(size), count: 0 }))
+    this.#all = { placed: new Int32Array(this.#stretches.length === 1 ? 0 : count), count: 0 }
     this.#seen = new Int32Array(count)
   }
 
   place(order: Int32Array): Placement {
     const { bytes } = this.#buffers
     const offsets = new Float64Array(order.length)
-    for (const stretch of this.#stretches) stretch.count = 0
+    for (const stretch of [...this.#stretches, this.#all]) stretch.count = 0
+    const isCut = this.#stretches.length > 1
     this.#seen.fill(-1)
     let peak = 0
     for (const index of order) {
@@ -64,6 +70,7 @@ export class LowestFit {
       offsets[index] = offset
       peak = Math.max(peak, offset + (bytes[index] as number))
       for (let place = from; place <= to; place++) insert(this.#stretches[place] as Stretch, index, offsets)
+      if (isCut) insert(this.#all, index, offsets)
     }
     return { offsets, peak }
   }
@@ -76,6 +83,11 @@ export class LowestFit {
 
   /** The lowest offset for one that lives in several. */
   #lowestAmong(from: number, to: number, index: number, offsets: Float64Array): number {
+    // Looking at everything in order is quicker than putting much of it in order.
+    let inStretches = 0
+    for (let place = from; place <= to; place++) inStretches += (this.#stretches[place] as Stretch).count
+    if (ORDERING * inStretches >= this.#all.count)
+      return this.#lowestGap(this.#all.placed, this.#all.count, index, offsets)
     const { first, last } = this.#buffers
     const [begins, ends] = [first[index] as number, last[index] as number]
     const others: number[] = []

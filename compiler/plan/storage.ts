@@ -6,7 +6,7 @@ import type { Kernel } from '../kernel/ir.ts'
 import type { LoweredRegion } from '../schedule/lowering.ts'
 import { align } from './arena.ts'
 import { Costs } from './costs.ts'
-import { PartCutter } from './parts.ts'
+import { cutLaunch } from './parts.ts'
 import type { CutPart, PartUse, StreamedArgument } from './parts.ts'
 import type { Program, TensorPlace } from './program.ts'
 import { planTransfers } from './transfers.ts'
@@ -69,20 +69,18 @@ export class StoragePlanner {
   readonly #options: StorageOptions
   /** Bytes for the arena, the frozen tensors in memory and the state there. */
   readonly limit: number
-  readonly #cutter: PartCutter
   readonly #costs: Costs
 
   constructor(options: StorageOptions, limit: number) {
     this.#options = options
     this.limit = limit
-    this.#cutter = new PartCutter(options.shardBytes)
     this.#costs = new Costs(options.compute)
   }
 
   cut(launches: readonly StorageLaunch[]): CutLaunch[] {
     let next = 0
     return launches.map(({ region, streamed }): CutLaunch => {
-      const cut = streamed.length === 0 ? [] : this.#cutter.cut(region.kernel, streamed)
+      const cut = streamed.length === 0 ? [] : cutLaunch(region.kernel, streamed, this.#options.shardBytes)
       const parts = cut.some(({ uses }) => uses.length > 0) ? cut : undefined
       const first = next
       next += parts?.length ?? 1

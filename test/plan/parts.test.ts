@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { parseKernel } from '../../compiler/kernel/parse.ts'
-import { PartCutter } from '../../compiler/plan/parts.ts'
+import { cutLaunch } from '../../compiler/plan/parts.ts'
 import type { StreamedArgument } from '../../compiler/plan/parts.ts'
 
 /** Each part as its iterations and what it needs of each argument: from, bytes, and `new` where it reads nothing of them. */
@@ -11,7 +11,7 @@ function cut(text: string, shardBytes: number, bytes: readonly number[]): string
   const streamed = bytes.flatMap((all, argument): StreamedArgument[] =>
     all === 0 ? [] : [{ argument, tensor: { space: 'stored', index: argument }, bytes: all }],
   )
-  return new PartCutter(shardBytes).cut(parseKernel(text), streamed).map(({ begin, end, uses }) => {
+  return cutLaunch(parseKernel(text), streamed, shardBytes).map(({ begin, end, uses }) => {
     const needs = uses.map(({ argument, tensor, from, bytes: some, isWritten, isFresh }) => {
       assert.equal(tensor.index, argument)
       return `${argument} ${isFresh ? 'new' : isWritten ? 'changed' : 'read'} ${from} ${some}`

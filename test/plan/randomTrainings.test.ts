@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { Provenance } from '../../compiler/graph/node.ts'
 import { printGraph } from '../../compiler/graph/print.ts'
-import { PartCutter } from '../../compiler/plan/parts.ts'
+import { cutLaunch } from '../../compiler/plan/parts.ts'
 import type { CutPart } from '../../compiler/plan/parts.ts'
 import { planProgram } from '../../compiler/plan/place.ts'
 import { deferred } from '../../compiler/transform/deferUpdates.ts'
@@ -33,12 +33,11 @@ function sample(count: number, seed: number): number[][] {
 function check({ graph, values, extents }: RandomGraph, shardBytes: number, turn: number): void {
   const profile = { ...smallProfile(turn % 2 === 0 ? 4 : 8, 1 + (turn % 3)), shardBytes, shardsState: true }
   const functions = graph.functions.map((fn) => scheduleFunction(graph, fn, profile))
-  const cutter = new PartCutter(shardBytes)
   const parts = (region: LoweredRegion): CutPart[] | undefined => {
     if (region.references.some(({ kind }) => kind === 'named')) cut.named++
     const streamed = streamedOf(region, graph, storageOf(shardBytes, true))
     if (streamed.length === 0) return undefined
-    const made = cutter.cut(region.kernel, streamed)
+    const made = cutLaunch(region.kernel, streamed, shardBytes)
     if (made.length > 1) cut[made.some(({ uses }) => uses.some((use) => use.isWritten)) ? 'written' : 'read']++
     return made
   }

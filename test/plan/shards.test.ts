@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { dtypeBytes } from '../../compiler/graph/axis.ts'
 import { gridOf } from '../../compiler/kernel/ir.ts'
-import { PartCutter } from '../../compiler/plan/parts.ts'
+import { cutLaunch } from '../../compiler/plan/parts.ts'
 import type { CutPart } from '../../compiler/plan/parts.ts'
 import { planProgram } from '../../compiler/plan/place.ts'
 import type { PlannedProgram } from '../../compiler/plan/place.ts'
@@ -48,12 +48,11 @@ describe('kernels that find ranges of tensors', () => {
           const profile = { ...smallProfile(lanes, 1 + ((turn + place) % 2)), shardBytes, shardsState: state }
           const scheduled = scheduleFunction(graph, fn, profile)
           verifyScheduled(scheduled)
-          const cutter = new PartCutter(shardBytes)
           const parts = (region: LoweredRegion): CutPart[] | undefined => {
             if (region.references.some(({ kind }) => kind === 'named')) seen.named++
             const streamed = streamedOf(region, graph, storage)
             if (streamed.length === 0) return undefined
-            const made = cutter.cut(region.kernel, streamed)
+            const made = cutLaunch(region.kernel, streamed, shardBytes)
             const uses = made.flatMap((part) => part.uses)
             if (made.length > 1) seen.cut++
             if (made.length > 1 && uses.some(({ isWritten }) => isWritten)) seen.written++
