@@ -32,6 +32,10 @@ describe('files of weights', function () {
       'the same length': () => fs.writeFileSync(file, 'WEIGHTS', { flag: 'r+' }),
       appended: () => fs.appendFileSync(file, '!'),
       cut: () => fs.truncateSync(file, 3),
+      'put back when it was modified': () => {
+        fs.writeFileSync(file, 'WEIGHTS', { flag: 'r+' })
+        fs.utimesSync(file, 1, 1)
+      },
     }
     for (const [what, change] of Object.entries(changes)) {
       const files = begin()
@@ -40,13 +44,25 @@ describe('files of weights', function () {
       assert.throws(() => files.refuseChanged(), (error) => refused(error, file), what) // prettier-ignore
       files.close()
     }
+    const harmless: Record<string, () => void> = {
+      'another mode': () => fs.chmodSync(file, 0o600),
+      'another name': () => fs.linkSync(file, `${file}.link`),
+      'one name less': () => fs.rmSync(`${file}.link`),
+      'a name elsewhere': () => fs.renameSync(file, `${file}.moved`),
+    }
     const files = begin()
+    for (const [what, change] of Object.entries(harmless)) {
+      change()
+      assert.doesNotThrow(() => files.refuseChanged(), what)
+    }
+    files.close()
+    const others = begin()
     fs.writeFileSync(`${file}.new`, 'others')
     fs.renameSync(`${file}.new`, file)
-    files.refuseChanged()
+    others.refuseChanged()
     fs.rmSync(file)
-    files.refuseChanged()
-    files.close()
+    others.refuseChanged()
+    others.close()
     assert.throws(() => new WeightFiles([file]), /does not exist/)
   })
 
