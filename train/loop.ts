@@ -21,6 +21,7 @@ import { MetricsFile } from './metrics.ts'
 import type { PreparedData, PreparedModel } from './prepare.ts'
 import type { RunState, RunStates, SavedState } from './runState.ts'
 import { resultDirectory, saveTrained } from './save.ts'
+import { endsRun, withWayOn } from './lostFile.ts'
 import { Trainer } from './trainer.ts'
 import type { StepFigures } from './trainer.ts'
 import { Watch } from './watch.ts'
@@ -31,6 +32,8 @@ import type { WeightFiles } from './weightFiles.ts'
 const SAVE_MILLISECONDS = 5 * 60 * 1000
 /** Decisions that are kept until there is a file for them; there is one after the first step. */
 const MOST_EARLY_DECISIONS = 10_000
+/** How a step ends behind the update that was owed of the one before. */
+const LATE_CODES: ReadonlySet<string> = new Set(['HD810', 'HD836'])
 
 /** What a run tells whoever watches its steps. */
 export interface LoopObserver {
@@ -96,8 +99,8 @@ export interface LoopResult {
 /**
  * Trains to the end, or until `stop`.
  *
- * @throws UserError HD810 when a number is not finite, HD405 when something cannot be written; the state that was saved
- * last is whole then
+ * @throws UserError HD810 when a number is not finite, HD405 when something cannot be written, HD717 and HD836 when a file that is read
+ * meanwhile fails or has changed; the state that was saved last is whole then
  */
 export async function trainToTheEnd(settings: LoopSettings, observer: LoopObserver = {}): Promise<LoopResult> {
   const loop = new Loop(settings, observer)
@@ -116,6 +119,8 @@ class Loop {
   readonly #trainer: Trainer
   readonly #watch: Watch | undefined
   readonly #governed: GovernedSession | undefined
+  /** Before anything that was computed from the weights counts. */
+  readonly #verify = (): void => this.#settings.weightFiles.refuseChanged()
   #metrics: MetricsFile | undefined
   /** Decisions from before there was a file. */
   readonly #early: DecisionFigures[] = []
@@ -164,15 +169,19 @@ class Loop {
     try {
       await this.#steps()
     } catch (error) {
+      if (endsRun(error)) throw await this.#rescued(error)
       if (!(error instanceof Abandoned)) throw error
     } finally {
       stop?.removeEventListener('abort', finish)
     }
     await this.#measure(true)
     await this.#governed?.end()
+    if (!this.#isSaved) await this.#save()
+  }
+
+  get #isSaved(): boolean {
     const { step } = this.#trainer.progress
-    const isSaved = step === this.#saved.step && (this.#watch?.state.evaluated ?? 0) === this.#saved.evaluated
-    if (!isSaved) await this.#save()
+    return step === this.#saved.step && (this.#watch?.state.evaluated ?? 0) === this.#saved.evaluated
   }
 
   async #steps(): Promise<void> {
@@ -185,22 +194,38 @@ class Loop {
       const late = isDue && (await session.owes()) ? this.#state() : undefined
       if (isDue && !late) await this.#save()
       const before = this.#batches.state
-      const figures = await this.#trainer.next().catch(async (error: unknown) => {
-        if (error instanceof Abandoned) this.#rewound = before
+      const figures = await this.#trainer.next(this.#verify).catch(async (error: unknown) => {
+        if (error instanceof Abandoned || endsRun(error)) this.#rewound = before
         // The step before is over all the same.
-        else if (late && error instanceof UserError && error.code === 'HD810') await this.#save(late)
+        if (late && error instanceof UserError && LATE_CODES.has(error.code)) await this.#save(late)
         throw error
       })
       if (!figures) return
       // Before figures of this step are beside it.
       if (late) await this.#save(late)
-      // Before anything of this step is told or saved.
-      this.#settings.weightFiles.refuseChanged()
       this.#metrics ??= this.#begin()
       this.#metrics.step(figures)
       this.#observer.step?.(figures, data.steps)
       await this.#measure(false)
     }
+  }
+
+  /**
+   * A file that the run needs has failed it: saves the last whole step if the session still has it, and tells the way on. It has
+   * it where all that is trained is in memory: weights are looked at before an update and read by none, so nothing was updated,
+   * and the step before was of the weights as they were. What is trained in a file is saved step by step as it comes about.
+   */
+  async #rescued(error: UserError): Promise<UserError> {
+    const { stateFile } = this.#settings
+    if (stateFile === undefined && !this.#isSaved) {
+      try {
+        await this.#trainer.forget()
+        await this.#save()
+      } catch {
+        // A program that dies with its file, a disk that is full: the reason of the end is the first one.
+      }
+    }
+    return withWayOn(error, this.#saved.step, this.#trainer.progress.step, stateFile)
   }
 
   async #measure(isLast: boolean): Promise<void> {
@@ -267,7 +292,7 @@ class Loop {
     const { session, program, data, stop } = this.#settings
     const { step } = this.#trainer.progress
     if (!this.#watch?.isDue(step, data.steps)) return
-    const figures = await this.#watch.evaluate(session, step, stop)
+    const figures = await this.#watch.evaluate(session, step, stop, this.#verify)
     if (!figures) return
     if (figures.best) this.#bestValues = await this.#settings.states.saveBest(step, program, session)
     this.#metrics?.heldOut(figures)

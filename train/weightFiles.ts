@@ -36,7 +36,7 @@ export class WeightFiles {
       if (wasWritten(seen, now, file)) {
         throw new UserError('HD836', 'this file of weights has changed while the run was reading it', {
           place: { file },
-          mend: 'bring it back as it was and give --resume: what was saved is of the weights before',
+          mend: 'bring it back as it was and start again, a training run with --resume',
         })
       }
       held.seen = now
