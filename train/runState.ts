@@ -16,7 +16,7 @@ import { checkKept, keptIdentity, readKept } from '../formats/keptStates.ts'
 import { openSafetensors, readTensor } from '../formats/safetensors.ts'
 import type { Dtype } from '../formats/safetensors.ts'
 import { putAside, SnapshotDirectory } from '../formats/snapshots.ts'
-import type { SnapshotPart, TensorSource } from '../formats/snapshots.ts'
+import type { DamagedSnapshot, SnapshotPart, TensorSource } from '../formats/snapshots.ts'
 import type { RunIdentity } from './identity.ts'
 import { isStateFileName, StateFiles } from './stateFiles.ts'
 import type { Progress } from './trainer.ts'
@@ -130,15 +130,10 @@ export class RunStates {
       const { data } = contentSchema.safeParse(content)
       if (data?.kept) this.#checkKept(data.kept)
     })
-    const reasons = damaged.map((error) => error.sentence)
     if (!snapshot) {
-      const [newest] = damaged
+      const [newest, ...older] = damaged
       if (!newest) return { state: undefined, notes: [] }
-      throw new UserError('HD832', `no saved state is whole: ${newest.message}`, {
-        place: newest.place ?? { file: this.dir },
-        mend: 'begin anew without --resume',
-        cause: newest,
-      })
+      throw noneWhole(newest, older, this.dir)
     }
     const { parts, file } = snapshot
     const read = contentSchema.safeParse(snapshot.content)
@@ -153,7 +148,9 @@ export class RunStates {
     const values = kept ? { kept, path: this.#pathOf(kept) } : partNamed(valuesName)
     if (!values) throw new UserError('HD832', 'the saved state names no values', { place: { file } })
     if (kept) this.#needed = [kept.file]
-    const notes = reasons.map((reason) => `${reason}, so the state saved after step ${progress.step} is used`)
+    const notes = damaged.map(
+      ({ reason }) => `${reason.sentence}, so the state saved after step ${progress.step} is used`,
+    )
     if (heddle !== heddleVersion()) {
       notes.push(
         `the state was saved by Heddle ${heddle}, this is ${heddleVersion()}: the bits of the result may differ`,
@@ -266,6 +263,22 @@ export class RunStates {
       await session.write(name, dtype === 'f32' ? new Float32Array(buffer) : new Int32Array(buffer))
     }
   }
+}
+
+/** HD832, with the reason of each state; where all ail of one thing, it is told once. */
+function noneWhole({ reason }: DamagedSnapshot, older: readonly DamagedSnapshot[], dir: string): UserError {
+  const place = reason.place ?? { file: dir }
+  const others = older.flatMap(({ number, reason: other }) => {
+    const file = other.place?.file ?? dir
+    if (file === place.file && other.message === reason.message) return []
+    const name = file === place.file ? '' : `${path.basename(file)} `
+    return [`; nor is that after step ${number}: ${name}${other.message}`]
+  })
+  return new UserError('HD832', `no saved state is whole: ${reason.message}${others.join('')}`, {
+    place,
+    mend: 'begin anew without --resume',
+    cause: reason,
+  })
 }
 
 /** UserError HD833. */
