@@ -1,31 +1,28 @@
 // From a session that is ready to the results on the disk: steps, figures, evaluations, states, and at the end the adapter
 // or model and the curve. Knows nothing of how the program was made; handles no signal and prints nothing.
 
-import path from 'node:path'
 import { Abandoned } from '../backends/neon/driver/index.ts'
 import type { Session } from '../backends/neon/driver/index.ts'
-import type { Program } from '../compiler/plan/program.ts'
 import { UserError } from '../compiler/diagnostic.ts'
 import type { Recipe } from '../dsl/index.ts'
 import type { BatchState } from '../data/batches.ts'
-import { writeFiles } from '../formats/files.ts'
-import type { WriteOptions } from '../formats/files.ts'
 import { removeLeftovers } from '../formats/staging.ts'
 import type { SnapshotPart } from '../formats/snapshots.ts'
 import { GovernedSession } from './energy.ts'
 import type { DecisionFigures, EnergyFigures, EnergySettings } from './energy.ts'
 import { heldOutBatches } from './heldOut.ts'
 import type { RunIdentity } from './identity.ts'
-import { lossCurveSvg } from './lossCurve.ts'
 import { MetricsFile } from './metrics.ts'
-import type { PreparedData, PreparedModel } from './prepare.ts'
+import type { PreparedData } from './prepare.ts'
 import type { RunState, RunStates, SavedState } from './runState.ts'
-import { resultDirectory, saveTrained } from './save.ts'
+import { writeResults } from './results.ts'
+import type { LoopResult, ResultSettings } from './results.ts'
+import { resultDirectory } from './save.ts'
 import { endsRun, withWayOn } from './lostFile.ts'
 import { Trainer } from './trainer.ts'
 import type { StepFigures } from './trainer.ts'
 import { Watch } from './watch.ts'
-import type { Best, HeldOutFigures } from './watch.ts'
+import type { HeldOutFigures } from './watch.ts'
 import type { WeightFiles } from './weightFiles.ts'
 
 /** Between two saved states where the recipe does not say. */
@@ -50,17 +47,12 @@ export interface LoopObserver {
   resultSaved?(directory: string): void
 }
 
-export interface LoopSettings {
+export interface LoopSettings extends ResultSettings {
   readonly recipe: Pick<Recipe, 'adapt' | 'batch' | 'seed' | 'save' | 'evaluate'>
-  readonly model: Pick<PreparedModel, 'checkpoint' | 'traced' | 'baseName'>
   readonly data: Pick<PreparedData, 'batches' | 'batchesFrom' | 'heldOut' | 'steps'>
   readonly identity: RunIdentity
-  readonly program: Program
   /** Its values are those of `from`, or the first ones. */
   readonly session: Session
-  readonly out: string
-  /** What the picture calls the run. */
-  readonly title: string
   /** Where states go. */
   readonly states: RunStates
   /** Where the program keeps what it trains, if it does not in memory: every step saves the state then, at no cost. */
@@ -75,25 +67,6 @@ export interface LoopSettings {
   readonly stop?: AbortSignal
   /** Called before the result is saved, when the run was not stopped; the session holds what will be saved. */
   readonly finished?: () => Promise<void>
-  /** Operations that stand in for the system's. */
-  readonly files?: WriteOptions
-}
-
-export interface LoopResult {
-  /** `early`: held-out records showed no improvement for as long as the recipe waits. */
-  readonly outcome: 'finished' | 'early' | 'stopped'
-  /** From the first step on, those before a resumption included. */
-  readonly figures: readonly StepFigures[]
-  readonly heldOut: readonly HeldOutFigures[]
-  /** Steps that were made, and of how many. */
-  readonly steps: number
-  readonly total: number
-  /** Directory of the adapter or model; undefined when the run was stopped before its first step. */
-  readonly saved: string | undefined
-  /** Whose weights were saved; undefined where nothing was held out: the last ones then. */
-  readonly best: Best | undefined
-  readonly metrics: string | undefined
-  readonly curve: string | undefined
 }
 
 /**
@@ -244,29 +217,18 @@ class Loop {
 
   /** Saves what was trained: the best of it where records were held out. */
   async finish(): Promise<LoopResult> {
-    const { recipe, model, program, session, data, out, files, title } = this.#settings
+    const { program, session, data } = this.#settings
     const { step } = this.#trainer.progress
-    const { steps: figures, heldOut } = this.#metrics?.figures ?? { steps: [], heldOut: [] }
     const outcome = step >= data.steps ? 'finished' : this.#watch?.isOver ? 'early' : 'stopped'
-    const result = { outcome, figures, heldOut, steps: step, total: data.steps } as const
-    if (step === 0) return { ...result, saved: undefined, best: undefined, metrics: undefined, curve: undefined }
     const best = this.#watch?.state.best ?? undefined
+    const ending = { outcome, steps: step, total: data.steps, best, metrics: this.#metrics } as const
+    if (step === 0)
+      return { ...ending, figures: [], heldOut: [], saved: undefined, metrics: undefined, curve: undefined }
     if (best && best.step !== step && this.#bestValues) {
       await this.#settings.states.restoreBest(this.#bestValues, program, session)
     }
     if (outcome !== 'stopped') await this.#settings.finished?.()
-    const saved = await saveTrained(out, recipe, model, program, session, files)
-    this.#observer.resultSaved?.(saved)
-    const curve = path.join(out, 'loss.svg')
-    if (figures.length > 0) {
-      const points = heldOut.map(({ step: after, heldout_loss }) => ({ step: after, loss: heldout_loss }))
-      const svg = lossCurveSvg(figures, `${title}: loss over ${step} steps`, {
-        points,
-        ...(best ? { best: best.step } : {}),
-      })
-      writeFiles([{ path: curve, chunks: [Buffer.from(svg)] }], files)
-    }
-    return { ...result, saved, best, metrics: this.#metrics?.path, curve: figures.length > 0 ? curve : undefined }
+    return writeResults(this.#settings, ending, session, (directory) => this.#observer.resultSaved?.(directory))
   }
 
   close(): void {

@@ -17,6 +17,7 @@ import { functionDetails, kernelSeconds, largestNeed, layerDetails } from '../..
 import { prepareData, prepareModel } from '../../train/prepare.ts'
 import type { PreparedModel } from '../../train/prepare.ts'
 import { trainingFunctions } from '../../train/run.ts'
+import { copiedBytes } from '../../train/save.ts'
 import { predictionRates } from '../../train/storage.ts'
 import { CompilingProgress } from '../compilingProgress.ts'
 import { downloadProgress } from '../download.ts'
@@ -45,7 +46,9 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
   const { steps } = prepareData(loaded, model)
   const threads = options.threads ?? device.cores
   const memoryBudget = options.memory ?? device.memoryBudget
-  const settings = { device, threads, steps, memoryBudget, functions: trainingFunctions(recipe) }
+  const functions = trainingFunctions(recipe)
+  const copied = copiedBytes(recipe, model.checkpoint)
+  const settings = { device, threads, steps, memoryBudget, functions, copiedBytes: copied }
   const begun = performance.now()
   const compiled = compileRecipe(recipe, model.traced, settings)
   const { certificate, checkpoints, reports } = compiled
