@@ -31,7 +31,7 @@ export async function writeFinished(
   const { out, recipe, program, files, states, total } = settings
   const { step } = from.progress
   for (const directory of [out, resultDirectory(out, recipe)]) removeLeftovers(directory)
-  observer.note?.(`all steps were made until step ${step}, so only the result is written`)
+  observer.finishing?.(step)
   const metrics = new MetricsFile(out, files, step)
   try {
     const outcome = step >= total ? 'finished' : 'early'

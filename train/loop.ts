@@ -43,6 +43,8 @@ export interface LoopObserver {
   measured?(figures: EnergyFigures): void
   /** The state after a step is on the disk. */
   stateSaved?(step: number): void
+  /** All steps were made before, up to this one, and only the result is written. */
+  finishing?(step: number): void
   /** What was trained is on the disk, in this directory; the curve beside it is not yet. */
   resultSaved?(directory: string): void
 }

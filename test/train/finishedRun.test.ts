@@ -34,14 +34,14 @@ describe('a run that has made all its steps', function () {
       const made = await train({})
       const [hash, lines] = [hashOfResult(out), metricsOf(out)]
       for (const name of ['adapter', 'loss.svg']) fs.rmSync(path.join(out, name), { recursive: true })
-      const notes: string[] = []
+      const finishing: number[] = []
       const refuse = (): never => assert.fail('a program was made')
-      const observer = { note: (sentence: string) => void notes.push(sentence), compiling: refuse, opened: refuse }
+      const observer = { finishing: (step: number) => void finishing.push(step), compiling: refuse, opened: refuse }
       const again = await train({ resume: true }, observer)
       assert.deepEqual(again, made)
       assert.deepEqual([hashOfResult(out), metricsOf(out)], [hash, lines])
       assert.ok(fs.existsSync(path.join(out, 'loss.svg')))
-      assert.deepEqual(notes, ['all steps were made until step 3, so only the result is written'])
+      assert.deepEqual(finishing, [3])
       if ('evaluate' in more) assert.ok(made.best && made.best.step < 3, 'the last weights are not the best')
       // With more steps there is something left.
       assert.equal((await train({ resume: true, steps: 4 })).steps, 4)
