@@ -1,6 +1,6 @@
 // A whole step of a model at its real shapes with random weights: the program that `heddle train` would run.
 
-import { closeSync, existsSync, mkdirSync, openSync, renameSync, statSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, openSync, renameSync, statSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openSession } from '../backends/neon/driver/index.ts'
@@ -10,6 +10,7 @@ import { compile } from '../compiler/pipeline.ts'
 import type { Compiled, CompileOptions } from '../compiler/pipeline.ts'
 import type { Program } from '../compiler/plan/program.ts'
 import type { ScheduleProfile } from '../compiler/schedule/profile.ts'
+import { makeDirectory } from '../formats/files.ts'
 import { modelFor } from '../models/index.ts'
 import { smallNumbers } from '../evaluate/speed/runner.ts'
 import type { Runner } from '../evaluate/speed/runner.ts'
@@ -150,7 +151,7 @@ function randomFile(bytes: number, dtype: 'f32' | 'bf16'): string {
   const folder = join(tmpdir(), 'heddle-bench')
   const path = join(folder, `random-${dtype}-${bytes}.bin`)
   if (existsSync(path) && statSync(path).size === bytes) return path
-  mkdirSync(folder, { recursive: true })
+  makeDirectory(folder)
   const numbers = smallNumbers(1 << 20)
   const block = dtype === 'f32' ? numbers : Uint16Array.from(numbers, narrowBf16)
   const file = openSync(`${path}.part`, 'w')

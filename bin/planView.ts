@@ -87,7 +87,7 @@ export function storageLines({ storage }: Certificate, microBatches: number): st
     ...(tensorBytes > 0 ? [`${mebibytes(tensorBytes)} MiB of weights stay in their files, ${atOnce}`] : []),
     ...(state
       ? [
-          `${mebibytes(state.valueBytes)} MiB of what is trained, its gradients and moments are in a file, ${atOnce}; it takes ${mebibytes(state.fileBytes)} MiB of disk`,
+          `${mebibytes(state.valueBytes)} MiB of what is trained, its gradients and moments are in a file, ${atOnce}; with the result beside it in the end it takes ${mebibytes(state.fileBytes + state.resultBytes)} MiB of disk`,
           `--resume copies the values into a second such file, so that both need ${mebibytes(state.resumingBytes)} MiB of disk until the resumed run has saved two states`,
         ]
       : []),

@@ -93,6 +93,12 @@ export class TrainView implements RunObserver {
     this.#output.event('opened', about)
   }
 
+  finishing(step: number): void {
+    this.#interruption.stepsBegin(step)
+    this.#output.say(`all steps were made, the last of them step ${step}: only the result is written`)
+    this.#output.event('finishing', { step })
+  }
+
   step(figures: StepFigures, total: number): void {
     this.#steps++
     this.#seconds += figures.seconds

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
 import { UserError } from '../compiler/diagnostic.ts'
+import { makeDirectories, tryDirectory } from './directories.ts'
 import { fileOperations, PIECE, StagedFiles } from './staging.ts'
 import type { FileOperations } from './staging.ts'
 
@@ -68,15 +69,21 @@ const WRITE_FAILURES: Readonly<Record<string, string>> = {
   ENAMETOOLONG: 'the file name is too long',
 }
 
+/** Of a directory that is to be made where those above it are there. */
+const NO_DIRECTORIES = 'the file system takes no new directories there'
+
+/** The system's reason in words, where there are some for it. */
+function writeReason(error: unknown): string | undefined {
+  const code = systemCode(error)
+  if (code === 'ENOENT' && String((error as NodeJS.ErrnoException).syscall).startsWith('mkd')) return NO_DIRECTORIES
+  return code === undefined ? undefined : WRITE_FAILURES[code]
+}
+
 /** Turns a failed write into a sentence (HD405); `kept` says what became of the data that was there. */
 export function writeFailure(file: string, error: unknown, kept: string): UserError {
   if (error instanceof UserError) return error
-  const code = systemCode(error)
-  const sentence = code === undefined ? undefined : WRITE_FAILURES[code]
-  return new UserError('HD405', `${sentence ?? `the file cannot be written (${code ?? String(error)})`}, ${kept}`, {
-    place: { file: printable(file) },
-    cause: error,
-  })
+  const sentence = writeReason(error) ?? `the file cannot be written (${systemCode(error) ?? String(error)})`
+  return new UserError('HD405', `${sentence}, ${kept}`, { place: { file: printable(file) }, cause: error })
 }
 
 /** What stands at a path, links followed; undefined for nothing, or for what cannot be reached. */
@@ -159,12 +166,7 @@ export type WriteOptions = Partial<FileOperations>
 /** Makes a directory and those above it; they outlast a crash. Errors: HD405. */
 export function makeDirectory(directory: string): void {
   try {
-    const whole = path.resolve(directory)
-    const first = fs.mkdirSync(whole, { recursive: true })
-    if (first === undefined) return
-    for (let made = whole; made.length >= first.length; made = path.dirname(made)) {
-      fileOperations.syncDirectory(path.dirname(made))
-    }
+    for (const made of makeDirectories(directory).reverse()) fileOperations.syncDirectory(path.dirname(made))
   } catch (error) {
     throw writeFailure(directory, error, 'nothing was written')
   }
@@ -194,7 +196,7 @@ export function writeFiles(files: readonly NewFile[], options: WriteOptions = {}
 
 /**
  * Refuses a place where no file can come to be, before the work for it is done: a folder, a part of the path that is a file,
- * a folder above it that may not be written. Errors: HD405; `kept` says what became of the work.
+ * a folder above it that takes nothing new. Errors: HD405; `kept` says what became of the work.
  */
 export function refuseUnwritable(file: string, kept: string): void {
   const whole = path.resolve(file)
@@ -203,7 +205,7 @@ export function refuseUnwritable(file: string, kept: string): void {
   while (!fs.existsSync(above) && above !== path.dirname(above)) above = path.dirname(above)
   if (statusOf(above)?.isDirectory() !== true) throw noFileAt(file, 'ENOTDIR', kept)
   try {
-    fs.accessSync(above, fs.constants.W_OK)
+    tryDirectory(above)
   } catch (error) {
     throw writeFailure(file, error, kept)
   }

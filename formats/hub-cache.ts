@@ -7,6 +7,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { UserError } from '../compiler/diagnostic.ts'
 import { INDEX_FILE, readWeightMap, WEIGHTS_FILE } from './checkpoint.ts'
+import { makeDirectories } from './directories.ts'
 import { quote, readBounded, statusOf, systemCode, writeFailure } from './files.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -119,7 +120,7 @@ export class CachedRepository {
     const file = path.join(this.root, 'refs', ...revision.split('/'))
     const temporary = `${file}.${randomBytes(4).toString('hex')}.tmp`
     changing(file, () => {
-      fs.mkdirSync(path.dirname(file), { recursive: true })
+      makeDirectories(path.dirname(file))
       fs.writeFileSync(temporary, commit)
       fs.renameSync(temporary, file)
     })
@@ -137,7 +138,7 @@ export class CachedRepository {
   rememberAbsent(commit: string, name: string): void {
     const file = path.join(this.root, '.no_exist', commit, name)
     changing(file, () => {
-      fs.mkdirSync(path.dirname(file), { recursive: true })
+      makeDirectories(path.dirname(file))
       fs.closeSync(fs.openSync(file, 'a'))
     })
   }
@@ -147,7 +148,7 @@ export class CachedRepository {
     const pointer = path.join(this.snapshot(commit), name)
     const target = path.join('..', '..', 'blobs', blob)
     changing(pointer, () => {
-      fs.mkdirSync(path.dirname(pointer), { recursive: true })
+      makeDirectories(path.dirname(pointer))
       // A link whose blob was pruned would count as existing.
       fs.rmSync(pointer, { force: true })
       try {

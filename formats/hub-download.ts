@@ -9,6 +9,7 @@ import type { FileHandle } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { UserError } from '../compiler/diagnostic.ts'
+import { makeDirectories } from './directories.ts'
 import { statusOf, systemCode, writeFailure } from './files.ts'
 import { asInterruption, getFile, Interruption, sleep, watchStall } from './hub-transport.ts'
 import type { Hub, RemoteFile } from './hub-transport.ts'
@@ -43,7 +44,7 @@ export async function downloadBlob(
   const blob = path.join(blobs, remote.hash)
   if (statusOf(blob)?.size === remote.size) return
   try {
-    fs.mkdirSync(blobs, { recursive: true })
+    makeDirectories(blobs)
   } catch (error) {
     throw writeFailure(blobs, error, 'nothing was downloaded')
   }

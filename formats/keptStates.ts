@@ -177,7 +177,8 @@ function slotOf(head: Buffer, size: number, { version, identity }: KeptVersion):
   const slot = versions.get(BigInt(Number.isSafeInteger(version) ? version : 0))
   if (slot === undefined) {
     const there = [...versions.keys()].sort((a, b) => Number(a - b)).join(' and ')
-    return `version ${version} is not in the file, which holds ${versions.size === 1 ? 'version' : 'versions'} ${there}`
+    const since = [...versions.keys()].every((other) => other > version) ? 'it has been overwritten since: ' : ''
+    return `${since}version ${version} is not in the file, which holds ${versions.size === 1 ? 'version' : 'versions'} ${there}`
   }
   const begin = BLOCK + slot * Number(slotBytes)
   return { begin, end: begin + Number(slotBytes) }

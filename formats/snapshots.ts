@@ -45,8 +45,13 @@ export interface Snapshot {
 
 export interface FoundSnapshot {
   readonly snapshot: Snapshot | undefined
-  /** Newer ones that cannot be used, each with its reason. */
-  readonly damaged: readonly UserError[]
+  /** Newer ones that cannot be used, the newest first. */
+  readonly damaged: readonly DamagedSnapshot[]
+}
+
+export interface DamagedSnapshot {
+  readonly number: number
+  readonly reason: UserError
 }
 
 export class SnapshotDirectory {
@@ -74,7 +79,7 @@ export class SnapshotDirectory {
    */
   newest(check: (snapshot: Snapshot) => void = () => {}): FoundSnapshot {
     removeLeftovers(this.dir)
-    const damaged: UserError[] = []
+    const damaged: DamagedSnapshot[] = []
     for (const number of this.#numbers()) {
       try {
         const snapshot = this.#read(number)
@@ -83,7 +88,7 @@ export class SnapshotDirectory {
         return { snapshot, damaged }
       } catch (error) {
         if (!(error instanceof UserError)) throw error
-        damaged.push(error)
+        damaged.push({ number, reason: error })
       }
     }
     return { snapshot: undefined, damaged }

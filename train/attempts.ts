@@ -23,6 +23,8 @@ export interface CompileSettings {
   readonly steps: number
   /** Bytes that the whole process may hold. */
   readonly memoryBudget: number
+  /** Of files that are copied beside the result. */
+  readonly copiedBytes?: number | undefined
   /** The functions that are wanted; all of them unless given. */
   readonly functions?: readonly string[]
   readonly dump?: ((text: string) => void) | undefined

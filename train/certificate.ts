@@ -68,6 +68,8 @@ export interface StateCertificate {
   readonly fileBytes: number
   /** Of disk while a resumed run has that file beside the one that it goes on from. */
   readonly resumingBytes: number
+  /** Of disk for the result, beside that file at the end; where records are held out, for the best of what was trained as well. */
+  readonly resultBytes: number
   /** What a step moves beyond its micro-batches: by itself, or beside the next step's first one. */
   readonly update: Movement
 }
@@ -76,6 +78,8 @@ export interface CertificateSettings {
   readonly device: DeviceProfile
   readonly threads: number
   readonly memoryBudget: number
+  /** Of files that are copied beside the result. */
+  readonly copiedBytes?: number | undefined
 }
 
 /** The memory of a program on a device. */
@@ -109,7 +113,7 @@ export function certify(
       }
     }),
     kernels: program.kernels.length,
-    ...storedOf(program, arenas),
+    ...storedOf(program, arenas, settings.copiedBytes),
   }
 }
 
@@ -126,7 +130,24 @@ export function enoughFor(bytes: number): number {
 /** What runs once a step: the update beside the next pass where a program can do that, which is a micro-batch as well. */
 const updating: ReadonlySet<string> = new Set(['measure', 'apply', ADVANCE, deferred.tables])
 
-function storedOf(program: Compiled['program'], arenas: Compiled['arenas']): { readonly storage?: StorageCertificate } {
+/** Of a tensor in the header of its file, and of a model's configuration, more than either has. */
+const ENTRY_BYTES = 256
+const CONFIGURATION_BYTES = 16384
+/** Two saved states may each have weights that were the best; while the result is written, all three are there. */
+const MOST_BEST = 2
+
+function resultBytesOf({ values, functions }: Compiled['program'], copiedBytes: number): number {
+  const trained = values.filter(({ role }) => role === 'trainable')
+  const bytes = trained.reduce((sum, value) => sum + value.bytes + ENTRY_BYTES, 0)
+  const best = functions.some(({ name }) => name === 'evaluate') ? MOST_BEST * bytes : 0
+  return bytes + CONFIGURATION_BYTES + copiedBytes + best
+}
+
+function storedOf(
+  program: Compiled['program'],
+  arenas: Compiled['arenas'],
+  copiedBytes = 0,
+): { readonly storage?: StorageCertificate } {
   const uses = arenas.flatMap(({ fn, storage }) => (storage ? [{ fn, ...storage }] : []))
   const advances = program.functions.some(({ name }) => name === ADVANCE)
   const once = uses.filter(({ fn }) => updating.has(fn) && fn !== (advances ? 'apply' : ADVANCE))
@@ -137,7 +158,8 @@ function storedOf(program: Compiled['program'], arenas: Compiled['arenas']): { r
     program.values.reduce((sum, { place, streamed, bytes }) => sum + (streamed && place.space === space ? bytes : 0), 0)
   const fileBytes = stateFileBytes(program)
   const update = movementOf(once, advances && often ? [often] : [])
-  const state = { valueBytes: bytesOf('stored'), fileBytes, resumingBytes: 2 * fileBytes, update }
+  const resultBytes = resultBytesOf(program, copiedBytes)
+  const state = { valueBytes: bytesOf('stored'), fileBytes, resumingBytes: 2 * fileBytes, resultBytes, update }
   return {
     storage: {
       tensorBytes: bytesOf('frozen'),

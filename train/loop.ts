@@ -1,36 +1,36 @@
 // From a session that is ready to the results on the disk: steps, figures, evaluations, states, and at the end the adapter
 // or model and the curve. Knows nothing of how the program was made; handles no signal and prints nothing.
 
-import path from 'node:path'
 import { Abandoned } from '../backends/neon/driver/index.ts'
 import type { Session } from '../backends/neon/driver/index.ts'
-import type { Program } from '../compiler/plan/program.ts'
 import { UserError } from '../compiler/diagnostic.ts'
 import type { Recipe } from '../dsl/index.ts'
 import type { BatchState } from '../data/batches.ts'
-import { writeFiles } from '../formats/files.ts'
-import type { WriteOptions } from '../formats/files.ts'
 import { removeLeftovers } from '../formats/staging.ts'
 import type { SnapshotPart } from '../formats/snapshots.ts'
 import { GovernedSession } from './energy.ts'
 import type { DecisionFigures, EnergyFigures, EnergySettings } from './energy.ts'
 import { heldOutBatches } from './heldOut.ts'
 import type { RunIdentity } from './identity.ts'
-import { lossCurveSvg } from './lossCurve.ts'
 import { MetricsFile } from './metrics.ts'
-import type { PreparedData, PreparedModel } from './prepare.ts'
+import type { PreparedData } from './prepare.ts'
 import type { RunState, RunStates, SavedState } from './runState.ts'
-import { resultDirectory, saveTrained } from './save.ts'
+import { writeResults } from './results.ts'
+import type { LoopResult, ResultSettings } from './results.ts'
+import { resultDirectory } from './save.ts'
+import { endsRun, withWayOn } from './lostFile.ts'
 import { Trainer } from './trainer.ts'
 import type { StepFigures } from './trainer.ts'
 import { Watch } from './watch.ts'
-import type { Best, HeldOutFigures } from './watch.ts'
+import type { HeldOutFigures } from './watch.ts'
 import type { WeightFiles } from './weightFiles.ts'
 
 /** Between two saved states where the recipe does not say. */
 const SAVE_MILLISECONDS = 5 * 60 * 1000
 /** Decisions that are kept until there is a file for them; there is one after the first step. */
 const MOST_EARLY_DECISIONS = 10_000
+/** How a step ends behind the update that was owed of the one before. */
+const LATE_CODES: ReadonlySet<string> = new Set(['HD810', 'HD836'])
 
 /** What a run tells whoever watches its steps. */
 export interface LoopObserver {
@@ -43,21 +43,18 @@ export interface LoopObserver {
   measured?(figures: EnergyFigures): void
   /** The state after a step is on the disk. */
   stateSaved?(step: number): void
+  /** All steps were made before, up to this one, and only the result is written. */
+  finishing?(step: number): void
   /** What was trained is on the disk, in this directory; the curve beside it is not yet. */
   resultSaved?(directory: string): void
 }
 
-export interface LoopSettings {
+export interface LoopSettings extends ResultSettings {
   readonly recipe: Pick<Recipe, 'adapt' | 'batch' | 'seed' | 'save' | 'evaluate'>
-  readonly model: Pick<PreparedModel, 'checkpoint' | 'traced' | 'baseName'>
   readonly data: Pick<PreparedData, 'batches' | 'batchesFrom' | 'heldOut' | 'steps'>
   readonly identity: RunIdentity
-  readonly program: Program
   /** Its values are those of `from`, or the first ones. */
   readonly session: Session
-  readonly out: string
-  /** What the picture calls the run. */
-  readonly title: string
   /** Where states go. */
   readonly states: RunStates
   /** Where the program keeps what it trains, if it does not in memory: every step saves the state then, at no cost. */
@@ -72,32 +69,13 @@ export interface LoopSettings {
   readonly stop?: AbortSignal
   /** Called before the result is saved, when the run was not stopped; the session holds what will be saved. */
   readonly finished?: () => Promise<void>
-  /** Operations that stand in for the system's. */
-  readonly files?: WriteOptions
-}
-
-export interface LoopResult {
-  /** `early`: held-out records showed no improvement for as long as the recipe waits. */
-  readonly outcome: 'finished' | 'early' | 'stopped'
-  /** From the first step on, those before a resumption included. */
-  readonly figures: readonly StepFigures[]
-  readonly heldOut: readonly HeldOutFigures[]
-  /** Steps that were made, and of how many. */
-  readonly steps: number
-  readonly total: number
-  /** Directory of the adapter or model; undefined when the run was stopped before its first step. */
-  readonly saved: string | undefined
-  /** Whose weights were saved; undefined where nothing was held out: the last ones then. */
-  readonly best: Best | undefined
-  readonly metrics: string | undefined
-  readonly curve: string | undefined
 }
 
 /**
  * Trains to the end, or until `stop`.
  *
- * @throws UserError HD810 when a number is not finite, HD405 when something cannot be written; the state that was saved
- * last is whole then
+ * @throws UserError HD810 when a number is not finite, HD405 when something cannot be written, HD717 and HD836 when a file that is read
+ * meanwhile fails or has changed; the state that was saved last is whole then
  */
 export async function trainToTheEnd(settings: LoopSettings, observer: LoopObserver = {}): Promise<LoopResult> {
   const loop = new Loop(settings, observer)
@@ -116,6 +94,8 @@ class Loop {
   readonly #trainer: Trainer
   readonly #watch: Watch | undefined
   readonly #governed: GovernedSession | undefined
+  /** Before anything that was computed from the weights counts. */
+  readonly #verify = (): void => this.#settings.weightFiles.refuseChanged()
   #metrics: MetricsFile | undefined
   /** Decisions from before there was a file. */
   readonly #early: DecisionFigures[] = []
@@ -164,15 +144,19 @@ class Loop {
     try {
       await this.#steps()
     } catch (error) {
+      if (endsRun(error)) throw await this.#rescued(error)
       if (!(error instanceof Abandoned)) throw error
     } finally {
       stop?.removeEventListener('abort', finish)
     }
     await this.#measure(true)
     await this.#governed?.end()
+    if (!this.#isSaved) await this.#save()
+  }
+
+  get #isSaved(): boolean {
     const { step } = this.#trainer.progress
-    const isSaved = step === this.#saved.step && (this.#watch?.state.evaluated ?? 0) === this.#saved.evaluated
-    if (!isSaved) await this.#save()
+    return step === this.#saved.step && (this.#watch?.state.evaluated ?? 0) === this.#saved.evaluated
   }
 
   async #steps(): Promise<void> {
@@ -185,22 +169,38 @@ class Loop {
       const late = isDue && (await session.owes()) ? this.#state() : undefined
       if (isDue && !late) await this.#save()
       const before = this.#batches.state
-      const figures = await this.#trainer.next().catch(async (error: unknown) => {
-        if (error instanceof Abandoned) this.#rewound = before
+      const figures = await this.#trainer.next(this.#verify).catch(async (error: unknown) => {
+        if (error instanceof Abandoned || endsRun(error)) this.#rewound = before
         // The step before is over all the same.
-        else if (late && error instanceof UserError && error.code === 'HD810') await this.#save(late)
+        if (late && error instanceof UserError && LATE_CODES.has(error.code)) await this.#save(late)
         throw error
       })
       if (!figures) return
       // Before figures of this step are beside it.
       if (late) await this.#save(late)
-      // Before anything of this step is told or saved.
-      this.#settings.weightFiles.refuseChanged()
       this.#metrics ??= this.#begin()
       this.#metrics.step(figures)
       this.#observer.step?.(figures, data.steps)
       await this.#measure(false)
     }
+  }
+
+  /**
+   * A file that the run needs has failed it: saves the last whole step if the session still has it, and tells the way on. It has
+   * it where all that is trained is in memory: weights are looked at before an update and read by none, so nothing was updated,
+   * and the step before was of the weights as they were. What is trained in a file is saved step by step as it comes about.
+   */
+  async #rescued(error: UserError): Promise<UserError> {
+    const { stateFile } = this.#settings
+    if (stateFile === undefined && !this.#isSaved) {
+      try {
+        await this.#trainer.forget()
+        await this.#save()
+      } catch {
+        // A program that dies with its file, a disk that is full: the reason of the end is the first one.
+      }
+    }
+    return withWayOn(error, this.#saved.step, this.#trainer.progress.step, stateFile)
   }
 
   async #measure(isLast: boolean): Promise<void> {
@@ -219,29 +219,18 @@ class Loop {
 
   /** Saves what was trained: the best of it where records were held out. */
   async finish(): Promise<LoopResult> {
-    const { recipe, model, program, session, data, out, files, title } = this.#settings
+    const { program, session, data } = this.#settings
     const { step } = this.#trainer.progress
-    const { steps: figures, heldOut } = this.#metrics?.figures ?? { steps: [], heldOut: [] }
     const outcome = step >= data.steps ? 'finished' : this.#watch?.isOver ? 'early' : 'stopped'
-    const result = { outcome, figures, heldOut, steps: step, total: data.steps } as const
-    if (step === 0) return { ...result, saved: undefined, best: undefined, metrics: undefined, curve: undefined }
     const best = this.#watch?.state.best ?? undefined
+    const ending = { outcome, steps: step, total: data.steps, best, metrics: this.#metrics } as const
+    if (step === 0)
+      return { ...ending, figures: [], heldOut: [], saved: undefined, metrics: undefined, curve: undefined }
     if (best && best.step !== step && this.#bestValues) {
       await this.#settings.states.restoreBest(this.#bestValues, program, session)
     }
     if (outcome !== 'stopped') await this.#settings.finished?.()
-    const saved = await saveTrained(out, recipe, model, program, session, files)
-    this.#observer.resultSaved?.(saved)
-    const curve = path.join(out, 'loss.svg')
-    if (figures.length > 0) {
-      const points = heldOut.map(({ step: after, heldout_loss }) => ({ step: after, loss: heldout_loss }))
-      const svg = lossCurveSvg(figures, `${title}: loss over ${step} steps`, {
-        points,
-        ...(best ? { best: best.step } : {}),
-      })
-      writeFiles([{ path: curve, chunks: [Buffer.from(svg)] }], files)
-    }
-    return { ...result, saved, best, metrics: this.#metrics?.path, curve: figures.length > 0 ? curve : undefined }
+    return writeResults(this.#settings, ending, session, (directory) => this.#observer.resultSaved?.(directory))
   }
 
   close(): void {
@@ -267,7 +256,7 @@ class Loop {
     const { session, program, data, stop } = this.#settings
     const { step } = this.#trainer.progress
     if (!this.#watch?.isDue(step, data.steps)) return
-    const figures = await this.#watch.evaluate(session, step, stop)
+    const figures = await this.#watch.evaluate(session, step, stop, this.#verify)
     if (!figures) return
     if (figures.best) this.#bestValues = await this.#settings.states.saveBest(step, program, session)
     this.#metrics?.heldOut(figures)

@@ -25,16 +25,20 @@ import { identityOf, refuseOther } from './identity.ts'
 import type { RunIdentity } from './identity.ts'
 import type { LoadedRecipe } from './loadRecipe.ts'
 import { trainToTheEnd } from './loop.ts'
-import type { LoopObserver, LoopResult } from './loop.ts'
+import type { LoopObserver } from './loop.ts'
 import { frozenRanges, openTraining } from './openTraining.ts'
+import { nothingLeft, writeFinished } from './finishedRun.ts'
 import { withCulprit } from './notFinite.ts'
 import type { PredictionSize } from './predict.ts'
 import { largestNeed } from './planDetails.ts'
 import { memoryBudgetOf } from './memoryBudget.ts'
 import { endOfText, prepareData, prepareModel } from './prepare.ts'
 import { holdDirectory } from './runLock.ts'
+import type { LoopResult } from './results.ts'
 import { RunStates } from './runState.ts'
 import type { SavedState } from './runState.ts'
+import { copiedBytes } from './save.ts'
+import { refuseWithoutRoom } from './diskRoom.ts'
 import { WeightFiles } from './weightFiles.ts'
 
 /** What a run tells whoever watches it. */
@@ -174,13 +178,33 @@ async function runHere(loaded: LoadedRecipe, options: RunOptions, observer: RunO
   if (energy) refuseUngoverned(recipe, chain.name)
   const threads = options.threads ?? device.cores
   const functions = [...trainingFunctions(recipe), ...(options.inspect ? ['predict'] : [])]
-  const settings = { device, threads, steps: data.steps, memoryBudget: device.memoryBudget, functions }
-  const onAttempt = (attempt: Attempt): void => observer.planning?.(attempt)
-  const compiled = compileRecipe(recipe, model.traced, { ...settings, onAttempt })
+  const settings = {
+    device,
+    threads,
+    steps: data.steps,
+    memoryBudget: device.memoryBudget,
+    functions,
+    copiedBytes: copiedBytes(recipe, model.checkpoint),
+    onAttempt: (attempt: Attempt): void => observer.planning?.(attempt),
+  }
+  const compiled = compileRecipe(recipe, model.traced, settings)
   observer.planned?.(compiled.certificate, loaded.recipe.batch.accumulate)
   refuseUnlessFits(compiled)
+  const { program, certificate } = compiled
+  const result = {
+    recipe,
+    model,
+    program,
+    states,
+    out: options.out,
+    title: path.basename(loaded.file),
+    ...(options.files ? { files: options.files } : {}),
+  }
+  if (from && !options.inspect && nothingLeft(from, recipe.evaluate, data.steps)) {
+    return await writeFinished({ ...result, total: data.steps }, from, observer)
+  }
+  refuseWithoutRoom(options.out, certificate.storage?.state, data.steps, from)
   observer.compiling?.(chain.describe())
-  const { program } = compiled
   const stateFile = program.storedCount > 0 ? states.stateFile() : undefined
   const weightFiles = new WeightFiles(frozenRanges(program, model.binding).map((range) => range.path))
   const session = await openTraining(program, model.binding, {
@@ -205,21 +229,15 @@ async function runHere(loaded: LoadedRecipe, options: RunOptions, observer: RunO
     }
     await options.inspect?.('before', session, about)
     const loop = {
-      recipe,
-      model,
+      ...result,
       data,
       identity,
-      program,
       session,
-      states,
-      out: options.out,
       weightFiles,
       ...(stateFile === undefined ? {} : { stateFile }),
-      title: path.basename(loaded.file),
       ...(from ? { from } : {}),
       ...(energy ? { energy } : {}),
       ...(options.stop ? { stop: options.stop } : {}),
-      ...(options.files ? { files: options.files } : {}),
       finished: async () => options.inspect?.('after', session, about),
     }
     return await trainToTheEnd(loop, observer)

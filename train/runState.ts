@@ -5,7 +5,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { z } from 'zod'
-import type { KeptState, Session } from '../backends/neon/driver/index.ts'
+import type { KeptState, Session, TensorData } from '../backends/neon/driver/index.ts'
 import { InternalError, UserError } from '../compiler/diagnostic.ts'
 import { carriedValues } from '../compiler/plan/carried.ts'
 import type { Program, ProgramValue } from '../compiler/plan/program.ts'
@@ -16,7 +16,7 @@ import { checkKept, keptIdentity, readKept } from '../formats/keptStates.ts'
 import { openSafetensors, readTensor } from '../formats/safetensors.ts'
 import type { Dtype } from '../formats/safetensors.ts'
 import { putAside, SnapshotDirectory } from '../formats/snapshots.ts'
-import type { SnapshotPart, TensorSource } from '../formats/snapshots.ts'
+import type { DamagedSnapshot, SnapshotPart, TensorSource } from '../formats/snapshots.ts'
 import type { RunIdentity } from './identity.ts'
 import { isStateFileName, StateFiles } from './stateFiles.ts'
 import type { Progress } from './trainer.ts'
@@ -72,11 +72,17 @@ export interface RunState {
   readonly identity: RunIdentity
 }
 
+/** Values in a file that a program keeps. */
+interface KeptValues {
+  readonly kept: Kept
+  readonly path: string
+}
+
 /** A state that lies on the disk. */
 export interface SavedState extends RunState {
   /** Version of Heddle that wrote it. */
   readonly heddle: string
-  readonly values: SnapshotPart | { readonly kept: Kept; readonly path: string }
+  readonly values: SnapshotPart | KeptValues
   readonly bestValues: SnapshotPart | undefined
   /** Its JSON file, for messages. */
   readonly file: string
@@ -130,15 +136,10 @@ export class RunStates {
       const { data } = contentSchema.safeParse(content)
       if (data?.kept) this.#checkKept(data.kept)
     })
-    const reasons = damaged.map((error) => error.sentence)
     if (!snapshot) {
-      const [newest] = damaged
+      const [newest, ...older] = damaged
       if (!newest) return { state: undefined, notes: [] }
-      throw new UserError('HD832', `no saved state is whole: ${newest.message}`, {
-        place: newest.place ?? { file: this.dir },
-        mend: 'begin anew without --resume',
-        cause: newest,
-      })
+      throw noneWhole(newest, older, this.dir)
     }
     const { parts, file } = snapshot
     const read = contentSchema.safeParse(snapshot.content)
@@ -153,7 +154,9 @@ export class RunStates {
     const values = kept ? { kept, path: this.#pathOf(kept) } : partNamed(valuesName)
     if (!values) throw new UserError('HD832', 'the saved state names no values', { place: { file } })
     if (kept) this.#needed = [kept.file]
-    const notes = reasons.map((reason) => `${reason}, so the state saved after step ${progress.step} is used`)
+    const notes = damaged.map(
+      ({ reason }) => `${reason.sentence}, so the state saved after step ${progress.step} is used`,
+    )
     if (heddle !== heddleVersion()) {
       notes.push(
         `the state was saved by Heddle ${heddle}, this is ${heddleVersion()}: the bits of the result may differ`,
@@ -234,17 +237,7 @@ export class RunStates {
    * @throws UserError HD833 when the state holds other values than the program, HD40x for its file
    */
   async restore({ values }: SavedState, program: Program, session: Session): Promise<void> {
-    const wanted = carriedValues(program)
-    if (!('kept' in values)) return this.#write(values, wanted, session)
-    const entries = new Map(values.kept.values.map((entry) => [entry.name, entry]))
-    refuseUnlessSame(wanted, entries.size, values.path, ({ name, dtype, shape }) => {
-      const entry = entries.get(name)
-      return entry?.dtype === dtype && entry.shape.join() === shape.join()
-    })
-    for (const { name } of wanted) {
-      const entry = entries.get(name)
-      if (entry) await session.write(name, readKept(values.path, values.kept, entry))
-    }
+    await this.#write(values, carriedValues(program), session)
   }
 
   /** Gives a session the trained values that `saveBest` wrote. Errors as for `restore`. */
@@ -252,20 +245,68 @@ export class RunStates {
     await this.#write(part, trainedValues(program), session)
   }
 
-  async #write(part: SnapshotPart, wanted: readonly ProgramValue[], session: Session): Promise<void> {
-    const file = this.#snapshots.pathOf(part)
-    const { tensors } = openSafetensors(file)
-    refuseUnlessSame(wanted, tensors.size, file, ({ name, dtype, shape }) => {
-      const entry = tensors.get(name)
-      return entry?.dtype === storedType(dtype) && entry.shape.join() === shape.join()
-    })
-    for (const { name, dtype } of wanted) {
-      const entry = tensors.get(name)
-      if (!entry) continue
-      const { buffer } = readTensor(entry)
-      await session.write(name, dtype === 'f32' ? new Float32Array(buffer) : new Int32Array(buffer))
-    }
+  /**
+   * What a run's result is made of, as a session that has it gives it: the best of what was trained where that is not the last.
+   * Errors as for `restore`.
+   */
+  trained({ values, bestValues, watch, progress }: SavedState, program: Program): Pick<Session, 'read'> {
+    const best = watch?.best && watch.best.step !== progress.step ? bestValues : undefined
+    const read = best ? this.#readerOf(best, trainedValues(program)) : this.#readerOf(values, carriedValues(program))
+    return { read: async (name) => read(name) }
   }
+
+  async #write(values: SavedState['values'], wanted: readonly ProgramValue[], session: Session): Promise<void> {
+    const read = this.#readerOf(values, wanted)
+    for (const { name } of wanted) await session.write(name, read(name))
+  }
+
+  /** Reads one value at a time of those that a state should have. Errors: HD833 at once, HD40x and HD412 at each. */
+  #readerOf(values: SavedState['values'], wanted: readonly ProgramValue[]): (name: string) => TensorData {
+    return 'kept' in values ? keptReader(values, wanted) : partReader(this.#snapshots.pathOf(values), wanted)
+  }
+}
+
+function keptReader({ kept, path: file }: KeptValues, wanted: readonly ProgramValue[]): (name: string) => TensorData {
+  const entries = new Map(kept.values.map((entry) => [entry.name, entry]))
+  refuseUnlessSame(wanted, entries.size, file, ({ name, dtype, shape }) => {
+    const entry = entries.get(name)
+    return entry?.dtype === dtype && entry.shape.join() === shape.join()
+  })
+  return (name) => readKept(file, kept, known(entries.get(name), name))
+}
+
+function partReader(file: string, wanted: readonly ProgramValue[]): (name: string) => TensorData {
+  const { tensors } = openSafetensors(file)
+  refuseUnlessSame(wanted, tensors.size, file, ({ name, dtype, shape }) => {
+    const entry = tensors.get(name)
+    return entry?.dtype === storedType(dtype) && entry.shape.join() === shape.join()
+  })
+  return (name) => {
+    const entry = known(tensors.get(name), name)
+    const { buffer } = readTensor(entry)
+    return entry.dtype === 'F32' ? new Float32Array(buffer) : new Int32Array(buffer)
+  }
+}
+
+function known<Entry>(entry: Entry | undefined, name: string): Entry {
+  if (entry === undefined) throw new InternalError(`a saved state has no '${name}'`)
+  return entry
+}
+
+/** HD832, with the reason of each state; where all ail of one thing, it is told once. */
+function noneWhole({ reason }: DamagedSnapshot, older: readonly DamagedSnapshot[], dir: string): UserError {
+  const place = reason.place ?? { file: dir }
+  const others = older.flatMap(({ number, reason: other }) => {
+    const file = other.place?.file ?? dir
+    if (file === place.file && other.message === reason.message) return []
+    const name = file === place.file ? '' : `${path.basename(file)} `
+    return [`; nor is that after step ${number}: ${name}${other.message}`]
+  })
+  return new UserError('HD832', `no saved state is whole: ${reason.message}${others.join('')}`, {
+    place,
+    mend: 'begin anew without --resume',
+    cause: reason,
+  })
 }
 
 /** UserError HD833. */

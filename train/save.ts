@@ -8,6 +8,8 @@ import type { Program } from '../compiler/plan/program.ts'
 import { loraNames } from '../compiler/transform/adapt.ts'
 import type { LinearModule, Recipe, TracedModel } from '../dsl/index.ts'
 import { saveCheckpoint } from '../formats/checkpoint.ts'
+import type { Checkpoint } from '../formats/checkpoint.ts'
+import { statusOf } from '../formats/files.ts'
 import type { WriteOptions } from '../formats/files.ts'
 import { saveAdapter } from '../formats/peft.ts'
 import type { NewLoraModule } from '../formats/peft.ts'
@@ -17,6 +19,15 @@ import type { PreparedModel } from './prepare.ts'
 /** Where a recipe's result stands in `out`. */
 export function resultDirectory(out: string, { adapt }: Pick<Recipe, 'adapt'>): string {
   return path.join(out, adapt.kind === 'full' ? 'model' : 'adapter')
+}
+
+/** Bytes of the files that stand beside a trained model as they stood beside the one it is made of; an adapter has none. */
+export function copiedBytes(
+  { adapt }: Pick<Recipe, 'adapt'>,
+  { tokenizerFiles }: Pick<Checkpoint, 'tokenizerFiles'>,
+): number {
+  if (adapt.kind !== 'full') return 0
+  return tokenizerFiles.reduce((sum, file) => sum + (statusOf(file)?.size ?? 0), 0)
 }
 
 /**
@@ -29,7 +40,7 @@ export async function saveTrained(
   recipe: Pick<Recipe, 'adapt'>,
   model: Pick<PreparedModel, 'checkpoint' | 'traced' | 'baseName'>,
   program: Program,
-  session: Session,
+  session: Pick<Session, 'read'>,
   options: WriteOptions = {},
 ): Promise<string> {
   const dir = resultDirectory(out, recipe)
@@ -42,7 +53,7 @@ async function saveModel(
   dir: string,
   { checkpoint }: Pick<PreparedModel, 'checkpoint'>,
   program: Program,
-  session: Session,
+  session: Pick<Session, 'read'>,
   options: WriteOptions,
 ): Promise<string> {
   const tensors = []
@@ -59,7 +70,7 @@ async function saveLora(
   recipe: Pick<Recipe, 'adapt'>,
   { traced, baseName }: Pick<PreparedModel, 'traced' | 'baseName'>,
   program: Program,
-  session: Session,
+  session: Pick<Session, 'read'>,
   options: WriteOptions,
 ): Promise<string> {
   const { adapt } = recipe
@@ -95,7 +106,7 @@ function shapeOf(program: Program, name: string): readonly number[] {
   return value.shape
 }
 
-async function readFloats(session: Session, name: string): Promise<Float32Array> {
+async function readFloats(session: Pick<Session, 'read'>, name: string): Promise<Float32Array> {
   const data = await session.read(name)
   if (data instanceof Float32Array) return data
   throw new InternalError(`'${name}' is not float32`)

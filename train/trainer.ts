@@ -59,13 +59,14 @@ export class Trainer {
   }
 
   /**
-   * Makes the next optimizer step; undefined when there is none.
+   * Makes the next optimizer step; undefined when there is none. `verify` is called once all that the step learns from is
+   * computed and before anything is updated; what it throws ends the step so.
    *
    * @throws UserError HD810 when a loss or a gradient is not finite, naming the first such value; the weights are those
    * of the step before. Abandoned when the step was held and the end is asked for: all that a saved state holds is that of
    * the step before then, and no further step may be made, since gradients are not
    */
-  async next(): Promise<StepFigures | undefined> {
+  async next(verify?: () => void): Promise<StepFigures | undefined> {
     const given = this.#steps.next()
     if (given.done === true) return undefined
     const session = this.#session
@@ -77,8 +78,8 @@ export class Trainer {
       await writeBatch(session, batch, streamSeed(this.#seed, this.#micro + place))
       tokens += batch.sequences * batch.length
       const part = place === microBatches.length - 1 ? 'last' : 'more'
-      const outcome = await session.step({ seq: batch.length }, part).catch(async (error: unknown) => {
-        if (error instanceof Abandoned) await forgetSums(session)
+      const outcome = await session.step({ seq: batch.length }, part, verify).catch(async (error: unknown) => {
+        if (error instanceof Abandoned) await this.forget()
         throw error
       })
       if (outcome.status === 'notFinite') throw new UserError('HD810', `step ${step}: ${outcome.message}`)
@@ -93,6 +94,11 @@ export class Trainer {
     ]
     const { peakBytes } = await session.stats()
     return { step, loss, gradient_norm: norm, rate, tokens, seconds, peak_bytes: peakBytes }
+  }
+
+  /** After a step that failed before its update: what it added up beside gradients is zero again, as in states of a run. */
+  async forget(): Promise<void> {
+    for (const name of [lossSum, weightSum]) await this.#session.write(name, Float32Array.of(0))
   }
 }
 
@@ -112,11 +118,6 @@ export async function writeBatch(session: Session, batch: MicroBatch, seed: numb
 /** Another seed for every micro-batch; the generator itself does the mixing. */
 function streamSeed(seed: number, micro: number): number {
   return (Math.imul(seed, 0x9e3779b9 | 0) + Math.imul(micro, 0x85ebca6b | 0)) | 0
-}
-
-/** What a step adds up beside gradients is zero between two steps, as states of a run are. */
-async function forgetSums(session: Session): Promise<void> {
-  for (const name of [lossSum, weightSum]) await session.write(name, Float32Array.of(0))
 }
 
 async function scalar(session: Session, name: string): Promise<number> {

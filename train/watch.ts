@@ -66,11 +66,17 @@ export class Watch {
 
   /**
    * Measures the held-out loss; undefined when `stop` was aborted meanwhile, and then nothing has changed. The inputs of
-   * the program are overwritten, its state is not.
+   * the program are overwritten, its state is not. `verify` is called before what was measured counts; nothing has changed
+   * where it throws.
    *
    * @throws UserError HD810 when the loss is not finite
    */
-  async evaluate(session: Session, step: number, stop?: AbortSignal): Promise<HeldOutFigures | undefined> {
+  async evaluate(
+    session: Session,
+    step: number,
+    stop?: AbortSignal,
+    verify?: () => void,
+  ): Promise<HeldOutFigures | undefined> {
     const start = performance.now()
     let sum = 0
     let weight = 0
@@ -81,6 +87,7 @@ export class Watch {
       sum += (await session.output('evaluate', 'loss'))[0] ?? NaN
       weight += (await session.output('evaluate', 'weight'))[0] ?? NaN
     }
+    verify?.()
     const loss = sum / weight
     if (!Number.isFinite(loss)) throw new UserError('HD810', `step ${step}: the held-out loss is not finite`)
     const before = this.#state.best

@@ -9,7 +9,7 @@ import { readFailure } from '../formats/files.ts'
 interface Held {
   readonly file: string
   readonly descriptor: number
-  readonly sign: string
+  seen: fs.BigIntStats
 }
 
 export class WeightFiles {
@@ -20,7 +20,7 @@ export class WeightFiles {
     for (const file of new Set(files)) {
       try {
         const descriptor = fs.openSync(file, 'r')
-        this.#held.push({ file, descriptor, sign: signOf(descriptor) })
+        this.#held.push({ file, descriptor, seen: statusOf(descriptor) })
       } catch (error) {
         this.close()
         throw readFailure(file, error)
@@ -30,12 +30,16 @@ export class WeightFiles {
 
   /** UserError HD836 where something was written into a file. */
   refuseChanged(): void {
-    for (const { file, descriptor, sign } of this.#held) {
-      if (signOf(descriptor) === sign) continue
-      throw new UserError('HD836', 'this file of weights has changed while the run was reading it', {
-        place: { file },
-        mend: 'bring it back as it was and give --resume: what was saved is of the weights before',
-      })
+    for (const held of this.#held) {
+      const { file, descriptor, seen } = held
+      const now = statusOf(descriptor)
+      if (wasWritten(seen, now, file)) {
+        throw new UserError('HD836', 'this file of weights has changed while the run was reading it', {
+          place: { file },
+          mend: 'bring it back as it was and start again, a training run with --resume',
+        })
+      }
+      held.seen = now
     }
   }
 
@@ -44,8 +48,28 @@ export class WeightFiles {
   }
 }
 
-/** Another one after each write, as far as the clock of the file system tells writes apart. */
-function signOf(descriptor: number): string {
-  const { size, mtimeNs } = fs.fstatSync(descriptor, { bigint: true })
-  return `${size} ${mtimeNs}`
+function statusOf(descriptor: number): fs.BigIntStats {
+  return fs.fstatSync(descriptor, { bigint: true })
+}
+
+/**
+ * As far as the clock of the file system tells moments apart. When a file was modified can be put back (`touch -r`, `cp -p`), when
+ * its status changed cannot; but that also changes with a name, an owner or a mode, by which no byte becomes another. Where
+ * nothing of that kind explains it, it was a write.
+ */
+function wasWritten(before: fs.BigIntStats, now: fs.BigIntStats, file: string): boolean {
+  if (now.size !== before.size || now.mtimeNs !== before.mtimeNs) return true
+  if (now.ctimeNs === before.ctimeNs) return false
+  const isExplained = (['nlink', 'mode', 'uid', 'gid'] as const).some((key) => now[key] !== before[key])
+  return !isExplained && isStillAt(file, now)
+}
+
+/** Whether a name is still that of this file, and has not been given to another or to none. */
+function isStillAt(file: string, { dev, ino }: fs.BigIntStats): boolean {
+  try {
+    const there = fs.statSync(file, { bigint: true })
+    return there.dev === dev && there.ino === ino
+  } catch {
+    return false
+  }
 }

@@ -2,11 +2,12 @@
 // bytes on every machine; the committed files are checked against it. Run:
 //   node --import tsx apps/health/generate.ts --out apps/health [--seed 4]
 
-import { mkdirSync, realpathSync, writeFileSync } from 'node:fs'
+import { realpathSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { Random } from '../../data/random.ts'
+import { makeDirectory } from '../../formats/files.ts'
 import { answer, question } from './wording.ts'
 import { around, createPerson, judge, verdicts, type Person, type Range, type Topic, type Verdict } from './world.ts'
 
@@ -94,7 +95,7 @@ function main(): void {
     return
   }
   const { records, heldOut } = generateHealthData(seed)
-  mkdirSync(values.out, { recursive: true })
+  makeDirectory(values.out)
   writeFileSync(join(values.out, 'records.jsonl'), toJsonLines(records))
   writeFileSync(join(values.out, 'heldout.jsonl'), toJsonLines(heldOut))
   console.log(`${records.length} records and ${heldOut.length} held-out questions of person ${seed}`)

@@ -10,6 +10,7 @@ import { initialData } from '../../backends/neon/driver/index.ts'
 import type { ProgramValue } from '../../compiler/plan/program.ts'
 import { narrowF16 } from '../../compiler/kernel/halves.ts'
 import { openCheckpoint, saveCheckpoint } from '../../formats/checkpoint.ts'
+import { makeDirectory } from '../../formats/files.ts'
 import { float32Tensor, readTensorF32, writeSafetensors } from '../../formats/safetensors.ts'
 import { gpt2 } from '../../models/index.ts'
 import { loadRecipe } from '../../train/loadRecipe.ts'
@@ -113,7 +114,7 @@ async function make(out: string, steps: number): Promise<void> {
     )
     if (result.saved === undefined) throw new Error('nothing was trained')
     const trained = openCheckpoint(result.saved)
-    mkdirSync(out, { recursive: true })
+    makeDirectory(out)
     const halves = [...trained.tensors.values()].map((entry) => {
       const data = Uint16Array.from(readTensorF32(entry), narrowF16)
       return { name: entry.name, dtype: 'F16' as const, shape: entry.shape, data: new Uint8Array(data.buffer) }

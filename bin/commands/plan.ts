@@ -18,6 +18,7 @@ import { functionDetails, kernelSeconds, largestNeed, layerDetails } from '../..
 import { prepareData, prepareModel, recordsWithin } from '../../train/prepare.ts'
 import type { PreparedModel } from '../../train/prepare.ts'
 import { trainingFunctions } from '../../train/run.ts'
+import { copiedBytes } from '../../train/save.ts'
 import { predictionRates } from '../../train/storage.ts'
 import { CompilingProgress } from '../compilingProgress.ts'
 import { downloadProgress } from '../download.ts'
@@ -46,7 +47,9 @@ export async function plan(recipePath: string, options: PlanOptions): Promise<nu
   const model = await prepareModel(loaded, { onProgress: downloadProgress(output) })
   const { steps } = prepareData(loaded, model)
   const threads = options.threads ?? device.cores
-  const settings = { device, threads, steps, memoryBudget, functions: trainingFunctions(recipe) }
+  const functions = trainingFunctions(recipe)
+  const copied = copiedBytes(recipe, model.checkpoint)
+  const settings = { device, threads, steps, memoryBudget, functions, copiedBytes: copied }
   const begun = performance.now()
   const progress = new CompilingProgress(output, begun)
   const compiled = compileRecipe(recipe, model.traced, { ...settings, onAttempt: (one) => progress.planning(one) })

@@ -134,7 +134,13 @@ const stored: Certificate = {
     ...update,
     tensorBytes: 0,
     windowBytes: 4 * MEBIBYTE,
-    state: { valueBytes: 60 * MEBIBYTE, fileBytes: 100 * MEBIBYTE, resumingBytes: 200 * MEBIBYTE, update },
+    state: {
+      valueBytes: 60 * MEBIBYTE,
+      fileBytes: 100 * MEBIBYTE,
+      resumingBytes: 200 * MEBIBYTE,
+      resultBytes: 30 * MEBIBYTE,
+      update,
+    },
   },
 }
 const resumingText =
@@ -156,7 +162,7 @@ describe('times that a plan predicts', () => {
 describe('a plan with what is trained in a file', () => {
   it('says what a run takes of disk, and what going on with it does', () => {
     const lines = storageLines(stored, 1)
-    assert.match(lines[0] ?? '', /it takes 100\.0 MiB of disk$/)
+    assert.match(lines[0] ?? '', /; with the result beside it in the end it takes 130\.0 MiB of disk$/)
     assert.equal(lines[1], resumingText)
     assert.ok(page({ certificate: stored }).html.includes(`<p>${resumingText}.</p>`))
     assert.ok(!page().html.includes('--resume'))
@@ -188,6 +194,8 @@ describe('heddle plan', function () {
     const { state } = (event?.['certificate'] as Certificate | undefined)?.storage ?? {}
     assert.ok(state && state.fileBytes > state.valueBytes)
     assert.equal(state.resumingBytes, 2 * state.fileBytes)
+    // Weights, of which the file holds two versions with two moments each, and their gradients.
+    assert.ok(state.resultBytes > state.fileBytes / 8 && state.resultBytes < state.fileBytes, JSON.stringify(state))
   })
 
   it('holds every device to the memory and threads that were asked for', async () => {

@@ -163,7 +163,7 @@ describe('snapshots', () => {
       const { snapshot, damaged } = new SnapshotDirectory(copy).newest()
       assert.equal(snapshot?.number, 1, name)
       assert.equal(damaged.length, 1, name)
-      assert.match(damaged[0]?.sentence ?? '', sentence, name)
+      assert.match(damaged[0]?.reason.sentence ?? '', sentence, name)
     }
   })
 

@@ -164,6 +164,21 @@ describe('a run whose trained values are in a file', function () {
       refusal(out),
       /^HD832 \S+ no saved state is whole: what the file holds of version \d+ is damaged: its ch/,
     )
+    const damage = (version: number): string => {
+      return `what the file holds of version ${version} is damaged: its checksum is not the one that was saved`
+    }
+    const { version } = kept
+    const none = `HD832 ${file} no saved state is whole: ${damage(version)}; nor is that after step 1`
+    assert.equal(refusal(out), `${none}: ${damage(version - 1)}`)
+    // As an update that begins leaves the version before.
+    const whole = fs.readFileSync(file)
+    const record = slots < 4096 + slotBytes ? 2048 : 1024
+    fs.writeFileSync(file, Buffer.from(whole).fill(0, record, record + 16))
+    assert.equal(
+      refusal(out),
+      `${none}: it has been overwritten since: version ${version - 1} is not in the file, which holds version ${version}`,
+    )
+    fs.writeFileSync(file, whole)
     flip(slots + 1 + (slots < 4096 + slotBytes ? slotBytes : -slotBytes))
     await trainPrepared(stored, out, { resume: true })
     assertSame(out, 'from the state before')

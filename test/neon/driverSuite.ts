@@ -153,6 +153,38 @@ export function describeDevice(
     })
   }
 
+  it('shows what a step accumulated before anything is updated, and leaves all as it was where that is refused', async () => {
+    const session = await openLine({ threads: 2, seed: 5 })
+    const batches = [lineBatch(700, 1), lineBatch(bound, 2)]
+    const step = async (verify: () => void): Promise<void> => {
+      for (const [index, batch] of batches.entries()) {
+        await writeBatch(session, batch)
+        const outcome = await session.step({ count: batch.x.length }, index === 1 ? 'last' : 'more', verify)
+        assert.deepEqual(outcome, { status: 'ok' })
+      }
+    }
+    const before = { slope: await scalar(session, 'slope'), offset: 0.25 }
+    const refusal = new Error('refused')
+    let asked = 0
+    const refusing = step(() => {
+      asked++
+      throw refusal
+    })
+    await assert.rejects(refusing, refusal)
+    assert.deepEqual([await scalar(session, 'slope'), await scalar(session, 'offset')], [before.slope, before.offset])
+    assert.notEqual(await scalar(session, 'sum/weight'), 0)
+    const sums = session.describe().values.filter(({ name }) => /^(grad|sum)\//.test(name))
+    for (const { name, shape } of sums) await session.write(name, new Float32Array(shape.reduce((a, b) => a * b, 1)))
+    await step(() => void asked++)
+    const expected = lineStep(before, batches)
+    assert.deepEqual(
+      [await scalar(session, 'slope'), await scalar(session, 'offset')],
+      [expected.slope, expected.offset],
+    )
+    assert.equal(await scalar(session, 'report/loss'), expected.loss)
+    assert.equal(asked, 2)
+  })
+
   it('pauses in the middle of a call that runs, lets it wait, and closes it', async () => {
     const session = await openLine({ threads: 2 })
     await writeBatch(session, lineBatch(bound, 1))

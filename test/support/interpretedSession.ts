@@ -83,7 +83,9 @@ class InterpretedDevice implements Device {
   async run(run: Run, sizes: readonly number[]): Promise<RunResult> {
     const named = Object.fromEntries(this.#program.sizes.map(({ name }, index) => [name, sizes[index] as number]))
     if ('settle' in run) throw new Error('nothing is owed where nothing is in storage')
-    const names = 'call' in run ? [run.call] : run.step === 'more' ? ['accumulate'] : ['accumulate', 'measure', 'apply']
+    const all = ['accumulate', 'measure', 'apply']
+    const names =
+      'call' in run ? [run.call] : run.step === 'more' ? all.slice(0, 1) : all.slice(run.step === 'end' ? 1 : 0)
     for (const name of names) this.#call(name, named)
     return { status: 'ok' }
   }

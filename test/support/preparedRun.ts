@@ -17,9 +17,10 @@ import { CheckpointBinding } from '../../train/bindCheckpoint.ts'
 import type { RunIdentity } from '../../train/identity.ts'
 import type { EnergySettings } from '../../train/energy.ts'
 import { trainToTheEnd } from '../../train/loop.ts'
-import type { LoopObserver, LoopResult } from '../../train/loop.ts'
+import type { LoopObserver } from '../../train/loop.ts'
 import { frozenRanges, openTraining } from '../../train/openTraining.ts'
 import { WeightFiles } from '../../train/weightFiles.ts'
+import type { LoopResult } from '../../train/results.ts'
 import { RunStates } from '../../train/runState.ts'
 
 /** All that training needs, as plain data that another process can be given. */

@@ -121,6 +121,7 @@ describe('heddle train --resume', function () {
       {
         note: (sentence) => notes.push(sentence),
         opened: ({ step }) => notes.push(`opened at ${step}`),
+        finishing: (step) => notes.push(`only the result of ${step} steps`),
         step: ({ step }) => {
           if (step === until) stop.abort()
         },
@@ -257,7 +258,7 @@ describe('heddle train --resume', function () {
     const out = path.join(dir, 'finished')
     fs.cpSync(path.join(dir, 'straight'), out, { recursive: true })
     fs.rmSync(path.join(out, 'adapter'), { recursive: true })
-    assert.deepEqual(await run('recipe.ts', 'finished', { resume: true }), ['opened at 5'])
+    assert.deepEqual(await run('recipe.ts', 'finished', { resume: true }), ['only the result of 5 steps'])
     assert.equal(hashOfResult(out), hashOfResult(path.join(dir, 'straight')))
   })
 

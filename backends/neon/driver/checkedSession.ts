@@ -111,12 +111,15 @@ export class CheckedSession implements Session {
     })
   }
 
-  step(sizes: Sizes, part: 'more' | 'last'): Promise<StepOutcome> {
+  step(sizes: Sizes, part: 'more' | 'last', verify?: () => void): Promise<StepOutcome> {
     return this.#queue(async (): Promise<StepOutcome> => {
       for (const needed of ['accumulate', 'measure', 'apply']) this.#function(needed)
       const isLater = part === 'last' && this.#program.functions.some(({ name }) => name === 'advance')
-      const result = await this.#run({ step: isLater ? 'later' : part }, sizes)
-      this.#owes = isLater && result.status === 'ok'
+      const isUpdatedHere = part === 'last' && !isLater
+      const first = await this.#run({ step: isLater ? 'later' : isUpdatedHere && verify ? 'more' : part }, sizes)
+      this.#owes = isLater && first.status === 'ok'
+      if (part === 'last') verify?.()
+      const result = isUpdatedHere && verify ? await this.#run({ step: 'end' }, sizes) : first
       if (result.status !== 'notFinite') return { status: 'ok' }
       return { status: 'notFinite', value: result.value, message: notFiniteSentence(result.value) }
     })

@@ -15,9 +15,10 @@ export type RunResult =
 
 /**
  * A function by name, a micro-batch of a training step, or the update that a step left undone: `later` is the last micro-batch of
- * one whose update the next step makes, unless `settle` comes first.
+ * one whose update the next step makes, unless `settle` comes first; `end` is what `last` does behind its micro-batch, alone.
  */
-export type Run = { readonly call: string } | { readonly step: 'more' | 'last' | 'later' } | { readonly settle: true }
+export type Run =
+  { readonly call: string } | { readonly step: 'more' | 'last' | 'later' | 'end' } | { readonly settle: true }
 
 export interface Device {
   readonly memoryBytes: number

@@ -104,9 +104,10 @@ export interface Session {
   /**
    * One micro-batch of a training step on the inputs as they are. `more`: accumulate only; `last`: accumulate, measure,
    * and apply if everything is finite. A program with `advance` applies later: beside the next step's first micro-batch, or by
-   * itself before anything that could see the difference.
+   * itself before anything that could see the difference. `verify` is called once everything of the step is accumulated and
+   * nothing is updated yet; what it throws ends the step so. It must not use the session.
    */
-  step(sizes: Sizes, part: 'more' | 'last'): Promise<StepOutcome>
+  step(sizes: Sizes, part: 'more' | 'last', verify?: () => void): Promise<StepOutcome>
   /** Asks for a pause after so many more launches of kernels, of the call that runs or of the ones to come. */
   pause(launches?: number): void
   /** Resolves when work stands still: true in the middle of a call, false when nothing is left to do. */

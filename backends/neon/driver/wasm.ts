@@ -16,6 +16,8 @@ const ALIGNMENT = 64
 
 /** Codes of `heddle_code`. */
 const code = { ok: 0, paused: 1, notFinite: 2 } as const
+/** What `heddle_wasm_run` is told; programs without storage owe no update. */
+const stepCodes = { more: -1, last: -2, later: -2, end: -3 } as const
 const spaceNumbers = { arena: 0, state: 1, inputs: 2 } as const
 
 /** What thread 0 answers. */
@@ -153,7 +155,7 @@ class WasmDevice implements Device {
     new Int32Array(memory.buffer, exports.heddle_wasm_sizes() >>> 0, sizes.length).set(sizes)
     const functions = this.#program.functions
     if ('settle' in run) throw new InternalError('nothing is owed where nothing is in storage')
-    this.#lastRun = 'call' in run ? functions.findIndex((fn) => fn.name === run.call) : run.step === 'more' ? -1 : -2
+    this.#lastRun = 'call' in run ? functions.findIndex((fn) => fn.name === run.call) : stepCodes[run.step]
     return this.resume()
   }
 

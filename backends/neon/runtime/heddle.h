@@ -102,11 +102,13 @@ int32_t heddle_call(heddle_session* session, int32_t function, const int32_t* si
 typedef enum {
   HEDDLE_MORE = 0,   // `accumulate` alone
   HEDDLE_LAST = 1,   // then `measure`, the check that the loss and every norm are finite, and `apply`
-  HEDDLE_LATER = 2   // as LAST, but the update is owed: the next step makes it beside its own first micro-batch
+  HEDDLE_LATER = 2,  // as LAST, but the update is owed: the next step makes it beside its own first micro-batch
+  HEDDLE_END = 3     // what LAST does behind `accumulate`, alone: the last micro-batch was one of MORE
 } heddle_last;
 
 // One micro-batch of a training step on the inputs as they are. Same promises as heddle_call. LATER is for programs that have
-// `advance`; while an update is owed, what is trained is that of before, and `heddle_settle` makes the update by itself.
+// `advance`; while an update is owed, what is trained is that of before, END is refused, and `heddle_settle` makes the update by
+// itself.
 int32_t heddle_step(heddle_session* session, const int32_t* sizes, int32_t last);
 
 // Makes the update that is owed; nothing where none is. Same promises as heddle_call.

@@ -4,7 +4,7 @@
 //   open THREADS PROFILE COUNT BYTES_PER_SECOND MICROSECONDS [BYTES_WRITTEN_PER_SECOND], then COUNT lines OFFSET BYTES PATH
 //     and, where the program has values in storage, a line with the path of the state file to be made
 //   write BYTES NAME, then the bytes
-//   read NAME   output FUNCTION NAME   call FUNCTION SIZE…   step more|last|later SIZE…   settle   resume   pause LAUNCHES
+//   read NAME   output FUNCTION NAME   call FUNCTION SIZE…   step more|last|later|end SIZE…   settle   resume   pause LAUNCHES
 //   stats   keep   govern POLICY|off   energy   finish NOW   quit
 //
 // A call answers status "ok", "paused" (`resume` goes on), "notFinite", or "abandoned" after `finish`. `pause` and
@@ -231,10 +231,10 @@ class CommandLine {
 
   bool step(char* rest) {
     const char* which = next_word(&rest);
-    const char* const words[] = {"more", "last", "later"};
+    const char* const words[] = {"more", "last", "later", "end"};
     int32_t last = 0;
-    while (last < 3 && (which == nullptr || !same_text(which, words[last]))) last++;
-    if (last == 3) return refuse("'step' takes 'more', 'last' or 'later'");
+    while (last < 4 && (which == nullptr || !same_text(which, words[last]))) last++;
+    if (last == 4) return refuse("'step' takes 'more', 'last', 'later' or 'end'");
     if (paused_) return refuse("'resume' the paused call first");
     if (!read_sizes(rest)) return refuse("wrong number of sizes");
     what_ = a_step - last;
@@ -391,7 +391,7 @@ class CommandLine {
   Keeping keeping_{program_, storage_.stored, input_, output_};
   int32_t sizes_[HEDDLE_MOST_SIZES] = {};
   static constexpr int32_t a_step = -1;  // less one of heddle_last
-  static constexpr int32_t a_settling = -4;
+  static constexpr int32_t a_settling = -5;
   int32_t what_ = 0;  // function of the last call, or one of those
   int64_t pause_after_ = 0;
   double next_look_ = 0;

@@ -107,8 +107,9 @@ inline int32_t check_finite(heddle_session& session) {
 // The function of a step that comes next, from the session's stage on, which moves there; −1 behind the last one.
 inline int32_t next_stage(heddle_session& session, int32_t last) {
   for (; session.stage < 4; session.stage++) {
-    const int32_t stages[4] = {session.owes != 0 ? session.advance_tables : -1, session.owes != 0 ? session.advance : session.accumulate,
-                               last != HEDDLE_MORE ? session.measure : -1, last == HEDDLE_LAST ? session.apply : -1};
+    const int32_t forward = session.owes != 0 ? session.advance : last == HEDDLE_END ? -1 : session.accumulate;
+    const int32_t update = last == HEDDLE_LAST || last == HEDDLE_END ? session.apply : -1;
+    const int32_t stages[4] = {session.owes != 0 ? session.advance_tables : -1, forward, last != HEDDLE_MORE ? session.measure : -1, update};
     if (stages[session.stage] >= 0) return stages[session.stage];
   }
   return -1;
@@ -291,7 +292,8 @@ int32_t heddle_step(heddle_session* session, const int32_t* sizes, int32_t last)
     heddle::fail(*session) << "the program cannot train: it lacks accumulate, measure or apply";
     return HEDDLE_INVALID;
   }
-  if (last < HEDDLE_MORE || last > HEDDLE_LATER || (last == HEDDLE_LATER && session->advance < 0)) {
+  const bool ends = last >= HEDDLE_MORE && last <= HEDDLE_END;
+  if (!ends || (last == HEDDLE_LATER && session->advance < 0) || (last == HEDDLE_END && session->owes != 0)) {
     heddle::fail(*session) << "this program cannot end a step so";
     return HEDDLE_INVALID;
   }

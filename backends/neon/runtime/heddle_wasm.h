@@ -100,10 +100,11 @@ HEDDLE_EXPORT(heddle_wasm_space) unsigned char* heddle_wasm_space(heddle_session
   return space < 0 || space > 2 ? nullptr : session->spaces[space];
 }
 
-// `function`: an index, or −1 for a micro-batch of a step, −2 for the last one. Sizes lie at heddle_wasm_sizes.
+// `function`: an index, or −1 for a micro-batch of a step, −2 for the last one, −3 for the step's end alone. Sizes lie at heddle_wasm_sizes.
 HEDDLE_EXPORT(heddle_wasm_run) int32_t heddle_wasm_run(heddle_session* session, int32_t function) {
   const int32_t* sizes = heddle::wasm_head().sizes;
-  return function >= 0 ? heddle_call(session, function, sizes) : heddle_step(session, sizes, function == -2);
+  if (function >= 0) return heddle_call(session, function, sizes);
+  return heddle_step(session, sizes, function == -3 ? HEDDLE_END : function == -2 ? HEDDLE_LAST : HEDDLE_MORE);
 }
 
 HEDDLE_EXPORT(heddle_wasm_sizes) int32_t* heddle_wasm_sizes() { return heddle::wasm_head().sizes; }

@@ -7,6 +7,7 @@ import { chmod, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import { InternalError, UserError } from '../../../compiler/diagnostic.ts'
+import { makeDirectories } from '../../../formats/directories.ts'
 import type { Source } from './chain.ts'
 import { evict, markUsed, usualBound } from './evict.ts'
 import type { CacheBound } from './evict.ts'
@@ -79,7 +80,7 @@ export class CompileCache {
       return path
     }
     const fresh = join(this.#folder, 'compiled', `.${hash.slice(0, 16)}-${randomUUID()}`)
-    await this.#writing(() => mkdir(fresh, { recursive: true, mode: 0o700 }))
+    await this.#writing(() => Promise.resolve(makeDirectories(fresh, 0o700)))
     // A compiler that has just been killed may still have written a file.
     const finished = undoAtExit(() => rmSync(fresh, { recursive: true, force: true, maxRetries: 5 }))
     try {
@@ -138,7 +139,7 @@ export class CompileCache {
     const folder = join(this.#folder, 'logs')
     const path = join(folder, `compiler-${contentHash(new TextEncoder().encode(text)).slice(0, 16)}.log`)
     await this.#writing(async () => {
-      await mkdir(folder, { recursive: true, mode: 0o700 })
+      makeDirectories(folder, 0o700)
       await writeSynced(path, new TextEncoder().encode(text))
     })
     return path
