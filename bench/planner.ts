@@ -1,7 +1,7 @@
 // npm run bench:planner: how long planning checkpoints takes beside scheduling the same step, at real shapes and several
 // budgets, and planning them together with weights that stay, read from a slow card. Processor time of all threads, the collector's among them; the ratio is what counts.
 
-import { Command, Option } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import { CheckpointPlanner } from '../compiler/plan/checkpoints/planner.ts'
 import { trainingPasses } from '../compiler/pipeline.ts'
 import { declaredBytes } from '../compiler/schedule/shards.ts'
@@ -11,16 +11,25 @@ import { runPasses } from '../compiler/transform/runner.ts'
 import { hostDevice, scheduleProfile } from '../devices/index.ts'
 import { modelFor } from '../models/index.ts'
 import { shapes } from './shapes.ts'
+import type { Shape } from './shapes.ts'
 import { loraRank, usualAdamW } from './step.ts'
+
+function namesOf(text: string): string[] {
+  const names = text.split(',')
+  const unknown = names.find((name) => !(name in shapes))
+  if (unknown !== undefined)
+    throw new InvalidArgumentError(`'${unknown}' is none of ${Object.keys(shapes).join(', ')}.`)
+  return names
+}
 
 const command = new Command('bench:planner')
   .description('Time of the checkpoint planner as a share of scheduling, and how far its plans are from the bound.')
-  .option('--models <list>', Object.keys(shapes).join(', '), 'gpt2,qwen2,gemma3,gemma3-1b')
+  .option('--models <list>', Object.keys(shapes).join(', '), namesOf, ['gpt2', 'qwen2', 'gemma3', 'gemma3-1b'])
   .option('--length <tokens>', 'tokens of the sequence', '256')
   .addOption(new Option('--adapt <how>', 'what is trained').choices(['lora', 'full']).default('lora'))
   .option('--json', 'one JSON object')
   .parse()
-const options = command.opts<{ models: string; length: string; adapt: 'lora' | 'full'; json?: true }>()
+const options = command.opts<{ models: string[]; length: string; adapt: 'lora' | 'full'; json?: true }>()
 
 const seconds = (): number => {
   const { user, system } = process.cpuUsage()
@@ -33,9 +42,8 @@ const shardBytes = 2 ** 20
 /** Tensors that are smaller are in memory. */
 const RESIDENT_BYTES = 2 ** 16
 
-const results = options.models.split(',').map((name) => {
-  const shape = shapes[name]
-  if (!shape) throw new Error(`there is no shape '${name}': ${Object.keys(shapes).join(', ')}`)
+const results = options.models.map((name) => {
+  const shape = shapes[name] as Shape
   const model = modelFor(shape.config, 'config.json')
   const traced = model.trace(model.readConfig(shape.config, 'config.json'), {
     sequences: 1,

@@ -1,6 +1,6 @@
 // npm run bench: rates beside the machine's measured peak, all taken in turns in one run. Ratios are what counts.
 
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import { chooseToolChain } from '../backends/neon/toolchain/index.ts'
 import type { ToolChainPreference } from '../backends/neon/toolchain/index.ts'
 import { hostDevice, scheduleProfile, wasmDevice } from '../devices/index.ts'
@@ -55,7 +55,7 @@ const command = new Command('bench')
   .option('--turns <count>', 'rounds of contractions; the best is kept', '40')
   .option('--steps <count>', 'training steps; the best is kept', '8')
   .option('--length <tokens>', 'tokens of the sequence', '128')
-  .option('--model <name>', `${Object.keys(shapes).join(', ')}`, 'gpt2')
+  .addOption(new Option('--model <name>', 'whose step is taken').choices(Object.keys(shapes)).default('gpt2'))
   .option('--adapt <how>', 'lora or full', 'lora')
   .option('--checkpoints <which>', 'none or every: layers whose values are worked out again', 'none')
   .option('--products <list>', 'contractions of so many rows, columns and terms: 256x768x4864,…', products)

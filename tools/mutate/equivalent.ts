@@ -10,11 +10,11 @@ const reasons: ReadonlyMap<string, string> = new Map([
     'a logit of 0 stays 0 whether it is multiplied or divided',
   ],
   [
-    'plan compiler/plan/parts.ts count === 1 || wholeBytes <= this.#shardBytes with && in PartCutter.cut',
+    'plan compiler/plan/parts.ts count === 1 || wholeBytes <= shardBytes with && in cut',
     'what is not cut for one of these reasons comes out as one part where it is',
   ],
   [
-    'plan compiler/plan/parts.ts wholeBytes <= this.#shardBytes with < in PartCutter.cut',
+    'plan compiler/plan/parts.ts wholeBytes <= shardBytes with < in cut',
     'what is not cut for this reason comes out as one part where it is',
   ],
   [
