@@ -153,10 +153,10 @@ export function liveBlocks(
   return { first, count: subtractIndex(seen, first) }
 }
 
-/** A block of columns that a block of rows walks. */
+/** A block of columns that a block of rows walks, and how many it has. */
 export interface ColumnBlock {
   readonly base: Index
-  readonly columns: number
+  readonly columns: Index | number
 }
 
 export interface LiveRows {
@@ -172,7 +172,7 @@ export function liveRows(
   rows: Index,
 ): LiveRows {
   const beyond = (position: Index): Index => subtractIndex(position, minIndex(position, rowBase))
-  const end = before === undefined ? rows : minIndex(rows, beyond(addIndex(base, columns + before)))
+  const end = before === undefined ? rows : minIndex(rows, beyond(addIndex(base, columns, before)))
   if (after === undefined) return { first: constantIndex(0), count: end }
   const first = minIndex(end, beyond(after === 0 ? base : subtractIndex(base, minIndex(base, after))))
   // Whoever bounds it sees that it is at most all rows.
@@ -186,11 +186,10 @@ export interface BlockSide {
   readonly whole: number
 }
 
-/** Places along the other side, of which each sees some place of the block at least if `isSeen`. */
-export interface Seen {
+/** Places along the other side, from one to another. */
+export interface Span {
   readonly first: Index
   readonly last: Index
-  readonly isSeen: boolean
 }
 
 /**
@@ -200,10 +199,9 @@ export interface Seen {
 export function liveRange(
   { after, before }: Rooms,
   { origin, count, whole }: BlockSide,
-  { first, last, isSeen }: Seen,
+  { first, last }: Span,
 ): { readonly from: Index; readonly to: Index } {
-  const beyond = (index: Index): Index => (isSeen ? index : positive(index))
-  const end = after === undefined ? count : beyond(addIndex(subtractIndex(last, origin), after + 1))
+  const end = after === undefined ? count : positive(addIndex(subtractIndex(last, origin), after + 1))
   const to = minIndex(count, scaleIndex(ceilDivide(end, whole), whole))
   if (before === undefined) return { from: constantIndex(0), to }
   const begin = positive(subtractIndex(first, addIndex(origin, before)))

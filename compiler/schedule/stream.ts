@@ -138,7 +138,7 @@ class StreamLowering {
     const tile: Tile = {
       base,
       blockRows: rowCount,
-      rows: liveRows(seen, { base: columnBase, columns: this.#columns }, base, rowCount),
+      rows: liveRows(seen, { base: columnBase, columns: this.#columnsOf(columnCount) }, base, rowCount),
       columnBase,
       columnCount,
       columns: this.#columns,
@@ -178,6 +178,12 @@ class StreamLowering {
     const rows = this.#softmax ? this.#softmaxRows(tile, reach) : this.#valueRows(held, tile, reach)
     const scores = dots.flatMap((dot) => this.#scoreTile(dot, tile, reach))
     return [...scores, ...rows, ...sums.flatMap(({ stmts }) => stmts)]
+  }
+
+  /** Columns of a block that rows may see: with as many positions both ways, no row looks beyond the last one. */
+  #columnsOf(columnCount: Index): Index | number {
+    const { size, extent } = this.#parallel
+    return size === this.#streamed.size && extent === this.#streamed.extent ? this.#columns : columnCount
   }
 
   /** Scores of the softmax, as a tile that turns into their weights. */
@@ -443,7 +449,6 @@ class StreamLowering {
         position: ofRow,
         keptPosition: ofColumn,
         rooms: { after: before, before: after },
-        isSeen: false,
         kept: columns,
         summed: rows,
         neighbours: 'm',
@@ -458,7 +463,6 @@ class StreamLowering {
       position: ofColumn,
       keptPosition: ofRow,
       rooms: tile.rooms,
-      isSeen: true,
       kept: rows,
       summed: columns,
       neighbours: 'k',

@@ -39,8 +39,6 @@ export interface TileSum {
   readonly keptPosition: (place: Index) => Index
   /** How far places that are summed may lie beyond those that are kept and still matter, and the other way round. */
   readonly rooms: Rooms
-  /** Whether every place that is kept sees some of those that are summed. */
-  readonly isSeen: boolean
   /** Whether scores that are summed lie beside each other, or those of the places that are kept. */
   readonly neighbours: 'k' | 'm'
   readonly score: (kept: Index, summed: Index) => Expr
@@ -113,7 +111,7 @@ export function sumOverTile(lowering: Lowering, construction: Construction, sum:
   const live: TileNest['live'] = (from) => {
     const side = { origin: sum.position(summed.place(constantIndex(0))), count: summed.count, whole }
     const at = (number: Index): Index => sum.keptPosition(kept.place(number))
-    return liveRange(sum.rooms, side, { first: at(from), last: at(addIndex(from, rows - 1)), isSeen: sum.isSeen })
+    return liveRange(sum.rooms, side, { first: at(from), last: at(addIndex(from, rows - 1)) })
   }
   const isTrimmed = steps >= summed.bound && (sum.rooms.after !== undefined || sum.rooms.before !== undefined)
   directives.push(...lowering.tile(isTrimmed ? { ...plain, live } : plain, scope))

@@ -46,7 +46,7 @@ export function liveGroups(tile: Tile, row: Index, reach: number): LoopPart | un
   if (!isPartial(rooms, reach)) return undefined
   const position = addIndex(base, row)
   const columns = { origin: columnBase, count: columnCount, whole: 1 }
-  const near = { first: addIndex(position, -reach), last: addIndex(position, reach), isSeen: true }
+  const near = { first: addIndex(position, -reach), last: addIndex(position, reach) }
   const { from, to } = liveRange(rooms, columns, near)
   return { from: divideIndex(from, partials), to: ceilDivide(to, partials) }
 }
@@ -80,7 +80,6 @@ export function scorePieces(tile: Tile, n: string, m: string, reach: number): Sc
   const near = {
     first: addIndex(columnBase, first, -reach),
     last: addIndex(columnBase, first, scorePiece - 1 + reach),
-    isSeen: false,
   }
   const side = { origin: base, count: blockRows, whole: 1 }
   const live = liveRange({ after: rooms.before, before: rooms.after }, side, near)

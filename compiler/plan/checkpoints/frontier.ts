@@ -18,7 +18,7 @@ const SMALL = 1 / 2000
 /** Where so few ways were found, small values are given up in finer steps. */
 const FEW = 100
 /** Bytes of the relaxation are rounded down to such a share of all that can be kept: fewer choices, hardly looser. */
-const ROUNDING = 1 / 2048
+const ROUNDING = 1 / 8192
 
 /**
  * Branch and bound: values are decided from the largest to the smallest; with some decided, keeping all the rest is fastest and
@@ -61,6 +61,15 @@ function sortedOut({ values }: Layer): { readonly single: readonly number[]; rea
 interface GivenUp {
   readonly bytes: number
   readonly seconds: number
+}
+
+/** A set with all small values kept. */
+interface Kept {
+  readonly all: Measured
+  /** What it makes again without a run of its kernel. */
+  readonly alone: readonly number[]
+  /** Whether nothing that is made again is made earlier when no small value is kept. */
+  readonly sameTimes: boolean
 }
 
 class Search {
@@ -113,11 +122,12 @@ class Search {
     if (this.#small.length === 0) return
     const earliest = this.#simulation.times()
     const all = this.#with(this.#small, (flags) => this.#consider(flags))
+    const alone = this.#madeAlone()
     const sameTimes = this.#simulation.times().every((time, value) => time < 0 || time === earliest[value])
     const free = this.#small.filter((value) => simulation.runsAgain(this.#kernelOf(value)))
     const costly = this.#small.filter((value) => !simulation.runsAgain(this.#kernelOf(value)))
     if (free.length > 0) this.#with(costly, (flags) => this.#consider(flags))
-    this.#relax(all, free, costly, sameTimes)
+    this.#relax({ all, alone, sameTimes }, free, costly)
   }
 
   /** Of what was found, also what gives up small values one kernel after another, those first that save most for their time. */
@@ -144,10 +154,10 @@ class Search {
   }
 
   /** What giving up some of the small values comes to at least: each one runs its own kernel again. */
-  #relax(all: Measured, free: readonly number[], costly: readonly number[], sameTimes: boolean): void {
+  #relax({ all, alone, sameTimes }: Kept, free: readonly number[], costly: readonly number[]): void {
     const saved = this.#sum(free)
     const atLeast = this.#leastNeed()
-    for (const { bytes, seconds } of this.#givenUp(costly)) {
+    for (const { bytes, seconds } of this.#givenUp(costly, alone)) {
       const kept = this.#rounded(all.kept - saved - bytes)
       // Where giving up small values has no other one computed earlier, memory and runs are those of keeping them, but for their own.
       const need = sameTimes ? Math.max(all.need - saved - bytes, atLeast) : atLeast
@@ -178,12 +188,12 @@ class Search {
   }
 
   /** The least seconds for every sum of bytes, rounded up, that some of the values take. */
-  #givenUp(values: readonly number[]): readonly GivenUp[] {
-    const key = values.join()
+  #givenUp(values: readonly number[], alone: readonly number[]): readonly GivenUp[] {
+    const key = `${values.join()} ${alone.join()}`
     const known = this.#sums.get(key)
     if (known) return known
     let sums = new Map<number, GivenUp>([[0, { bytes: 0, seconds: 0 }]])
-    for (const { bytes, seconds } of this.#together(values)) {
+    for (const { bytes, seconds } of this.#together(values, alone)) {
       const next = new Map(sums)
       for (const before of sums.values()) {
         const more = { bytes: before.bytes + bytes, seconds: before.seconds + seconds }
@@ -200,15 +210,23 @@ class Search {
     return found
   }
 
+  /** What the last set that was tried makes again without a run of its kernel. */
+  #madeAlone(): number[] {
+    return [...this.#layer.values.keys()].filter(
+      (value) => this.#simulation.isMadeAgain(value) && !this.#simulation.runsAgain(this.#kernelOf(value)),
+    )
+  }
+
   /** Values that one run of their kernel makes, with all that it makes besides; and each of those that need none. */
-  #together(values: readonly number[]): GivenUp[] {
+  #together(values: readonly number[], madeAlone: readonly number[]): GivenUp[] {
     const alone = values.filter((value) => this.#layer.values[value]?.alone !== undefined)
     const runs = new Set(values.filter((value) => !alone.includes(value)).map((value) => this.#kernelOf(value)))
     const made = [...runs].map((kernel): GivenUp => {
       const together = values.filter((value) => this.#kernelOf(value) === kernel)
-      // What has been made by itself so far comes with the run.
-      const spared = this.#layer.values.reduce((sum, one) => sum + (one.kernel === kernel ? (one.alone ?? 0) : 0), 0)
-      return { bytes: this.#sum(together), seconds: (this.#layer.seconds[kernel] ?? 0) - spared }
+      // What would be made by itself comes with the run.
+      const spared = [...madeAlone, ...alone].filter((value) => this.#kernelOf(value) === kernel)
+      const seconds = spared.reduce((sum, value) => sum - this.#secondsOf(value), this.#layer.seconds[kernel] ?? 0)
+      return { bytes: this.#sum(together), seconds }
     })
     return [...made, ...alone.map((value) => ({ bytes: this.#bytesOf(value), seconds: this.#secondsOf(value) }))]
   }

@@ -89,6 +89,8 @@ export class Simulation {
   readonly #base: Float64Array
   readonly #forward: Float64Array
   readonly #ran: Uint8Array
+  /** Values that have their moment. */
+  readonly #made: Uint8Array
   /** The last moment in which a kernel ran again as a whole, and the step before which that was. */
   readonly #ranAt: Int32Array
   readonly #ranBefore: Int32Array
@@ -115,6 +117,7 @@ export class Simulation {
     this.#base = new Float64Array(steps.length + values.length)
     this.#forward = new Float64Array(forward.length + 1)
     this.#ran = new Uint8Array(layer.seconds.length)
+    this.#made = new Uint8Array(values.length)
     this.#ranAt = new Int32Array(layer.seconds.length)
     this.#ranBefore = new Int32Array(layer.seconds.length)
     this.#found = new Int32Array(values.length)
@@ -200,6 +203,7 @@ export class Simulation {
     this.#last.fill(-1)
     this.#lastOutside.fill(-1)
     this.#ran.fill(0)
+    this.#made.fill(0)
     this.#seconds = 0
     const found = this.#found
     let moment = 0
@@ -210,16 +214,19 @@ export class Simulation {
       for (const value of reads) this.#need(value)
       for (let next = 0; next < this.#count;) {
         const kernel = this.#kernelOf(found[next] as number)
+        let end = next
+        // What the kernel's last run has made as well is there; the others come together.
         const start = next
         for (; next < this.#count && this.#kernelOf(found[next] as number) === kernel; next++) {
-          this.#first[found[next] as number] = moment
+          const value = found[next] as number
+          if (this.#isMadeBeside(value))
+            this.#makeAt(value, this.#ranAt[kernel] as number, this.#ranBefore[kernel] as number)
+          else found[end++] = value
         }
-        const alone = this.#aloneIn(start, next)
-        if (alone !== undefined && this.#isMadeBeside(start, next)) {
-          this.#moveTo(start, next, kernel)
-          continue
-        }
-        for (let place = start; place < next; place++) this.#use(found[place] as number, moment)
+        if (end === start) continue
+        for (let place = start; place < end; place++) this.#first[found[place] as number] = moment
+        for (let place = start; place < end; place++) this.#makeAt(found[place] as number, moment, step)
+        const alone = this.#aloneIn(start, end)
         if (alone === undefined) {
           this.#ran[kernel] = (this.#ran[kernel] as number) + 1
           this.#ranAt[kernel] = moment
@@ -246,26 +253,21 @@ export class Simulation {
     return seconds
   }
 
-  /** Whether their kernel has run again when all that they are made of was there: then it makes them as well. */
-  #isMadeBeside(start: number, end: number): boolean {
-    for (let place = start; place < end; place++) {
-      const { kernel, operands } = this.#layer.values[this.#found[place] as number] as LayerValue
-      if (!this.runsAgain(kernel)) return false
-      const ranAt = this.#ranAt[kernel] as number
-      if (!operands.every((one) => this.#keeps[one] === 1 || (this.#first[one] as number) <= ranAt)) return false
-    }
-    return true
+  /** Whether its kernel has run again when all that it is made of was there: then that has made it as well. */
+  #isMadeBeside(value: number): boolean {
+    const { kernel, operands } = this.#layer.values[value] as LayerValue
+    if (!this.runsAgain(kernel)) return false
+    const ranAt = this.#ranAt[kernel] as number
+    return operands.every(
+      (one) => this.#keeps[one] === 1 || (this.#made[one] === 1 && (this.#first[one] as number) <= ranAt),
+    )
   }
 
-  /** Has what was found made by the last run of its kernel. */
-  #moveTo(start: number, end: number, kernel: number): void {
-    const moment = this.#ranAt[kernel] as number
-    for (let place = start; place < end; place++) {
-      const value = this.#found[place] as number
-      this.#first[value] = moment
-      this.#madeBefore[value] = this.#ranBefore[kernel] as number
-      this.#use(value, moment)
-    }
+  #makeAt(value: number, moment: number, step: number): void {
+    this.#first[value] = moment
+    this.#made[value] = 1
+    this.#madeBefore[value] = step
+    this.#use(value, moment)
   }
 
   #kernelOf(value: number): number {

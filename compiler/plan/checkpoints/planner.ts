@@ -103,7 +103,7 @@ const WORTH = 0.01
 
 /** With a larger gap, sums of bytes are told apart more finely. */
 const GAP = 0.01
-const FINE_SUMS = 1 << 17
+const FINE_SUMS = 1 << 19
 
 /** Plans for one function at any number of budgets. */
 export class CheckpointPlanner {
