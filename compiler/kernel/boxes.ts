@@ -24,11 +24,19 @@ export class Boxes {
   readonly #lookups = new Map<string, Range>()
   #rows = 0
   #size: number | undefined
+  readonly #sizes: readonly number[]
+
+  /** `sizes` of the buffer's dimensions: an index that is enclosed loosely still stays in it. */
+  constructor(sizes: readonly number[] = []) {
+    this.#sizes = sizes
+  }
 
   /** `count` neighbours along the last dimension from where `indices` point, for everything in `places`. */
   add(indices: readonly Index[], places: Places, count: number): void {
     const last = indices.length - 1
-    const dims = indices.map((index, place) => this.#places(index, places, place === last ? count : 1))
+    const dims = indices.map((index, place) =>
+      this.#inside(this.#places(index, places, place === last ? count : 1), place),
+    )
     this.#size = undefined
     this.#boxes.set(dims.map((dim) => dim.map(({ low, high }) => `${low}:${high}`).join()).join(' '), { dims })
   }
@@ -55,6 +63,15 @@ export class Boxes {
       high += size
     }
     return { low, high }
+  }
+
+  #inside(extent: Extent, dimension: number): Extent {
+    const size = this.#sizes[dimension]
+    if (size === undefined) return extent
+    return extent.flatMap(({ low, high }) => {
+      const range = { low: Math.max(0, low), high: Math.min(size - 1, high) }
+      return range.low <= range.high ? [range] : []
+    })
   }
 
   #places(index: Index, places: Places, count: number): Extent {

@@ -127,8 +127,9 @@ class Footprint {
   constructor(buffers: ReadonlyMap<string, Buffer>, body: readonly Stmt[], places: Places) {
     this.#buffers = buffers
     const boxes = (kept: Map<string, Boxes>, name: string): Boxes | undefined => {
-      if (!buffers.has(name)) return undefined
-      const known = kept.get(name) ?? new Boxes()
+      const buffer = buffers.get(name)
+      if (!buffer) return undefined
+      const known = kept.get(name) ?? new Boxes(buffer.dims.map(({ size }) => size))
       kept.set(name, known)
       return known
     }

@@ -8,7 +8,7 @@ import type { Kernel, Stmt } from './ir.ts'
 import { printIndex } from './print.ts'
 import { hasLoop, isLoop, mapBlocks, mapStmt, substitution, withBody } from './rewrite.ts'
 
-/** loop i < n → loop i < to − from at i + from. 0 ≤ from ≤ to ≤ n, in variables of the loops around. */
+/** loop i < n → loop i < to − from at i + from. 0 ≤ from, to ≤ n, in variables of the loops around; nothing where to ≤ from. */
 export interface TrimDirective {
   readonly do: 'trim'
   readonly loop: string

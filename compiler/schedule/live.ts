@@ -193,7 +193,7 @@ export interface Span {
 }
 
 /**
- * Places of the side, counted from its first, that some of the others see. `after`: how far a place of the side may lie beyond
+ * Places of the side, counted from its first, that some of the others see: none where `to` is not behind `from`. `after`: how far a place of the side may lie beyond
  * one of the others; `before`: the other way round.
  */
 export function liveRange(
@@ -205,8 +205,8 @@ export function liveRange(
   const to = minIndex(count, scaleIndex(ceilDivide(end, whole), whole))
   if (before === undefined) return { from: constantIndex(0), to }
   const begin = positive(subtractIndex(first, addIndex(origin, before)))
-  return { from: minIndex(to, scaleIndex(divideIndex(begin, whole), whole)), to }
+  return { from: scaleIndex(divideIndex(begin, whole), whole), to }
 }
 
-/** 0 for what is below. */
-const positive = (index: Index): Index => subtractIndex(index, minIndex(index, 0))
+/** 0 for what is below. One term: a quotient of it is taken of all of it, and is seen not to be negative. */
+const positive = (index: Index): Index => scaleIndex(minIndex(scaleIndex(index, -1), 0), -1)

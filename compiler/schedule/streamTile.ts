@@ -34,7 +34,7 @@ function isPartial({ after, before }: Rooms, reach: number): boolean {
   return Number.isFinite(reach) && (after !== undefined || before !== undefined)
 }
 
-/** Part of a loop: 0 ≤ from ≤ to ≤ its iterations. */
+/** Part of a loop: nothing of it where `to` is not behind `from`. */
 export interface LoopPart {
   readonly from: Index
   readonly to: Index

@@ -12,6 +12,7 @@ import { constantIndex, constantOf } from '../../compiler/kernel/index.ts'
 import { liveBlocks, liveRows, roomsOf, scoreConditions, valueConditions } from '../../compiler/schedule/live.ts'
 import type { LiveRows, Rooms } from '../../compiler/schedule/live.ts'
 import { scheduleFunction } from '../../compiler/schedule/schedule.ts'
+import { hostDevice, scheduleProfile } from '../../devices/index.ts'
 import { backwards, expected, firstDifference, launch, smallProfile, verifyScheduled } from './launch.ts'
 
 /** Keys `below` … `above` around a query's own place, stated as some mask would. */
@@ -132,15 +133,20 @@ describe('blocks of keys', () => {
 })
 
 const length = 200
-const axesOf = (b: GraphBuilder) => ({
+interface AttentionAxes {
+  readonly head: Axis
+  readonly seq: Axis
+  readonly key: Axis
+  readonly dim: Axis
+}
+const axesOf = (b: GraphBuilder): AttentionAxes => ({
   head: b.axis('head', 2),
   seq: b.axis('seq', length + 9, 'seq'),
   key: b.axis('key', length + 9, 'seq'),
   dim: b.axis('dim', 5),
 })
 
-function inputs(b: GraphBuilder): { axes: ReturnType<typeof axesOf>; values: Map<string, Tensor> } {
-  const axes = axesOf(b)
+function inputs(b: GraphBuilder, axes = axesOf(b)): { axes: AttentionAxes; values: Map<string, Tensor> } {
   const values = new Map<string, Tensor>()
   for (const [name, along] of [
     ['q', axes.seq],
@@ -150,16 +156,17 @@ function inputs(b: GraphBuilder): { axes: ReturnType<typeof axesOf>; values: Map
   ] as const) {
     // prettier-ignore
     b.declare({ name, role: 'input', dtype: 'f32', stored: [[axes.head], [along], [axes.dim]] })
-    const count = 2 * length * 5
+    const places = along.extent === undefined ? along.size : length
+    const count = axes.head.size * places * 5
     const phase = values.size + 1
     const data = Float64Array.from({ length: count }, (_, i) => Math.fround(Math.sin(i * 1.3 * phase + phase)))
-    values.set(name, makeTensor([axes.head, along, axes.dim], [2, length, 5], data))
+    values.set(name, makeTensor([axes.head, along, axes.dim], [axes.head.size, places, 5], data))
   }
   return { axes, values }
 }
 
 /** Attention in a window, and its gradients by scores' operands. */
-function slidingGraph(b: GraphBuilder, { seq, key, dim }: ReturnType<typeof axesOf>, window: number): Node[] {
+function slidingGraph(b: GraphBuilder, { seq, key, dim }: AttentionAxes, window: number): Node[] {
   const seen = b.map('and', causal(b, seq, key), (windows['query − window < key'] as Window)(b, seq, key, window))
   const masked = b.map('select', seen, b.dot(b.read('q'), b.read('k'), [dim]), b.float(-3e38))
   const p = b.map('exp', b.map('sub', masked, b.logSumExp(masked, key, 64)))
@@ -195,6 +202,51 @@ describe('attention in a window', () => {
       }
     })
   }
+
+  it("has the interpreter's bits where there are more queries than keys", () => {
+    const b = new GraphBuilder()
+    const [head, seq, key, dim] = [b.axis('head', 1), b.axis('seq', 300), b.axis('key', 150), b.axis('dim', 5)]
+    const { values } = inputs(b, { head, seq, key, dim })
+    const scores = b.dot(b.read('q'), b.read('k'), [dim])
+    const seen = b.map('and', causal(b, seq, key), (windows['query − window < key'] as Window)(b, seq, key, 116))
+    // Without a key of its own, only a probability that is set to zero says which places do not matter.
+    const p = b.map('select', seen, b.map('exp', b.map('sub', scores, b.logSumExp(scores, key, 64))), b.float(0))
+    const ds = b.map('mul', p, b.dot(b.read('g'), b.read('v'), [dim]))
+    const results = [
+      b.product(p, b.read('g'), [seq]),
+      b.product(ds, b.read('k'), [key]),
+      b.product(ds, b.read('q'), [seq]),
+    ]
+    b.define({ name: 'run', outputs: results.map((node, place) => ({ name: `${place}`, node })), writes: [] })
+    const graph = b.finish()
+    const fn = graph.functions[0] as (typeof graph.functions)[0]
+    const scheduled = scheduleFunction(graph, fn, { ...smallProfile(16, 1), privateCache: 1 << 20 })
+    assert.ok(scheduled.regions.some(({ directives }) => directives.some((one) => one.do === 'trim')))
+    const got = launch({ graph, scheduled, values, extents: {}, stage: 'kernel' })
+    assert.equal(firstDifference(got, expected(graph, fn, values, {})), undefined)
+  })
+
+  it('stays inside its buffers, by proof, on processors of all kinds', () => {
+    for (const isa of ['neon', 'avx2', 'avx512'] as const) {
+      for (const [window, threads] of [
+        [1, 2],
+        [37, 1],
+        [37, 2],
+        [500, 1],
+      ] as const) {
+        // prettier-ignore
+        const b = new GraphBuilder()
+        const long = (name: string): Axis => b.axis(name, 70, 'seq')
+        const given = { head: b.axis('head', 2), seq: long('seq'), key: long('key'), dim: b.axis('dim', 32) }
+        const { axes } = inputs(b, given)
+        const outputs = slidingGraph(b, axes, window).map((node, place) => ({ name: `${place}`, node }))
+        b.define({ name: 'run', outputs, writes: [] })
+        const graph = b.finish()
+        const fn = graph.functions[0] as (typeof graph.functions)[0]
+        verifyScheduled(scheduleFunction(graph, fn, scheduleProfile(hostDevice(isa), threads)))
+      }
+    }
+  })
 
   it('reads no key that lies before all windows of its rows', () => {
     const b = new GraphBuilder()
