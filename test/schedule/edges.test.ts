@@ -166,21 +166,24 @@ describe('scores', () => {
   const extents = { seq: 67 }
 
   it('that are walked along one axis for one product and along another for the next', () => {
-    const c = new Case()
-    const { b } = c
-    const [row, few, many, inner, out] = [
-      b.axis('row', 37),
-      b.axis('few', 5),
-      b.axis('many', 70),
-      b.axis('inner', 3),
-      b.axis('out', 4),
-    ]
-    const scores = b.dot(c.read('u', [[row], [inner]]), c.read('v', [[few], [many], [inner]]), [inner])
-    const shares = b.map('exp', b.map('sub', scores, b.logSumExp(scores, many, 64)))
-    const along = b.dot(shares, c.read('w', [[many], [out]]), [many])
-    const across = b.dot(shares, c.read('z', [[few], [out]]), [few])
-    const scheduled = c.check([along, across])
-    assert.equal(kindsOf(scheduled).filter((kind) => kind === 'stream').length, 2)
+    // So many that threads share them evenly, and so many that they do not.
+    for (const several of [4, 5]) {
+      const c = new Case()
+      const { b } = c
+      const [row, few, many, inner, out] = [
+        b.axis('row', 37),
+        b.axis('few', several),
+        b.axis('many', 70),
+        b.axis('inner', 3),
+        b.axis('out', 4),
+      ]
+      const scores = b.dot(c.read('u', [[row], [inner]]), c.read('v', [[few], [many], [inner]]), [inner])
+      const shares = b.map('exp', b.map('sub', scores, b.logSumExp(scores, many, 64)))
+      const along = b.dot(shares, c.read('w', [[many], [out]]), [many])
+      const across = b.dot(shares, c.read('z', [[few], [out]]), [few])
+      const scheduled = c.check([along, across])
+      assert.equal(kindsOf(scheduled).filter((kind) => kind === 'stream').length, 2)
+    }
   })
 
   it('stream where every use works on tiles', () => {
