@@ -177,7 +177,7 @@ describe('scores', () => {
         b.axis('inner', 3),
         b.axis('out', 4),
       ]
-      const scores = b.dot(c.read('u', [[row], [inner]]), c.read('v', [[few], [many], [inner]]), [inner])
+      const scores = b.dot(c.read('u', [[inner], [row]]), c.read('v', [[few], [many], [inner]]), [inner])
       const shares = b.map('exp', b.map('sub', scores, b.logSumExp(scores, many, 64)))
       const along = b.dot(shares, c.read('w', [[many], [out]]), [many])
       const across = b.dot(shares, c.read('z', [[few], [out]]), [few])
@@ -324,6 +324,11 @@ describe('scores', () => {
     ]
     const scheduled = c.check(results, [], { seq: length }, { threads, privateCache: roomy ? 1 << 20 : 1 << 12 })
     assert.deepEqual(kindsOf(scheduled).toSorted(), kinds)
+    // Rows of scores that are made, groups of what is worked out of them, and chains that are not cut.
+    const trimmed = scheduled.regions.flatMap(({ directives }) =>
+      directives.flatMap((one) => (one.do === 'trim' ? [one.loop.slice(0, 1)] : [])),
+    )
+    assert.deepEqual([...new Set(trimmed)].toSorted(), roomy ? ['k', 'm', 'o'] : ['m', 'o'])
   }
 })
 
