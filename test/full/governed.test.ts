@@ -85,15 +85,21 @@ describe('a governed step', function () {
 
   for (const duty of [0.25, 0.6]) {
     it(`has the same bits with a duty cycle of ${duty}, which it keeps`, async () => {
-      const hash = await governed({ duty, period: 4 }, async (one) => {
+      await governed({ duty, period: 4 }, async (one) => {
         await makeSteps(one)
-        const { computing, resting, held } = await one.session.energy()
+        assert.equal(await hashState(one), expected)
+        // As long as it takes for a rest more or less to be no matter, however fast steps are.
+        let figures = await one.session.energy()
+        while (figures.computing < 0.1) {
+          await one.step()
+          figures = await one.session.energy()
+        }
+        const { computing, resting, held } = figures
         assert.equal(held, 0)
         // Generous: the last rest may be ahead, and machines are shared.
         const share = computing / (computing + resting)
         assert.ok(share > duty * 0.7 && share < duty * 1.5, `${share}`)
       })
-      assert.equal(hash, expected)
       assert.match(moves(), /^run rest run/)
     })
   }
@@ -196,12 +202,11 @@ describe('a governed step', function () {
     await governed(
       policy,
       async (one) => {
-        await makeSteps(one)
+        while (told.length <= 4) await makeSteps(one)
         assert.equal((await one.session.stats()).allocations?.inCalls, 0)
       },
       { countAllocations: true },
     )
-    assert.ok(told.length > 4)
   })
 
   it('is refused a policy that is none', async () => {
