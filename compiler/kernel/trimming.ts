@@ -8,12 +8,16 @@ import type { Kernel, Stmt } from './ir.ts'
 import { printIndex } from './print.ts'
 import { hasLoop, isLoop, mapBlocks, mapStmt, substitution, withBody } from './rewrite.ts'
 
-/** loop i < n → loop i < to − from at i + from. 0 ≤ from, to ≤ n, in variables of the loops around; nothing where to ≤ from. */
-export interface TrimDirective {
-  readonly do: 'trim'
-  readonly loop: string
+/** Iterations of a loop: 0 ≤ from, to ≤ their number; none where `to` is not behind `from`. In variables of the loops around. */
+export interface LoopPart {
   readonly from: Index
   readonly to: Index
+}
+
+/** loop i < n → loop i < to − from at i + from. */
+export interface TrimDirective extends LoopPart {
+  readonly do: 'trim'
+  readonly loop: string
 }
 
 export function printTrim({ loop, from, to }: TrimDirective): string {

@@ -15,6 +15,7 @@ import {
   subtractIndex,
 } from '../kernel/index.ts'
 import type { Index, Ranges } from '../kernel/index.ts'
+import type { LoopPart } from '../kernel/trimming.ts'
 
 /** low ≤ high + room, between positions along two axes: what causal masks and windows say. */
 export interface Ordered {
@@ -200,7 +201,7 @@ export function liveRange(
   { after, before }: Rooms,
   { origin, count, whole }: BlockSide,
   { first, last }: Span,
-): { readonly from: Index; readonly to: Index } {
+): LoopPart {
   const end = after === undefined ? count : positive(addIndex(subtractIndex(last, origin), after + 1))
   const to = minIndex(count, scaleIndex(ceilDivide(end, whole), whole))
   if (before === undefined) return { from: constantIndex(0), to }

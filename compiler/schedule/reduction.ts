@@ -2,6 +2,7 @@
 // Knows loops and values, nothing of regions or graph nodes.
 
 import type { Directive } from '../kernel/directives.ts'
+import type { LoopPart } from '../kernel/trimming.ts'
 import { addIndex, ceilDivide, constantOf, moduloIndex, scaleIndex } from '../kernel/index.ts'
 import type { Index } from '../kernel/index.ts'
 import type { Expr, Stmt } from '../kernel/ir.ts'
@@ -22,20 +23,14 @@ export interface Reduction {
   readonly start: number
 }
 
-/** Groups of 16 elements of a row, outside of which no element matters. */
-export interface Groups {
-  readonly from: Index
-  readonly to: Index
-}
-
-/** for groups of 16 { for the 16 { leaf } }, the 16 in vectors; `base` is where the groups begin, `within` those that are walked. */
+/** for groups of 16 { for the 16 { leaf } }, the 16 in vectors; `base` is where the groups begin, `within` those outside of which no element matters. */
 export function walkGroups(
   { scope, directives, lanes }: Construction,
   extent: Index,
   base: Index | undefined,
   groups: Index,
   leaf: (place: Index, slot: Index) => Stmt,
-  within?: Groups,
+  within?: LoopPart,
 ): Stmt[] {
   const group = declareLoop(scope, 'o', groups)
   const slot = declareLoop(scope, 'j', partials)
@@ -66,7 +61,7 @@ export function reduce(
   bound: number,
   reductions: readonly Reduction[],
   leaf: (place: Index, take: (reduction: number, value: Expr) => Stmt) => Stmt[],
-  within?: Groups,
+  within?: LoopPart,
 ): { readonly stmts: Stmt[]; readonly results: Expr[] } {
   const { scope } = construction
   const name = (prefix: string): string => scope.fresh(prefix)

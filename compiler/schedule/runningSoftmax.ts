@@ -3,10 +3,11 @@
 
 import * as math from '../graph/math.ts'
 import type { Index } from '../kernel/index.ts'
+import type { LoopPart } from '../kernel/trimming.ts'
 import type { Expr, Stmt } from '../kernel/ir.ts'
 import { load, localValue, maskedScore, store } from './nest.ts'
 import { reduce } from './reduction.ts'
-import type { Construction, Groups } from './reduction.ts'
+import type { Construction } from './reduction.ts'
 import { exprScalars, storeBlock } from './scalars.ts'
 
 /** An element of a scratch buffer. */
@@ -21,7 +22,7 @@ export interface SoftmaxBlock {
   readonly bound: number
   readonly score: (place: Index) => Expr
   /** Outside of them scores are masked; all of them unless given. */
-  readonly within?: Groups | undefined
+  readonly within?: LoopPart | undefined
   /** Where exp(score − largest) goes. */
   readonly weight: (place: Index) => Element
   /** Largest score so far and Σ exp(score − largest), of the row. */

@@ -4,6 +4,7 @@
 import type { Directive } from '../kernel/directives.ts'
 import { addIndex, ceilDivide, constantIndex, divideIndex, scaleIndex, variable } from '../kernel/index.ts'
 import type { Index } from '../kernel/index.ts'
+import type { LoopPart } from '../kernel/trimming.ts'
 import { liveRange } from './live.ts'
 import type { LiveRows, Rooms } from './live.ts'
 import { partials } from './nest.ts'
@@ -32,12 +33,6 @@ const scorePiece = 32
 /** Whether rows of a tile differ in what they see, and what reads scores keeps to that: `reach` places further at most. */
 function isPartial({ after, before }: Rooms, reach: number): boolean {
   return Number.isFinite(reach) && (after !== undefined || before !== undefined)
-}
-
-/** Part of a loop: nothing of it where `to` is not behind `from`. */
-export interface LoopPart {
-  readonly from: Index
-  readonly to: Index
 }
 
 /** Groups of columns that matter to a row or to rows near it; undefined where all do. */

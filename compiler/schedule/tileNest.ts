@@ -1,6 +1,7 @@
 // A multiply-add nest as the schedule of tiles sees it: its loops, and how its operands lie.
 
 import type { Index } from '../kernel/index.ts'
+import type { LoopPart } from '../kernel/trimming.ts'
 import type { Neighbours } from './byLane.ts'
 
 /** An element of memory: its place in the loops of the nest, and its bytes. */
@@ -42,7 +43,7 @@ export interface TileNest {
   /** The chain walks the rows of a tensor that is not in memory as a whole: at most so many steps at a time. */
   readonly phaseSteps?: number
   /** Steps of the chain that can matter to `rows` rows from `first` on: the others add a zero. Of one chained loop. */
-  readonly live?: (first: Index, rows: number) => { readonly from: Index; readonly to: Index }
+  readonly live?: (first: Index, rows: number) => LoopPart
   /** The vector direction's blocks go to threads; pieces of `m` join them when that leaves too few. */
   readonly grid: { readonly others: number } | undefined
 }

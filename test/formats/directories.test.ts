@@ -78,7 +78,10 @@ describe('directories with those above them', () => {
   })
 
   it('are refused by the file system of processes, which takes none, at once', function () {
-    if (!fs.existsSync('/proc/self')) this.skip()
+    if (!fs.existsSync('/proc/self')) {
+      console.log('      this system has no /proc')
+      this.skip()
+    }
     this.timeout(60_000)
     const program = [
       "import { makeDirectory } from './formats/files.ts'",

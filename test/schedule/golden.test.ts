@@ -37,6 +37,18 @@ function read(b: GraphBuilder, name: string, ...axes: Node['axes']): Node {
   return b.read(name)
 }
 
+/** Causal scores of q and k, over values that are read when they are wanted. */
+function causal() {
+  const b = new GraphBuilder()
+  const head = b.axis('head', 2)
+  const [seq, key] = [b.axis('seq', 70, 'seq'), b.axis('key', 70, 'seq')]
+  const dim = b.axis('dim', 8)
+  const [q, k] = [read(b, 'q', head, seq, dim), read(b, 'k', head, key, dim)]
+  const scores = b.dot(q, k, [dim])
+  const masked = b.map('select', b.map('intLessEqual', b.iota(key), b.iota(seq)), scores, b.float(-3.0e38))
+  return { b, head, seq, key, dim, q, k, masked, v: () => read(b, 'v', head, key, dim) }
+}
+
 const regions: Record<string, () => readonly LoweredRegion[]> = {
   'contraction with an epilogue': () => {
     const b = new GraphBuilder()
@@ -55,30 +67,14 @@ const regions: Record<string, () => readonly LoweredRegion[]> = {
     return regionsOf(b, [b.map('fma', scaled, read(b, 'weight', embed), read(b, 'bias', embed))])
   },
   attention: () => {
-    const b = new GraphBuilder()
-    const [head, seq, key, dim] = [
-      b.axis('head', 2),
-      b.axis('seq', 70, 'seq'),
-      b.axis('key', 70, 'seq'),
-      b.axis('dim', 8),
-    ]
-    const scores = b.dot(read(b, 'q', head, seq, dim), read(b, 'k', head, key, dim), [dim])
-    const masked = b.map('select', b.map('intLessEqual', b.iota(key), b.iota(seq)), scores, b.float(-3.0e38))
-    return regionsOf(b, [b.softmaxDot(masked, read(b, 'v', head, key, dim), key, 64)])
+    const { b, key, masked, v } = causal()
+    return regionsOf(b, [b.softmaxDot(masked, v(), key, 64)])
   },
   'attention gradients': () => {
-    const b = new GraphBuilder()
-    const [head, seq, key, dim] = [
-      b.axis('head', 2),
-      b.axis('seq', 70, 'seq'),
-      b.axis('key', 70, 'seq'),
-      b.axis('dim', 8),
-    ]
-    const [q, k, v, dy] = [read(b, 'q', head, seq, dim), read(b, 'k', head, key, dim), read(b, 'v', head, key, dim), read(b, 'dy', head, seq, dim)] // prettier-ignore
-    const scores = b.dot(q, k, [dim])
-    const masked = b.map('select', b.map('intLessEqual', b.iota(key), b.iota(seq)), scores, b.float(-3.0e38))
+    const { b, head, seq, key, dim, q, k, masked, v } = causal()
+    const dy = read(b, 'dy', head, seq, dim)
     const p = b.map('exp', b.map('sub', masked, b.logSumExp(masked, key, 64)))
-    const ds = b.map('mul', p, b.dot(dy, v, [dim]))
+    const ds = b.map('mul', p, b.dot(dy, v(), [dim]))
     const made = regionsOf(b, [b.product(p, dy, [seq]), b.product(ds, k, [key]), b.product(ds, q, [seq])])
     return made.filter(({ region }) => region.kind === 'stream')
   },
