@@ -63,15 +63,6 @@ interface GivenUp {
   readonly seconds: number
 }
 
-/** A set with all small values kept. */
-interface Kept {
-  readonly all: Measured
-  /** What it makes again without a run of its kernel. */
-  readonly alone: readonly number[]
-  /** Whether nothing that is made again is made earlier when no small value is kept. */
-  readonly sameTimes: boolean
-}
-
 class Search {
   readonly found = new Undominated<Configuration>()
   readonly relaxed = new Undominated<Choice>()
@@ -120,14 +111,11 @@ class Search {
     const simulation = this.#simulation
     this.#consider(this.#flags)
     if (this.#small.length === 0) return
-    const earliest = this.#simulation.times()
     const all = this.#with(this.#small, (flags) => this.#consider(flags))
-    const alone = this.#madeAlone()
-    const sameTimes = this.#simulation.times().every((time, value) => time < 0 || time === earliest[value])
     const free = this.#small.filter((value) => simulation.runsAgain(this.#kernelOf(value)))
     const costly = this.#small.filter((value) => !simulation.runsAgain(this.#kernelOf(value)))
     if (free.length > 0) this.#with(costly, (flags) => this.#consider(flags))
-    this.#relax({ all, alone, sameTimes }, free, costly)
+    this.#relax(all, free, costly)
   }
 
   /** Of what was found, also what gives up small values one kernel after another, those first that save most for their time. */
@@ -154,15 +142,13 @@ class Search {
   }
 
   /** What giving up some of the small values comes to at least: each one runs its own kernel again. */
-  #relax({ all, alone, sameTimes }: Kept, free: readonly number[], costly: readonly number[]): void {
+  #relax(all: Measured, free: readonly number[], costly: readonly number[]): void {
     const saved = this.#sum(free)
     const atLeast = this.#leastNeed()
-    for (const { bytes, seconds } of this.#givenUp(costly, alone)) {
+    for (const { bytes, seconds } of this.#givenUp(costly)) {
       const kept = this.#rounded(all.kept - saved - bytes)
-      // Where giving up small values has no other one computed earlier, memory and runs are those of keeping them, but for their own.
-      const need = sameTimes ? Math.max(all.need - saved - bytes, atLeast) : atLeast
-      const least = sameTimes ? all.seconds : all.leastSeconds
-      this.relaxed.add({ kept, need: this.#rounded(need), seconds: least + seconds })
+      // Giving up one may have another one made earlier, with less alive, and spare a second run.
+      this.relaxed.add({ kept, need: this.#rounded(atLeast), seconds: all.leastSeconds + seconds })
     }
   }
 
@@ -188,12 +174,12 @@ class Search {
   }
 
   /** The least seconds for every sum of bytes, rounded up, that some of the values take. */
-  #givenUp(values: readonly number[], alone: readonly number[]): readonly GivenUp[] {
-    const key = `${values.join()} ${alone.join()}`
+  #givenUp(values: readonly number[]): readonly GivenUp[] {
+    const key = values.join()
     const known = this.#sums.get(key)
     if (known) return known
     let sums = new Map<number, GivenUp>([[0, { bytes: 0, seconds: 0 }]])
-    for (const { bytes, seconds } of this.#together(values, alone)) {
+    for (const { bytes, seconds } of this.#together(values)) {
       const next = new Map(sums)
       for (const before of sums.values()) {
         const more = { bytes: before.bytes + bytes, seconds: before.seconds + seconds }
@@ -210,21 +196,16 @@ class Search {
     return found
   }
 
-  /** What the last set that was tried makes again without a run of its kernel. */
-  #madeAlone(): number[] {
-    return [...this.#layer.values.keys()].filter(
-      (value) => this.#simulation.isMadeAgain(value) && !this.#simulation.runsAgain(this.#kernelOf(value)),
-    )
-  }
-
   /** Values that one run of their kernel makes, with all that it makes besides; and each of those that need none. */
-  #together(values: readonly number[], madeAlone: readonly number[]): GivenUp[] {
+  #together(values: readonly number[]): GivenUp[] {
     const alone = values.filter((value) => this.#layer.values[value]?.alone !== undefined)
     const runs = new Set(values.filter((value) => !alone.includes(value)).map((value) => this.#kernelOf(value)))
     const made = [...runs].map((kernel): GivenUp => {
       const together = values.filter((value) => this.#kernelOf(value) === kernel)
       // What would be made by itself comes with the run.
-      const spared = [...madeAlone, ...alone].filter((value) => this.#kernelOf(value) === kernel)
+      const spared = [...this.#layer.values.keys()].filter(
+        (value) => this.#kernelOf(value) === kernel && this.#layer.values[value]?.alone !== undefined,
+      )
       const seconds = spared.reduce((sum, value) => sum - this.#secondsOf(value), this.#layer.seconds[kernel] ?? 0)
       return { bytes: this.#sum(together), seconds }
     })
