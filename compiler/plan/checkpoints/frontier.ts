@@ -111,11 +111,13 @@ class Search {
     const simulation = this.#simulation
     this.#consider(this.#flags)
     if (this.#small.length === 0) return
+    const earliest = this.#simulation.times()
     const all = this.#with(this.#small, (flags) => this.#consider(flags))
+    const sameTimes = this.#simulation.times().every((time, value) => time < 0 || time === earliest[value])
     const free = this.#small.filter((value) => simulation.runsAgain(this.#kernelOf(value)))
     const costly = this.#small.filter((value) => !simulation.runsAgain(this.#kernelOf(value)))
     if (free.length > 0) this.#with(costly, (flags) => this.#consider(flags))
-    this.#relax(all, free, costly)
+    this.#relax(all, free, costly, sameTimes && this.#areAlone(costly))
   }
 
   /** Of what was found, also what gives up small values one kernel after another, those first that save most for their time. */
@@ -142,13 +144,14 @@ class Search {
   }
 
   /** What giving up some of the small values comes to at least: each one runs its own kernel again. */
-  #relax(all: Measured, free: readonly number[], costly: readonly number[]): void {
+  #relax(all: Measured, free: readonly number[], costly: readonly number[], isFixed: boolean): void {
     const saved = this.#sum(free)
     const atLeast = this.#leastNeed()
     for (const { bytes, seconds } of this.#givenUp(costly)) {
       const kept = this.#rounded(all.kept - saved - bytes)
       // Giving up one may have another one made earlier, with less alive, and spare a second run.
-      this.relaxed.add({ kept, need: this.#rounded(atLeast), seconds: all.leastSeconds + seconds })
+      const need = isFixed ? Math.max(all.need - saved - bytes, atLeast) : atLeast
+      this.relaxed.add({ kept, need: this.#rounded(need), seconds: all.leastSeconds + seconds })
     }
   }
 
@@ -194,6 +197,14 @@ class Search {
     const found = [...sums.values()]
     this.#sums.set(key, found)
     return found
+  }
+
+  /** Whether kernels that make them make nothing else that is wanted, which might then come earlier. */
+  #areAlone(values: readonly number[]): boolean {
+    const { values: all } = this.#layer
+    return values.every(
+      (value) => !all.some((other, place) => place !== value && other.wanted && other.kernel === this.#kernelOf(value)),
+    )
   }
 
   /** Values that one run of their kernel makes, with all that it makes besides; and each of those that need none. */
