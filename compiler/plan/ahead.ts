@@ -1,9 +1,10 @@
 // How far ahead of the moments that need them ranges are read, and how far behind those that change them they are written.
 
 import type { Draft } from './drafts.ts'
-import { bringingSeconds, simulate } from './moments.ts'
+import { simulate } from './moments.ts'
 import type { Timeline } from './moments.ts'
 import { requestSeconds } from './rates.ts'
+import type { StorageRate } from './rates.ts'
 
 /** Where lives of ranges grow. */
 export interface Memory {
@@ -29,7 +30,12 @@ export class LiveBytes implements Memory {
   }
 }
 
-/** Of ranges that are changed, no more may wait in memory than two moments' worth: storage is what takes long there. */
+/**
+ * Of ranges that are changed, no more may wait in memory than eight moments' worth: enough to be written while what computes longer runs,
+ * and no more for an update, where storage is what takes long.
+ */
+const MOST_WAITING = 8
+
 class Waiting {
   readonly #bytes: Float64Array
   readonly #most: number
@@ -38,7 +44,7 @@ class Waiting {
     this.#bytes = new Float64Array(moments)
     const changed = new Float64Array(moments)
     for (const { last, bytes, isWritten } of drafts) if (isWritten) changed[last] = (changed[last] ?? 0) + bytes
-    this.#most = 2 * changed.reduce((most, bytes) => Math.max(most, bytes), 0)
+    this.#most = MOST_WAITING * changed.reduce((most, bytes) => Math.max(most, bytes), 0)
   }
 
   /** Whether a range may wait at a moment, and there is memory for it; it does then. */
@@ -67,7 +73,7 @@ export class ReadAhead {
     let free = Infinity
     for (let place = this.#drafts.length - 1; place >= 0; place--) {
       const draft = this.#drafts[place] as Draft
-      free = Math.min(free, begins[draft.first] ?? 0) - bringingSeconds(draft, read)
+      free = Math.min(free, begins[draft.first] ?? 0) - secondsOf(draft, read)
       wanted[place] = latestMoment(begins, free, draft.first)
     }
     this.#wanted = wanted
@@ -99,8 +105,9 @@ export class WriteBehind {
     this.#memory = memory
     const begins = prefixSums(seconds)
     let free = 0
-    this.#wanted = this.#drafts.map(({ last, bytes, requests }) => {
-      free = Math.max(free, begins[last + 1] ?? 0) + requestSeconds(bytes, write, requests)
+    this.#wanted = this.#drafts.map((draft) => {
+      const { last } = draft
+      free = Math.max(free, begins[last + 1] ?? 0) + secondsOf(draft, write)
       let end = last
       while (end + 1 < seconds.length && (begins[end + 1] ?? 0) < free) end++
       return end
@@ -126,22 +133,26 @@ export class WriteBehind {
 export function asLate(drafts: readonly Draft[], timeline: Timeline): void {
   const { begins } = simulate(drafts, timeline)
   const { read, write } = timeline
-  const total = (wanted: readonly Draft[], secondsOf: (draft: Draft) => number): number =>
-    wanted.reduce((sum, draft) => sum + secondsOf(draft), 0)
+  const total = (wanted: readonly Draft[], rate: StorageRate): number =>
+    wanted.reduce((sum, draft) => sum + secondsOf(draft, rate), 0)
   const reads = drafts.filter(({ isRead }) => isRead)
   const writing = total(
     drafts.filter(({ isWritten }) => isWritten),
-    ({ bytes, requests }) => requestSeconds(bytes, write, requests),
+    write,
   )
-  const reading = total(reads, (draft) => bringingSeconds(draft, read))
+  const reading = total(reads, read)
   const share = 1 + writing / Math.max(reading, Number.MIN_VALUE)
   let free = Infinity
   for (const draft of reads.toReversed()) {
     const { first } = draft
-    free = Math.min(free, begins[first] ?? 0) - share * bringingSeconds(draft, read)
+    free = Math.min(free, begins[first] ?? 0) - share * secondsOf(draft, read)
     // One moment earlier, so that the next read is there to be made when the thread is done sooner than predicted.
     draft.start = Math.max(draft.start, Math.min(first, latestMoment(begins, free, first) - 1))
   }
+}
+
+function secondsOf({ bytes, requests }: Draft, rate: StorageRate): number {
+  return requestSeconds(bytes, rate, requests)
 }
 
 /** The last moment up to `last` that begins no later than `time`; the first of all where none does. */

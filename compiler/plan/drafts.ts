@@ -30,8 +30,6 @@ export function keptRanges({ uses, budget }: Timeline, live: Float64Array): Draf
   const kept = new Set<RangeUse>()
   // What stays for the shortest time saves most for its room.
   for (const { from, to } of gaps.toSorted((a, b) => a.to.moment - a.from.moment - (b.to.moment - b.from.moment))) {
-    // What counts as zero from here on is not what was there before.
-    if (to.isZeroed === true) continue
     // What is written anew need not be read again.
     if (to.isFresh === true && from.isWritten !== true) continue
     if (others.between(from, to)) continue
@@ -42,7 +40,7 @@ export function keptRanges({ uses, budget }: Timeline, live: Float64Array): Draf
   const drafts: Draft[] = []
   const current = new Map<string, Draft>()
   for (const use of distinct) {
-    const { key, bytes, moment, extent, requests = 1, isWritten = false, isFresh = false, isZeroed = false } = use
+    const { key, bytes, moment, extent, requests = 1, isWritten = false, isFresh = false } = use
     const draft = current.get(key)
     if (draft && kept.has(use)) {
       draft.last = draft.end = moment
@@ -50,7 +48,7 @@ export function keptRanges({ uses, budget }: Timeline, live: Float64Array): Draf
       continue
     }
     const spans = { start: moment, first: moment, last: moment, end: moment, earliest: 0 }
-    const made: Draft = { key, bytes, extent, requests, isRead: !isFresh, isZeroed, isWritten, ...spans }
+    const made: Draft = { key, bytes, extent, requests, isRead: !isFresh, isWritten, ...spans }
     current.set(key, made)
     drafts.push(made)
   }

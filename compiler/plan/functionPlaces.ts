@@ -142,8 +142,8 @@ export class FunctionPlaces {
     const ofNext = storage ? readsOfNext(this.#ranges, fn.updated ?? new Set(), storage) : new Set()
     this.transfers = order.map(({ kind, range, after }) => {
       const placed = this.#ranges[range] as PlacedRange
-      const brought = placed.isZeroed ? 'zero' : ofNext.has(placed) ? 'readNext' : 'read'
-      return this.#transfer(kind === 'read' ? brought : kind, placed, after, storage as FunctionStorage)
+      const isNext = kind === 'read' && ofNext.has(placed)
+      return this.#transfer(isNext ? 'readNext' : kind, placed, after, storage as FunctionStorage)
     })
     const again = computedAgain(fn.fn)
     const describe = (value: Value): Pick<ArenaBuffer, 'label' | 'layer' | 'place' | 'isAgain'> =>
@@ -258,7 +258,7 @@ export class FunctionPlaces {
     const { readBytes, writtenBytes, computeSeconds, stallSeconds } = planned
     return {
       ranges,
-      reads: ranges.filter(({ isRead, isZeroed }) => isRead && !isZeroed).length,
+      reads: ranges.filter(({ isRead }) => isRead).length,
       readBytes,
       writes: ranges.filter(({ isWritten }) => isWritten).length,
       writtenBytes,
@@ -316,7 +316,7 @@ function storageLaunch(region: LoweredRegion, storage: FunctionStorage | undefin
     const rowBytes = bufferBytes(buffer) / count
     return [{ tensor: tensor.place, tensorBytes: tensor.bytes, ids: reference.ids, count, rowBytes }]
   })
-  return { region, streamed, named, zeroed: new Set() }
+  return { region, streamed, named }
 }
 
 function firstsOf(ids: string): string {

@@ -22,8 +22,6 @@ export interface RangeUse {
   readonly isWritten?: boolean
   /** The use writes all of it and reads nothing. */
   readonly isFresh?: boolean
-  /** All of it counts as zero before, whatever storage holds. */
-  readonly isZeroed?: boolean
   /** Where it lies, when it is of a tensor that changes: `begin` … `end` − 1. */
   readonly extent?: Extent
   /** Requests to storage that bring it; 1 unless given. */
@@ -53,9 +51,8 @@ export interface PlannedRange {
   /** The last one that uses it: its writing may begin behind it. */
   readonly last: number
   readonly end: number
-  /** It is brought before its first moment: from storage, or as zeros. */
+  /** It is brought before its first moment. */
   readonly isRead: boolean
-  readonly isZeroed: boolean
   readonly isWritten: boolean
   readonly requests: number
 }
@@ -82,14 +79,6 @@ export interface PlannedTransfer {
 /** A range among values in memory. */
 export function lifeOf({ bytes, start, end }: Pick<PlannedRange, 'bytes' | 'start' | 'end'>): Lifetime {
   return { bytes, first: start, last: end }
-}
-
-/** Seconds until a range is there. Zeros come from nowhere. */
-export function bringingSeconds(
-  { bytes, requests, isZeroed }: Pick<PlannedRange, 'bytes' | 'requests' | 'isZeroed'>,
-  read: StorageRate,
-): number {
-  return isZeroed ? 0 : requestSeconds(bytes, read, requests)
 }
 
 /** All reads and writes of a plan in an order that one thread can keep: what may begin first comes first. */
@@ -151,7 +140,7 @@ export function simulate(
       const moved = ranges[range] as PlannedRange
       begun[next] = Math.max(free, over[after] ?? 0)
       const { bytes, requests } = moved
-      const taken = kind === 'read' ? bringingSeconds(moved, read) : requestSeconds(bytes, write, requests)
+      const taken = requestSeconds(bytes, kind === 'read' ? read : write, requests)
       free = (begun[next] as number) + taken
       done[next] = free
     }

@@ -66,10 +66,10 @@ export interface Part {
 
 /**
  * A range of a tensor on its way from storage to the arena or back; a function makes them in order. `readNext`: of the version that
- * the update under way makes, where it was written before. `zero`: all of it is zero, whatever storage holds.
+ * the update under way makes, where it was written before.
  */
 export interface Transfer {
-  readonly kind: 'read' | 'readNext' | 'zero' | 'write'
+  readonly kind: 'read' | 'readNext' | 'write'
   readonly tensor: TensorPlace
   /** Bytes into the tensor; 0 with `rows`. */
   readonly from: number

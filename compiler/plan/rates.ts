@@ -42,7 +42,10 @@ export function kernelSeconds(flops: number, bytes: number, { flopsPerSecond, by
   return Math.max(flops / flopsPerSecond, bytes / bytesPerSecond)
 }
 
-/** Seconds of `requests` to storage for so many bytes together: latency each + bytes / rate. */
+/** Requests that a device has under way at once: the depth of the queue of UFS and of SATA, and less than that of NVMe. */
+const UNDER_WAY = 32
+
+/** Seconds of `requests` to storage that are made at once, for so many bytes together: a latency for all under way + bytes / rate. */
 export function requestSeconds(bytes: number, { bytesPerSecond, latencySeconds }: StorageRate, requests = 1): number {
-  return latencySeconds * requests + bytes / bytesPerSecond
+  return latencySeconds * Math.ceil(requests / UNDER_WAY) + bytes / bytesPerSecond
 }

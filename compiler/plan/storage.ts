@@ -61,8 +61,6 @@ export interface StorageLaunch {
   readonly region: LoweredRegion
   readonly streamed: readonly StreamedArgument[]
   readonly named: readonly NamedArgument[]
-  /** Tensors that count as zero before it, by `tensorKey`. */
-  readonly zeroed: ReadonlySet<string>
 }
 
 export class StoragePlanner {
@@ -100,11 +98,11 @@ export class StoragePlanner {
     const seconds: number[] = []
     const ranges = new Map<string, TensorRange>()
     cut.forEach(({ first, last, parts }, place) => {
-      const { region, named, zeroed } = launches[place] as StorageLaunch
+      const { region, named } = launches[place] as StorageLaunch
       seconds.push(...this.#costs.secondsOf(region, parts))
       for (let moment = first; moment <= last; moment++) {
         const part = parts?.[moment - first]
-        for (const use of part?.uses ?? []) uses.push(rangeUse(use, moment, ranges, zeroed))
+        for (const use of part?.uses ?? []) uses.push(rangeUse(use, moment, ranges))
         for (const argument of named) uses.push(namedUse(argument, place, moment, ranges))
       }
     })
@@ -145,16 +143,11 @@ export function tensorKey({ space, index }: TensorPlace): string {
 
 type Ranges = Map<string, TensorRange>
 
-function rangeUse(
-  { tensor, from, bytes, isWritten, isFresh }: PartUse,
-  moment: number,
-  ranges: Ranges,
-  zeroed: ReadonlySet<string>,
-): RangeUse {
+function rangeUse({ tensor, from, bytes, isWritten, isFresh }: PartUse, moment: number, ranges: Ranges): RangeUse {
   const key = rangeKey({ tensor, from, bytes })
   ranges.set(key, { tensor, from, bytes })
   const extent = { tensor: tensorKey(tensor), begin: from, end: from + bytes }
-  return { key, bytes: align(bytes), moment, isWritten, isFresh, isZeroed: zeroed.has(extent.tensor), extent }
+  return { key, bytes: align(bytes), moment, isWritten, isFresh, extent }
 }
 
 function namedUse(named: NamedArgument, launch: number, moment: number, ranges: Ranges): RangeUse {

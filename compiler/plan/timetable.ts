@@ -54,12 +54,10 @@ export function timetables(
       })
       const ranges = storage?.ranges ?? []
       const { begins, computeSeconds, stallSeconds, ...simulated } = simulate(ranges, { seconds, read, write })
-      const moves = simulated.transfers.flatMap(({ kind, range }, place): TimedMove[] => {
-        const { label, bytes, first, end, isZeroed } = ranges[range] as (typeof ranges)[number]
+      const moves = simulated.transfers.map(({ kind, range }, place): TimedMove => {
+        const { label, bytes, first, end } = ranges[range] as (typeof ranges)[number]
         const [begin = NaN, done = NaN] = [simulated.begun[place], simulated.done[place]]
-        // Zeros are not moved.
-        if (kind === 'read' && isZeroed) return []
-        return [{ kind, tensor: label, bytes, begin, end: done, moment: kind === 'read' ? first : end + 1 }]
+        return { kind, tensor: label, bytes, begin, end: done, moment: kind === 'read' ? first : end + 1 }
       })
       return [[name, { begins, seconds, end: computeSeconds + stallSeconds, stallSeconds, moves }]]
     }),

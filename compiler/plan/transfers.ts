@@ -34,7 +34,7 @@ export function planTransfers(timeline: Timeline, memoryFor?: MemoryFor): Transf
     drafts.reduce((sum, draft) => sum + (of(draft) ? draft.bytes : 0), 0)
   return {
     ranges: drafts,
-    readBytes: total(({ isRead, isZeroed }) => isRead && !isZeroed),
+    readBytes: total(({ isRead }) => isRead),
     writtenBytes: total(({ isWritten }) => isWritten),
     computeSeconds,
     stallSeconds,

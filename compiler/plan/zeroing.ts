@@ -1,46 +1,51 @@
 // Sums that a function sets to zero before it adds to them: those that are in storage need not be written there as zeros and read
-// again, where what adds first covers all of them. Decides which launches that saves; knows no arena.
+// again, where what adds first can begin them. Decides which launches that saves; knows no arena.
 
+import { fromZero } from '../schedule/fromZero.ts'
 import type { ScheduledFunction } from '../schedule/schedule.ts'
+import type { LoweredRegion } from '../schedule/lowering.ts'
 import { tensorKey } from './storage.ts'
 import type { StorageLaunch, StoragePlanner } from './storage.ts'
 
 /**
- * Leaves out kernels that only set stored sums to zero, and says of the next ones which tensors count as zero before them. A kernel
- * stays where one of its sums is in memory, or where what comes next changes only a part of one, or named rows.
+ * Leaves out kernels that only set stored sums to zero; the next ones begin these. A kernel stays where one of its sums is in memory,
+ * or where what comes next changes only a part of one, or named rows. `begin`: `fromZero` unless given.
  */
 export function withoutZeroing(
   { zeroing }: Pick<ScheduledFunction, 'zeroing'>,
   launches: readonly StorageLaunch[],
   planner: StoragePlanner,
+  begin: typeof fromZero = fromZero,
 ): readonly StorageLaunch[] {
   if (!zeroing) return launches
   const left = new Set<StorageLaunch>(launches)
-  const zeroed = new Map<StorageLaunch, Set<string>>()
+  const begun = new Map<StorageLaunch, { readonly sums: ReadonlySet<number>; readonly region: LoweredRegion }>()
   launches.forEach((launch, place) => {
     const { region, streamed } = launch
     if (!zeroing.has(region) || streamed.length < region.kernel.arguments.length) return
-    const next = streamed.map(({ tensor }) => changesAllOf(tensorKey(tensor), launches.slice(place + 1), planner))
-    if (!next.every((one) => one !== undefined)) return
+    const changed = new Map<StorageLaunch, { readonly sums: ReadonlySet<number>; readonly region: LoweredRegion }>()
+    for (const { tensor } of streamed) {
+      const next = changesAllOf(tensorKey(tensor), launches.slice(place + 1), planner)
+      if (!next) return
+      const sums = new Set([...((changed.get(next.launch) ?? begun.get(next.launch))?.sums ?? []), next.argument])
+      const begins = begin(next.launch.region, sums)
+      if (!begins) return
+      changed.set(next.launch, { sums, region: begins })
+    }
     left.delete(launch)
-    streamed.forEach(({ tensor }, index) => {
-      const adding = next[index] as StorageLaunch
-      zeroed.set(adding, (zeroed.get(adding) ?? new Set()).add(tensorKey(tensor)))
-    })
+    for (const [next, begins] of changed) begun.set(next, begins)
   })
   return launches
     .filter((launch) => left.has(launch))
-    .map((launch) => ({ ...launch, zeroed: zeroed.get(launch) ?? none }))
+    .map((launch) => ({ ...launch, region: begun.get(launch)?.region ?? launch.region }))
 }
 
-const none: ReadonlySet<string> = new Set()
-
-/** The next launch that has a tensor, where it writes every byte of it in ranges that share none. */
+/** The next launch that has a tensor, and as which argument, where it writes every byte of it in ranges that share none. */
 function changesAllOf(
   key: string,
   following: readonly StorageLaunch[],
   planner: StoragePlanner,
-): StorageLaunch | undefined {
+): { readonly launch: StorageLaunch; readonly argument: number } | undefined {
   const has = ({ streamed, named }: StorageLaunch): boolean =>
     [...streamed, ...named].some(({ tensor }) => tensorKey(tensor) === key)
   const next = following.find(has)
@@ -52,5 +57,6 @@ function changesAllOf(
   const uses = (cut?.parts ?? []).flatMap((part) => part.uses.filter((use) => use.argument === only.argument))
   const bytes = uses.reduce((sum, use) => sum + use.bytes, 0)
   const isOnce = new Set(uses.map(({ from }) => from)).size === uses.length
-  return isOnce && bytes === only.bytes && uses.every(({ isWritten }) => isWritten) ? next : undefined
+  const isAll = isOnce && bytes === only.bytes && uses.every(({ isWritten }) => isWritten)
+  return isAll ? { launch: next, argument: only.argument } : undefined
 }

@@ -9,7 +9,7 @@ import { load, loop, store } from './nest.ts'
 import type { Region } from './regions.ts'
 import { chainOf, isAlong, isPlainLoad } from './operands.ts'
 import { exprScalars, storeBlock } from './scalars.ts'
-import { phaseSteps } from './shards.ts'
+import { phaseSteps, shardRows } from './shards.ts'
 import { Env, KernelScope } from './scope.ts'
 import { enter, walkRun, walksOver } from './walks.ts'
 
@@ -17,9 +17,9 @@ export function lowerContraction(lowering: Lowering, region: Region): LoweredReg
   const scope = new KernelScope(lowering.storageFor(region))
   const dot = region.nodes[0] as Node<'dot'>
   const outputs = region.nodes.filter((node) => lowering.isStored(node))
-  const layout = lowering.layout(
-    outputs.find((node) => lowering.storageFor(region).target(node) !== undefined) ?? (outputs[0] as Node),
-  )
+  const storage = lowering.storageFor(region)
+  const written = outputs.find((node) => storage.target(node) !== undefined)
+  const layout = lowering.layout(written ?? (outputs[0] as Node))
   const [x, y] = dot.inputs as [Node, Node]
   const batch = layout.filter((axis) => x.axes.includes(axis) && y.axes.includes(axis))
   const free = withoutAxes(layout, batch)
@@ -66,6 +66,11 @@ export function lowerContraction(lowering: Lowering, region: Region): LoweredReg
   // Where a declared place has an axis of both operands innermost, neighbours in it come from different products.
   if (!n || !m || layout.at(-1) !== last) return lowering.finish(region, scope, nest, [])
   const phased = phaseSteps(lowering, scope, operands, kWalks)
+  // Rows of the result stand around its columns only where nothing else stands around both.
+  const stored =
+    written && phased === undefined && outer.length === 0 && mWalks.length === 1
+      ? shardRows(lowering, storage.target(written), m.axes)
+      : undefined
   const directives = lowering.tile(
     {
       accumulator,
@@ -80,6 +85,7 @@ export function lowerContraction(lowering: Lowering, region: Region): LoweredReg
         isAlong(lowering, vector, n) &&
         isPlainLoad(operands[vectorOperand]),
       ...(phased === undefined ? {} : { phaseSteps: phased }),
+      ...(stored === undefined ? {} : { shardRows: stored }),
       grid: { others: outer.reduce((product, walk) => product * walk.bound, 1) },
     },
     scope,

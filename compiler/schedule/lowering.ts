@@ -58,6 +58,16 @@ function loweredKernel(key: string, nest: Kernel, directives: readonly Directive
   return kernel
 }
 
+/** The same region by another nest with the same loops. */
+export function relowered(region: LoweredRegion, nest: Kernel): LoweredRegion {
+  const kernel = loweredKernel(kernelKey(nest, region.directives), nest, region.directives)
+  return { ...region, nest, kernel }
+}
+
+function kernelKey(nest: Kernel, directives: readonly Directive[]): string {
+  return `${printKernel(nest)}${directives.map(printDirective).join('\n')}`
+}
+
 export class Lowering {
   readonly profile: ScheduleProfile
   readonly partition: Partition
@@ -122,7 +132,7 @@ export class Lowering {
 
   finish(region: Region, scope: KernelScope, body: readonly Stmt[], directives: readonly Directive[]): LoweredRegion {
     const nest = scope.kernel(region.kind, body)
-    const key = `${printKernel(nest)}${directives.map(printDirective).join('\n')}`
+    const key = kernelKey(nest, directives)
     const kernel = this.#lowered.get(key) ?? loweredKernel(key, nest, directives)
     this.#lowered.set(key, kernel)
     const tiles = this.#tiles.get(scope) ?? []

@@ -8,6 +8,7 @@ import type { Declaration, Node } from '../graph/node.ts'
 import type { Directive } from '../kernel/directives.ts'
 import type { Expr } from '../kernel/ir.ts'
 import { indexMentions } from '../kernel/index.ts'
+import { holdsRun } from './lowering.ts'
 import type { Lowering } from './lowering.ts'
 import type { ScheduleProfile } from './profile.ts'
 import { memoryOf } from './operands.ts'
@@ -49,6 +50,18 @@ export function phaseSteps(
     return Math.max(lanes, fit - (fit % lanes))
   }
   return undefined
+}
+
+/**
+ * Rows of a contraction's result that fill a shard of the declared value it goes to; undefined where that is in memory, or where
+ * they are not the rows of `m` alone.
+ */
+export function shardRows(lowering: Lowering, target: string | undefined, m: readonly Axis[]): number | undefined {
+  const declared = target === undefined ? undefined : lowering.declaration(target)
+  if (!declared || !isSharded(declared, lowering.profile)) return undefined
+  if (!holdsRun(declared.stored.flat().slice(0, m.length), m)) return undefined
+  const bound = m.reduce((product, axis) => product * axis.size, 1)
+  return Math.floor((lowering.profile.shardBytes as number) / (declaredBytes(declared) / bound))
 }
 
 /**

@@ -19,7 +19,7 @@ export function tileDirectives(nest: TileNest, choice: ChosenTile, profile: Sche
   const { lanes } = profile
   const panel = choice.vectors * lanes
   const block = panel * choice.panels
-  const piece = roundUp(Math.ceil(nest.mBound / choice.pieces), choice.rows)
+  const piece = pieceRows(nest, choice)
   const cutM = nest.grid !== undefined && piece < nest.mBound
   const cutK = chainedLoop(nest, Math.min(choice.steps, nest.phaseSteps ?? choice.steps))
 
@@ -29,7 +29,8 @@ export function tileDirectives(nest: TileNest, choice: ChosenTile, profile: Sche
   const inner = cutM ? mi : m
   const kb = cutK && `${cutK.loop}b`
   const k = nest.k.map((name) => (name === cutK?.loop ? `${name}i` : name))
-  const grid = [n0, ...(cutM ? [mb] : [])]
+  const blocks = cutM ? (nest.shardRows === undefined ? [n0, mb] : [mb, n0]) : [n0]
+  const innermostBlock = blocks.at(-1) as string
   const tiles = [...nest.between, m0, n2, m1, n3]
   const broadcastOperand = nest.vectorOperand === 1 ? 0 : 1
   const innermost = k.at(-1)
@@ -38,7 +39,7 @@ export function tileDirectives(nest: TileNest, choice: ChosenTile, profile: Sche
     { do: 'split', loop: n1, factor: block / panel, outer: n0, inner: n2, clip: true },
     ...(cutM ? [{ do: 'split', loop: m, factor: piece, outer: mb, inner: mi } as const] : []),
     { do: 'split', loop: inner, factor: choice.rows, outer: m0, inner: m1 },
-    { do: 'reorder', loops: [...grid, ...tiles] },
+    { do: 'reorder', loops: [...blocks, ...tiles] },
     ...(cutK && kb !== undefined
       ? [
           {
@@ -51,10 +52,10 @@ export function tileDirectives(nest: TileNest, choice: ChosenTile, profile: Sche
             into: `${accumulator}_c`,
             order: tiles,
           } as const,
-          { do: 'reorder', loops: [...grid, kb, ...tiles] } as const,
+          { do: 'reorder', loops: [...blocks, kb, ...tiles] } as const,
         ]
       : []),
-    ...(nest.grid ? grid.map((loop) => ({ do: 'bind', loop, binding: 'grid' }) as const) : []),
+    ...(nest.grid ? blocks.map((loop) => ({ do: 'bind', loop, binding: 'grid' }) as const) : []),
     ...(choice.packs
       ? [
           {
@@ -62,7 +63,7 @@ export function tileDirectives(nest: TileNest, choice: ChosenTile, profile: Sche
             into: `${accumulator}_b`,
             operand: nest.vectorOperand,
             accumulator,
-            at: kb ?? (cutM ? mb : n0),
+            at: kb ?? innermostBlock,
             order: [n2, ...k, n3],
             fast: nest.transposes ? (k.at(-1) ?? n3) : n3,
             lanes,
@@ -117,6 +118,12 @@ export function tileDirectives(nest: TileNest, choice: ChosenTile, profile: Sche
       ? [{ do: 'phase', loop: kb, keeping: [`${accumulator}_c`] } as const]
       : []),
   ]
+}
+
+/** Rows of a piece of `m`: whole tiles, and no more than may be in memory where the result goes to storage. */
+function pieceRows({ mBound, shardRows = mBound }: TileNest, { rows, pieces }: ChosenTile): number {
+  const wanted = roundUp(Math.ceil(mBound / pieces), rows)
+  return Math.max(rows, Math.min(wanted, shardRows < mBound ? shardRows - (shardRows % rows) : wanted))
 }
 
 /** Leaves out what the rows of a tile have no use for, where the chain is one loop that is not cut. */

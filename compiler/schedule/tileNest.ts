@@ -42,9 +42,14 @@ export interface TileNest {
   readonly neighbours: Neighbours
   /** The chain walks the rows of a tensor that is not in memory as a whole: at most so many steps at a time. */
   readonly phaseSteps?: number
+  /** The result goes to a tensor that is not in memory as a whole: at most so many rows of `m` at a time. */
+  readonly shardRows?: number
   /** Steps of the chain that can matter to `rows` rows from `first` on: the others add a zero. Of one chained loop. */
   readonly live?: (first: Index, rows: number) => LoopPart
-  /** The vector direction's blocks go to threads; pieces of `m` join them when that leaves too few. */
+  /**
+   * The vector direction's blocks go to threads; pieces of `m` join them when that leaves too few, and stand around them where
+   * the rows of the result come by ranges.
+   */
   readonly grid: { readonly others: number } | undefined
 }
 
@@ -52,9 +57,10 @@ const broadcastLies: Readonly<Record<Neighbours, string>> = { k: '', m: ' of col
 
 /** A nest as a search knows it: equal names have equal loops and operands that lie alike. */
 export function tileName(nest: TileNest): string {
-  const { mBound, nBound, kBound, transposes, packBroadcast, grid, memory, neighbours } = nest
+  const { mBound, nBound, kBound, transposes, packBroadcast, grid, memory, neighbours, shardRows } = nest
   const shape = `${mBound}x${nBound}x${kBound}${grid && grid.others > 1 ? ` of ${grid.others}` : ''}`
   const vector = `${transposes ? 'across' : 'along'}${memory ? ` ${memory.bytes}` : ''}`
   const copied = { no: broadcastLies[neighbours], yes: ' computed', contiguous: ' widened' }
-  return `${shape} ${vector}${copied[packBroadcast]}`
+  const stored = shardRows === undefined ? '' : ` by ${shardRows} rows`
+  return `${shape} ${vector}${copied[packBroadcast]}${stored}`
 }

@@ -26,7 +26,7 @@ function runs(isWanted: (place: number) => boolean): { id: number; length: numbe
   return found
 }
 
-/** What storage is told in a step, by the tables: rows that are read are all asked for before the first one is. */
+/** What storage is told in a step, by the tables: rows are all asked for before the first one is moved. */
 function told({ functions, values }: Program): string[] {
   const nameOf = (tensor: Transfer['tensor']): string => {
     const value = values.find(
@@ -36,8 +36,7 @@ function told({ functions, values }: Program): string[] {
   }
   const rowsOf = (kind: string, tensor: Transfer['tensor'], rowBytes: number, isWanted: (place: number) => boolean) => {
     const places = runs(isWanted).map(({ id, length }) => `${nameOf(tensor)} ${id * rowBytes} ${length * rowBytes}`)
-    const asked = kind === 'read' ? places.map((place) => `ask ${place}`) : []
-    return [...asked, ...places.map((place) => `${kind} ${place}`)]
+    return [...places.map((place) => `ask ${place}`), ...places.map((place) => `${kind} ${place}`)]
   }
   const isFirst = (place: number): boolean => ids.indexOf(ids[place] ?? -1) === place
   return functions.flatMap(({ transfers = [], rows = [], updates }) => [

@@ -74,7 +74,7 @@ int32_t end_update(void* context, const void*, int64_t bytes, char* message) {
   return 0;
 }
 
-void ask(void* context, int32_t tensor, int64_t from, int64_t bytes, int32_t) {
+void ask(void* context, int32_t tensor, int64_t from, int64_t bytes, int32_t, int32_t) {
   const Memory& memory = *static_cast<Memory*>(context);
   if (memory.says) printf("ask %s %ld %ld\n", value_of(tensor)->name, static_cast<long>(from), static_cast<long>(bytes));
 }
@@ -317,8 +317,6 @@ void print_faults() {
   damage("transfer of less than any kind", [](Damaged& d) { d.transfers[2][0].kind = -1; });
   damage("the next version of what has none", [](Damaged& d) { d.transfers[2][0].kind = HEDDLE_READ_NEXT; d.value("weight").versions = 0; });
   damage("the next version without an update", [](Damaged& d) { d.transfers[0][0].kind = HEDDLE_READ_NEXT; });
-  damage("zeros for what has versions", [](Damaged& d) { d.transfers[2][0].kind = HEDDLE_ZERO; });
-  damage("zeros for a frozen tensor", [](Damaged& d) { d.transfers[0][0].kind = HEDDLE_ZERO; d.transfers[0][0].tensor = {HEDDLE_IN_CHECKPOINT, 0}; });
   damage("fetched rows of a next version", [](Damaged& d) { d.rows[0].next = 1; });
   damage("an update that is more than whole", [](Damaged& d) { d.functions[2].updates = 4; });
   damage("an update that never ends", [](Damaged& d) { d.functions[2].updates = HEDDLE_BEGINS; });

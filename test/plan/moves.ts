@@ -25,7 +25,7 @@ export interface MovedUse {
 }
 
 export interface MovedTransfer {
-  readonly kind: 'read' | 'readNext' | 'zero' | 'write'
+  readonly kind: 'read' | 'readNext' | 'write'
   readonly range: MovedRange
   readonly after: number
   /** What has to be in memory while it is made. */
@@ -76,11 +76,6 @@ export function problemOf(moves: Moves, pace: Pace): string | undefined {
 
 class Wrong extends Error {}
 
-/** No other value has it. */
-function zeroOf(unit: number): number {
-  return -1 - unit
-}
-
 class Run {
   readonly #moves: Moves
   readonly #pace: Pace
@@ -91,9 +86,6 @@ class Run {
   readonly #written = new Map<string, Int32Array>()
   readonly #times = new Map<string, Int32Array>()
   readonly #tokens = new Map<MovedValue, number>()
-  /** Tensors that count as zero for what changes them first. */
-  readonly #zeroed: ReadonlySet<string>
-  readonly #begun = new Set<string>()
   #next = 1
   #done = 0
 
@@ -101,7 +93,6 @@ class Run {
     this.#moves = moves
     this.#pace = pace
     this.#memory = new Int32Array(moves.memory)
-    this.#zeroed = new Set(moves.transfers.flatMap(({ kind, range }) => (kind === 'zero' ? [range.tensor] : [])))
     for (const [name, { units, hasVersions, isUpdated = false }] of moves.tensors) {
       const begin = Int32Array.from({ length: units }, () => this.#next++)
       this.#latest.set(name, begin)
@@ -122,7 +113,6 @@ class Run {
       for (const value of values) if (value.first === moment) this.#make(value)
       // What transfers need is worked out before the first of them.
       if (moment === 0) this.#transfer(waits, moment)
-      for (const { range, isWritten } of uses) if (isWritten && this.#zeroed.has(range.tensor)) this.#begin(range)
       for (const { range, isRead } of uses) if (isRead) this.#check(range, moment)
       this.#transfer(this.#done, moment)
       for (const { range, isWritten } of uses) if (isWritten) this.#change(range)
@@ -151,8 +141,7 @@ class Run {
     for (let place = 0; place < units.length; place++) {
       const unit = units[place] as number
       if (unit < 0) continue
-      if (kind === 'zero') this.#memory[offset + place] = zeroOf(unit)
-      else if (kind === 'read') this.#memory[offset + place] = from?.[unit] as number
+      if (kind === 'read') this.#memory[offset + place] = from?.[unit] as number
       else if (kind === 'readNext') this.#memory[offset + place] = to?.[unit] as number
       else if (to && times) {
         to[unit] = this.#memory[offset + place] as number
@@ -167,16 +156,6 @@ class Run {
       const unit = units[place] as number
       if (unit >= 0 && this.#memory[offset + place] !== latest[unit])
         throw new Wrong(`moment ${moment} does not find what unit ${unit} of '${tensor}' is`)
-    }
-  }
-
-  /** From the first moment that changes a unit on it counts as zero, whatever it was. */
-  #begin({ tensor, units }: MovedRange): void {
-    const latest = this.#latest.get(tensor) as Int32Array
-    for (const unit of Array.from(units)) {
-      if (unit < 0 || this.#begun.has(`${tensor} ${unit}`)) continue
-      this.#begun.add(`${tensor} ${unit}`)
-      latest[unit] = zeroOf(unit)
     }
   }
 

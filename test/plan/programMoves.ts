@@ -18,7 +18,6 @@ export interface MovesSeen {
   fresh: number
   written: number
   /** Sums that are not read, since they count as zero, and what was just updated. */
-  zeroed: number
   next: number
 }
 
@@ -81,7 +80,6 @@ class FunctionMoves {
 
   #transfer({ kind, tensor, from, bytes, offset, after, rows }: Transfer): MovedTransfer {
     if (kind === 'write') this.#seen.written++
-    if (kind === 'zero') this.#seen.zeroed++
     if (kind === 'readNext') this.#seen.next++
     if (!rows) return { kind, range: { tensor: keyOf(tensor), units: spanOf(from, bytes), offset }, after }
     const needs = this.#values.find(

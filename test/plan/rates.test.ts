@@ -19,6 +19,19 @@ describe('predicted times', () => {
     assert.equal(requestSeconds(1e9, { bytesPerSecond: 5e8, latencySeconds: 0 }), 2)
   })
 
+  it('of several requests made at once are one latency for all that a device has under way', () => {
+    const rate = { bytesPerSecond: 1e9, latencySeconds: 0.25 }
+    for (const [requests, latencies] of [
+      [1, 1],
+      [32, 1],
+      [33, 2],
+      [64, 2],
+      [256, 8],
+    ] as const)
+      // prettier-ignore
+      assert.equal(requestSeconds(1e9, rate, requests), 1 + 0.25 * latencies)
+  })
+
   it('of a request of 1 MiB are what the stated bandwidth says, of none the latency, of all others on the line through both', () => {
     const mebibyte = 1 << 20
     const rate = storageRate(1e9, 1e-4)

@@ -43,16 +43,12 @@ const drawn = fc.record({
   budget: fc.nat(40),
   seconds: fc.nat(3),
   writing: fc.constantFrom(0.2, 1, 3),
-  // From which moment on the first tensor counts as zero.
-  zeroFrom: fc.option(fc.nat(4)),
 }) // prettier-ignore
 
 /** Of a tensor that changes a moment has one range at most, perhaps more than once. */
-export const timelines = drawn.map(({ moments, tensors, pieces, wanted, values, budget, seconds, writing, zeroFrom }): RandomTimeline => {
+export const timelines = drawn.map(({ moments, tensors, pieces, wanted, values, budget, seconds, writing }): RandomTimeline => {
   const ranges = new Map<string, { tensor: string; units: number[] }>()
   const chosen = new Map<string, number>()
-  /** Units of the first tensor that were written since it counts as zero. */
-  const begun = new Map<number, number>()
   const uses = wanted
     .filter(([moment]) => moment < moments)
     .sort((a, b) => a[0] - b[0])
@@ -66,19 +62,12 @@ export const timelines = drawn.map(({ moments, tensors, pieces, wanted, values, 
       const all = Array.from({ length: Math.min(length, units - begin) }, (_, unit) => begin + unit)
       const some = all.filter((unit) => isNamed && (unit * 7 + place) % 3 !== 0)
       const own = some.length > 0 ? some : all
-      const isZero = changes && tensor === 0 && zeroFrom !== null
-      const isNew = own.map((unit) => (begun.get(unit) ?? moment) === moment)
-      const zeroed = isZero && moment >= zeroFrom && isNew.every(Boolean) ? { isZeroed: true } : {}
-      // Before it is only read, and what adds to it first covers what it adds to.
-      if (isZero && moment < zeroFrom && kind !== 0) return []
-      if (isZero && moment >= zeroFrom && isNew.some(Boolean) && ((kind !== 1 && kind !== 3) || isNamed || !zeroed.isZeroed)) return []
-      if (isZero && moment >= zeroFrom) for (const unit of own) if (!begun.has(unit)) begun.set(unit, moment)
       chosen.set(at, place)
       ranges.set(key, { tensor: `${tensor}`, units: own })
       const common = { key, bytes: own.length * alignment, moment, ...(isNamed ? { requests: own.length } : {}) }
       if (!changes) return [common]
       const extent = isNamed ? { begin: 0, end: units } : { begin, end: begin + all.length }
-      const use = { ...common, ...zeroed, extent: { tensor: `${tensor}`, ...extent } }
+      const use = { ...common, extent: { tensor: `${tensor}`, ...extent } }
       const fresh = { ...use, isWritten: true, isFresh: true }
       // Read; changed; written anew; read and changed by two arguments; read by one and written by the other.
       return [[use], [{ ...use, isWritten: true }], [fresh], [use, { ...use, isWritten: true }], [fresh, use]][kind] ?? []
@@ -129,10 +118,7 @@ export function movesOf(
     values: values.map(({ bytes, first, last }, place) => {
       return { label: `value ${place}`, offset: offset(place), units: bytes / alignment, first, last }
     }),
-    transfers: transfers.map(({ kind, range, after }) => {
-      const isZeroed = kind === 'read' && ranges[range]?.isZeroed === true
-      return { kind: isZeroed ? ('zero' as const) : kind, range: moved[range] as MovedRange, after }
-    }),
+    transfers: transfers.map(({ kind, range, after }) => ({ kind, range: moved[range] as MovedRange, after })),
     moments: seconds.map((_, moment) => ({
       waits: waits[moment] as number,
       uses: uses

@@ -33,9 +33,9 @@ function simulate({ ranges }: TransferPlan, { seconds, read, write }: Timeline):
   let [now, thread, begun] = [0, 0, 0]
   const begin = (moment: number): void => {
     for (let next = order[begun]; next && next.after <= moment; next = order[++begun]) {
-      const { bytes, requests, isZeroed } = next.range
+      const { bytes, requests } = next.range
       thread = Math.max(thread, over[next.after] as number)
-      if (next.isWrite || !isZeroed) thread += requestSeconds(bytes, next.isWrite ? write : read, requests)
+      thread += requestSeconds(bytes, next.isWrite ? write : read, requests)
       finished[begun] = thread
     }
   }
@@ -53,7 +53,7 @@ function simulate({ ranges }: TransferPlan, { seconds, read, write }: Timeline):
 
 describe('the plan of transfers', () => {
   it('has every range where it is used, in an order that one thread can keep', () => {
-    const seen = { fresh: 0, kept: 0, behind: 0, ahead: 0, zeroed: 0 }
+    const seen = { fresh: 0, kept: 0, behind: 0, ahead: 0 }
     fc.assert(
       fc.property(timelines, (timeline) => {
         const { ranges, readBytes, writtenBytes } = planTransfers(timeline)
@@ -81,11 +81,6 @@ describe('the plan of transfers', () => {
             uses.some(({ isWritten }) => isWritten),
           )
           assert.ok(begin.length > 0 && uses.some(({ moment }) => moment === range.last))
-          assert.equal(
-            range.isZeroed,
-            begin.some(({ isZeroed }) => isZeroed === true),
-          )
-          if (range.isZeroed) seen.zeroed++
           if (range.isRead) start = range.start
           first = range.first
           if (!range.isRead) seen.fresh++
@@ -93,7 +88,7 @@ describe('the plan of transfers', () => {
           if (range.end > range.last) seen.behind++
           if (range.start < range.first) seen.ahead++
         }
-        assert.equal(readBytes, sumBytes(ranges.filter(({ isRead, isZeroed }) => isRead && !isZeroed)))
+        assert.equal(readBytes, sumBytes(ranges.filter(({ isRead }) => isRead)))
         assert.equal(writtenBytes, sumBytes(ranges.filter(({ isWritten }) => isWritten)))
       }),
       { numRuns: 400, seed: 1 },
@@ -126,7 +121,7 @@ describe('the plan of transfers', () => {
     )
   })
 
-  it('has no more waiting of what changes than two moments change', () => {
+  it('has no more waiting of what changes than eight moments change', () => {
     fc.assert(
       fc.property(timelines, (timeline) => {
         const ranges = planTransfers(timeline).ranges.filter(({ isWritten }) => isWritten)
@@ -135,7 +130,7 @@ describe('the plan of transfers', () => {
         for (const moment of moments) {
           const isAhead = ({ start, first }: PlannedRange): boolean => start <= moment && moment < first
           const isBehind = ({ last, end }: PlannedRange): boolean => last < moment && moment <= end
-          for (const waits of [isAhead, isBehind]) assert.ok(sumBytes(ranges.filter(waits)) <= 2 * most)
+          for (const waits of [isAhead, isBehind]) assert.ok(sumBytes(ranges.filter(waits)) <= 8 * most)
         }
       }),
       { numRuns: 400 },
@@ -354,7 +349,7 @@ describe('the plan of transfers', () => {
       { key: 'a', start: 0, first: 1, last: 2, end: 3, isRead: true, isWritten: true },
       { key: 'b', start: 1, first: 4, last: 4, end: 4, isRead: true, isWritten: false },
       { key: 'c', start: 5, first: 5, last: 5, end: 6, isRead: false, isWritten: true },
-    ].map((one): PlannedRange => ({ ...one, isZeroed: false, bytes: 1, requests: 1 }))
+    ].map((one): PlannedRange => ({ ...one, bytes: 1, requests: 1 }))
     const transfers = transfersOf(ranges)
     assert.deepEqual(
       transfers.map(({ kind, range, after }) => `${kind} ${range} ${after}`),
@@ -364,16 +359,18 @@ describe('the plan of transfers', () => {
     assert.deepEqual([...waitsOf(ranges, transfers, 7)], [0, 1, 1, 1, 3, 3, 3])
   })
 
-  it('lets changed ranges wait only while that helps: not more of them than two moments change', () => {
+  it('lets changed ranges wait only while that helps: not more of them than eight moments change', () => {
     // Reading and writing take six times as long as computing: all would be read at once if there were memory.
     const uses = Array.from({ length: 20 }, (_, moment) => changed(`${moment}`, moment))
     const { ranges } = changing(uses, 99_999, 0.25, 20)
     for (const moment of uses.keys()) {
       const ahead = ranges.filter(({ start, first }) => start <= moment && moment < first)
       const behind = ranges.filter(({ last, end }) => last < moment && moment <= end)
-      assert.ok(ahead.length <= 2 && behind.length <= 2, `moment ${moment}`)
+      assert.ok(ahead.length <= 8 && behind.length <= 8, `moment ${moment}`)
     }
-    assert.equal(ranges.filter(({ start, first }) => first - start === 2).length, 18)
+    // More than two moments ahead and behind, which is what hides longer computing.
+    assert.ok(ranges.filter(({ start, first }) => first - start > 2).length >= 10)
+    assert.ok(ranges.filter(({ last, end }) => end - last > 2).length >= 10)
   })
 
   it('begins reads later where moments wait for storage anyway', () => {

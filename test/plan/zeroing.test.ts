@@ -24,15 +24,18 @@ function place(sum: number): TensorPlace {
   return { space: 'stored', index: sum }
 }
 
-/** Numbers of the launches that are left, each with the sums that count as zero before it. */
-function left(zeroing: readonly number[] | undefined, launches: readonly Made[]): string[] {
+/** Numbers of the launches that are left, each with the sums that it begins; those of `never` can begin none. */
+function left(
+  zeroing: readonly number[] | undefined,
+  launches: readonly Made[],
+  never: readonly number[] = [],
+): string[] {
   const made = launches.map(({ streamed, named = [] }): StorageLaunch => {
     const region = { kernel: { arguments: streamed.map(() => ({ access: 'write' })) } } as unknown as LoweredRegion
     return {
       region,
       streamed: streamed.flatMap((one, argument) => (one ? [{ argument, tensor: place(one.sum), bytes: BYTES }] : [])),
       named: named.map((sum) => ({ tensor: place(sum), tensorBytes: BYTES, ids: 'ids', count: 1, rowBytes: 8 })),
-      zeroed: new Set(),
     }
   })
   const cut = (asked: readonly StorageLaunch[]): CutLaunch[] =>
@@ -44,10 +47,19 @@ function left(zeroing: readonly number[] | undefined, launches: readonly Made[])
       return { first: 0, last: 0, parts: uses.map((use, index) => ({ begin: index, end: index + 1, uses: [use] })) }
     })
   const regions = zeroing?.map((index) => (made[index] as StorageLaunch).region)
-  const kept = withoutZeroing(regions ? { zeroing: new Set(regions) } : {}, made, { cut } as unknown as StoragePlanner)
-  return kept.map(({ region, zeroed }) => {
+  const begun = new Map<LoweredRegion, { number: number; sums: ReadonlySet<number> }>()
+  const begin = (region: LoweredRegion, sums: ReadonlySet<number>): LoweredRegion | undefined => {
     const number = made.findIndex((one) => one.region === region)
-    return [number, ...[...zeroed].sort()].join(' and ')
+    if (never.includes(number)) return undefined
+    const begins = { ...region }
+    begun.set(begins, { number, sums })
+    return begins
+  }
+  const fn = regions ? { zeroing: new Set(regions) } : {}
+  return withoutZeroing(fn, made, { cut } as unknown as StoragePlanner, begin).map(({ region }) => {
+    const number = begun.get(region)?.number ?? made.findIndex((one) => one.region === region)
+    const sums = [...(begun.get(region)?.sums ?? [])].map((argument) => launches[number]?.streamed[argument]?.sum)
+    return [`${number}`, ...sums.map((sum) => `stored ${sum}`).sort()].join(' and ')
   })
 }
 
@@ -76,6 +88,13 @@ describe('kernels that set sums to zero', () => {
     all({ streamed: [], named: [1] }, { streamed: [whole(1)] })
     all({ streamed: [whole(1)], named: [1] })
     all({ streamed: [{ sum: 1, touches: [[0, 32]] }] }, { streamed: [whole(1)] })
+  })
+
+  it('stay where it cannot begin a sum, and begin none then', () => {
+    assert.deepEqual(left([0], [zero, { streamed: [whole(1)] }], [1]), ['0', '1'])
+    const both: Made = { streamed: [whole(1), whole(2)] }
+    assert.deepEqual(left([0], [both, { streamed: [whole(1)] }, { streamed: [whole(2)] }], [2]), ['0', '1', '2'])
+    assert.deepEqual(left([0, 1], [zero, both, { streamed: [whole(2)] }, { streamed: [whole(1)] }], [2]), ['1 and stored 1', '2', '3']) // prettier-ignore
   })
 
   it('stay whole where one of their sums must be written, or is in memory', () => {

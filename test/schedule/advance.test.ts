@@ -82,10 +82,7 @@ describe('an update beside the next pass', () => {
     assert.equal(updates, 'end')
     const lines = program.values.flatMap(({ name, place, streamed }) => {
       const own = transfers.filter(({ tensor }) => streamed && 'index' in place && tensor.index === place.index)
-      const counts = ['read', 'readNext', 'zero', 'write'].map((kind) => [
-        kind,
-        own.filter((one) => one.kind === kind).length,
-      ])
+      const counts = ['read', 'readNext', 'write'].map((kind) => [kind, own.filter((one) => one.kind === kind).length])
       return own.length === 0 ? [] : [`${name}: ${counts.map(([kind, count]) => `${count} ${kind}`).join(', ')}`]
     })
     golden('schedule/advance-transfers.txt', `${lines.join('\n')}\n`)

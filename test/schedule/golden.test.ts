@@ -28,8 +28,12 @@ const profile: ScheduleProfile = {
 
 function regionsOf(b: GraphBuilder, outputs: readonly Node[]): readonly LoweredRegion[] {
   b.define({ name: 'run', outputs: outputs.map((node, index) => ({ name: `${index}`, node })), writes: [] })
+  return scheduled(b)
+}
+
+function scheduled(b: GraphBuilder, by = profile): readonly LoweredRegion[] {
   const graph = b.finish()
-  return scheduleFunction(graph, graph.functions[0] as (typeof graph.functions)[0], profile).regions
+  return scheduleFunction(graph, graph.functions[0] as (typeof graph.functions)[0], by).regions
 }
 
 function read(b: GraphBuilder, name: string, ...axes: Node['axes']): Node {
@@ -56,6 +60,15 @@ const regions: Record<string, () => readonly LoweredRegion[]> = {
     const product = b.dot(read(b, 'x', seq, embed), read(b, 'w', mlp, embed), [embed])
     const biased = b.map('add', product, read(b, 'bias', mlp))
     return regionsOf(b, [b.map('add', b.map('max', biased, b.float(0)), read(b, 'residual', seq, mlp))])
+  },
+  'gradient by rows': () => {
+    const b = new GraphBuilder()
+    const [seq, rows, columns] = [b.axis('seq', 6, 'seq'), b.axis('rows', 9), b.axis('columns', 10)]
+    b.declare({ name: 'grad', role: 'state', dtype: 'f32', stored: [[rows], [columns]] })
+    const product = b.dot(read(b, 'x', seq, rows), read(b, 'dy', seq, columns), [seq])
+    b.define({ name: 'run', outputs: [], writes: [{ name: 'grad', node: b.map('add', b.read('grad'), product) }] })
+    // Five rows of forty bytes: two tiles.
+    return scheduled(b, { ...profile, shardBytes: 200, shardsState: true })
   },
   'layer norm': () => {
     const b = new GraphBuilder()

@@ -39,7 +39,6 @@ const spaceNames: Readonly<Record<Place['space'], string>> = {
 const transferNames: Readonly<Record<Transfer['kind'], string>> = {
   read: 'HEDDLE_READ',
   readNext: 'HEDDLE_READ_NEXT',
-  zero: 'HEDDLE_ZERO',
   write: 'HEDDLE_WRITE',
 }
 const updateNames: Readonly<Record<NonNullable<ProgramFunction['updates']>, string>> = {

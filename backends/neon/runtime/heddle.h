@@ -53,8 +53,9 @@ typedef struct {
   int32_t (*begin_update)(void* context, char* message);
   // The next version stands from here on, on the medium itself, `state` (what the session has in memory) with it.
   int32_t (*end_update)(void* context, const void* state, int64_t bytes, char* message);
-  // Bytes that will be fetched soon, so that a device may begin with several at once; null where nothing comes of it.
-  void (*ask)(void* context, int32_t tensor, int64_t from, int64_t bytes, int32_t next);
+  // Bytes that will be fetched soon, or stored where `written` is not 0, so that a device may have several of them under way at
+  // once; null where nothing comes of it.
+  void (*ask)(void* context, int32_t tensor, int64_t from, int64_t bytes, int32_t next, int32_t written);
 } heddle_storage;
 
 // A value or an output in the session's memory.

@@ -83,12 +83,16 @@ class Pacer {
 
   bool on() const { return read_rate_ > 0; }
 
-  // One more request that will be read soon: all that are asked for at once wait for their first bytes together.
+  // One more request that will be made soon: of those that are asked for at once, as many as a device has under way wait for their
+  // first bytes together.
   void ask() {
-    if (asked_++ == 0) asked_at_ = now_microseconds();
+    if (asked_++ == 0) {
+      asked_at_ = now_microseconds();
+      answered_ = 0;
+    }
   }
 
-  // Nothing that was asked for will be read.
+  // Nothing that was asked for will be made.
   void forget() { asked_ = 0; }
 
   // Rests until a request that began then may be over. A system wakes sleepers late: what a rest was too long is taken off the
@@ -96,9 +100,9 @@ class Pacer {
   void rest(double begin, int64_t bytes, bool written) {
     const double start = begin - woken_ < at_once ? over_ : begin;
     double moves = start + latency_;
-    if (!written && asked_ > 0) {
+    if (asked_ > 0) {
       asked_--;
-      const double there = asked_at_ + latency_;
+      const double there = asked_at_ + latency_ * static_cast<double>(1 + answered_++ / under_way);
       moves = there > start ? there : start;
     }
     const double end = moves + static_cast<double>(bytes) / (written ? write_rate_ : read_rate_) * 1e6;
@@ -115,12 +119,15 @@ class Pacer {
   double read_rate_ = 0;
   double write_rate_ = 0;
   double latency_ = 0;
+  // Requests that a device has under way: the depth of the queue of UFS and of SATA, and less than that of NVMe.
+  static constexpr int64_t under_way = 32;
   // Microseconds.
   static constexpr double at_once = 100;
   double over_ = 0;    // when the last request was over
   double woken_ = 0;   // when that was noticed
   double asked_at_ = 0;
   int64_t asked_ = 0;
+  int64_t answered_ = 0;
 };
 
 }  // namespace heddle

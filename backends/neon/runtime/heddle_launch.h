@@ -132,7 +132,7 @@ inline bool fetch_rows(heddle_session& session, const heddle_rows& rows) {
   // The row before once more is not read again.
   const auto is_new = [&](int64_t place) { return place == 0 || ids[place] != ids[place - 1]; };
   const auto ask = [&](const RowRun& run) {
-    storage.ask(storage.context, tensor, run.id * rows.row_bytes, run.count * rows.row_bytes, rows.next);
+    storage.ask(storage.context, tensor, run.id * rows.row_bytes, run.count * rows.row_bytes, rows.next, 0);
     return true;
   };
   const auto fetch = [&](const RowRun& run) {

@@ -78,9 +78,8 @@ typedef struct {
   int32_t window_count;
 } heddle_part;
 
-// READ: of the version that stands; READ_NEXT: of the one that the update under way makes, where it was written before; ZERO: the
-// arena's bytes become zero, whatever storage holds.
-typedef enum { HEDDLE_READ = 0, HEDDLE_WRITE = 1, HEDDLE_READ_NEXT = 2, HEDDLE_ZERO = 3 } heddle_transfer_kind;
+// READ: of the version that stands; READ_NEXT: of the one that the update under way makes, where it was written before.
+typedef enum { HEDDLE_READ = 0, HEDDLE_WRITE = 1, HEDDLE_READ_NEXT = 2 } heddle_transfer_kind;
 
 // What a function that writes values with versions does to the next version; two functions can share an update.
 typedef enum { HEDDLE_BEGINS = 1, HEDDLE_ENDS = 2 } heddle_update;

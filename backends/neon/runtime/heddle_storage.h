@@ -39,10 +39,11 @@ class Storage {
     return index < 0 ? frozen.place(tensor, from) : next != 0 ? stored.next_place(index, from) : stored.place(index, from);
   }
 
-  static void ask(void* self, int32_t tensor, int64_t from, int64_t bytes, int32_t next) {
+  static void ask(void* self, int32_t tensor, int64_t from, int64_t bytes, int32_t next, int32_t written) {
     Storage& storage = *static_cast<Storage*>(self);
+    // What is written is under way in the system's own time.
     const FilePlace place = storage.place_of(tensor, from, next);
-    ask_range(place.file, place.offset, bytes);
+    if (written == 0) ask_range(place.file, place.offset, bytes);
     if (storage.pacer_.on()) storage.pacer_.ask();
   }
 

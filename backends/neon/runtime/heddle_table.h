@@ -167,13 +167,12 @@ inline bool named_fits(const heddle_program& program, const heddle_function& fun
 inline bool transfer_fits(const heddle_program& program, const heddle_function& function, const heddle_transfer& transfer) {
   const int64_t tensor = tensor_bytes(program, transfer.tensor);
   const bool writes = transfer.kind == HEDDLE_WRITE;
-  if (tensor < 0 || transfer.kind < HEDDLE_READ || transfer.kind > HEDDLE_ZERO) return false;
+  if (tensor < 0 || transfer.kind < HEDDLE_READ || transfer.kind > HEDDLE_READ_NEXT) return false;
   if (transfer.kind != HEDDLE_READ && transfer.tensor.space != HEDDLE_IN_STORAGE) return false;
   // What stands is overwritten by an update only, which writes all of it; there is a next version only meanwhile.
   const bool versions = has_versions(program, transfer.tensor);
   if (writes && versions && (function.updates == 0 || transfer.named >= 0)) return false;
   if (transfer.kind == HEDDLE_READ_NEXT && (function.updates == 0 || !versions)) return false;
-  if (transfer.kind == HEDDLE_ZERO && (transfer.named >= 0 || versions)) return false;
   if (transfer.bytes <= 0 || !in_arena(program, transfer.offset, transfer.bytes)) return false;
   if (transfer.named < 0) return transfer.named == -1 && transfer.from >= 0 && transfer.bytes <= tensor && transfer.from <= tensor - transfer.bytes;
   if (transfer.named >= function.named_count) return false;

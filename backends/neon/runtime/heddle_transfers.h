@@ -130,9 +130,6 @@ inline bool move_range(Mover& mover, const heddle_transfer& transfer, int64_t fr
   const heddle_storage& storage = mover.storage;
   const int32_t tensor = storage_number(*mover.program, transfer.tensor);
   switch (transfer.kind) {
-    case HEDDLE_ZERO:
-      zero(memory, bytes);
-      return true;
     case HEDDLE_WRITE:
       return storage.store(storage.context, tensor, from, bytes, memory, mover.message) == 0;
     default:
@@ -153,12 +150,13 @@ inline bool move_rows(Mover& mover, const heddle_transfer& transfer, const heddl
     const int32_t ends[] = {run.id, static_cast<int32_t>(run.id + run.count - 1)};
     return rows_known(ends, 2, rows, Text(mover.message, HEDDLE_MESSAGE_BYTES));
   };
-  if ((transfer.kind == HEDDLE_READ || transfer.kind == HEDDLE_READ_NEXT) && storage.ask != nullptr) {
+  if (storage.ask != nullptr) {
     const int32_t tensor = storage_number(*mover.program, transfer.tensor);
     const int32_t next = transfer.kind == HEDDLE_READ_NEXT ? 1 : 0;
+    const int32_t written = transfer.kind == HEDDLE_WRITE ? 1 : 0;
     const auto ask = [&](const RowRun& run) {
       if (!known(run)) return false;
-      storage.ask(storage.context, tensor, run.id * named.row_bytes, run.count * named.row_bytes, next);
+      storage.ask(storage.context, tensor, run.id * named.row_bytes, run.count * named.row_bytes, next, written);
       return true;
     };
     if (!each_run(ids, named.count, is_first, ask)) return false;

@@ -77,7 +77,9 @@ export class LayerReads {
   #tensor(name: string, times: number): Tensor {
     const { read, shardBytes, streamedBytes } = this.#weights
     const bytes = streamedBytes(name) ?? 0
-    return { name, bytes, times, seconds: requestSeconds(bytes, read, Math.ceil(bytes / shardBytes)) }
+    // Ranges come one after the other.
+    const ranges = Math.ceil(bytes / shardBytes)
+    return { name, bytes, times, seconds: ranges * requestSeconds(bytes / ranges, read) }
   }
 
   /** Layers with equal keys have equal choices, if their values are alike. */
