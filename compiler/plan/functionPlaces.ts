@@ -14,10 +14,12 @@ import { align } from './arena.ts'
 import type { Lifetime, Placing } from './arena.ts'
 import type { StreamedArgument } from './parts.ts'
 import { placeWithRanges } from './rangePlaces.ts'
-import type { FirstOccurrences, Part, Place, TensorPlace, Transfer } from './program.ts'
+import type { FirstOccurrences, Part, Place, RangeTransfer, TensorPlace, Transfer } from './program.ts'
 import { namedKey, rangeKey, tensorKey } from './storage.ts'
-import type { CutLaunch, FunctionTransfers, NamedArgument, PlacedTransferRange, StorageLaunch, StoragePlanner } from './storage.ts' // prettier-ignore
-import { lifeOf, transfersOf, waitsOf } from './moments.ts'
+import type { CutLaunch, FunctionTransfers, NamedArgument, OrderedTransfers, PlacedTransferRange, StorageLaunch, StoragePlanner } from './storage.ts' // prettier-ignore
+import type { CarriedPlace } from './keeping.ts'
+import { lifeOf, waitsOf } from './moments.ts'
+import type { KeptPiece, PlannedTransfer } from './moments.ts'
 import { withoutZeroing } from './zeroing.ts'
 
 export interface ArenaBuffer extends Lifetime {
@@ -49,6 +51,10 @@ export interface ArenaUse {
 export interface StorageUse {
   /** In the order of their first moments. */
   readonly ranges: readonly (PlacedRange & { readonly label: string })[]
+  /** What is kept of the state in memory, for the version that the function's update makes. */
+  readonly kept: readonly KeptPiece[]
+  /** Transfers of both, in which they are made. */
+  readonly order: readonly PlannedTransfer[]
   readonly reads: number
   readonly readBytes: number
   readonly writes: number
@@ -72,6 +78,16 @@ export interface FunctionStorage {
   /** Places of an input of ids, and how many there are. */
   readonly ids: (name: string) => { readonly place: Place; readonly count: number }
   readonly hasVersions: (tensor: TensorPlace) => boolean
+  /** What a step carries over in memory, in the order of offsets, and its bytes with what lies between. */
+  readonly carried: readonly CarriedValue[]
+  readonly carriedBytes: number
+}
+
+export interface CarriedValue {
+  readonly name: string
+  /** Bytes into the state. */
+  readonly offset: number
+  readonly bytes: number
 }
 
 type Value = Node | Buffer | string
@@ -133,14 +149,26 @@ export class FunctionPlaces {
     )
     this.#ranges = ranges.map((range, index) => ({ ...range, offset: arena.offsets[values.length + index] as number }))
     for (const range of this.#ranges) this.#byKey.set(range.key, [...(this.#byKey.get(range.key) ?? []), range])
-    const order = transfersOf(ranges)
+    const keeping = planned && storage && this.#ends(fn, storage) ? storage : undefined
+    const ordered: OrderedTransfers | undefined =
+      planned &&
+      storage?.planner.ordered(
+        planned,
+        keeping ? this.#carriedPlaces(regions, keeping) : [],
+        keeping?.carriedBytes ?? 0,
+      )
+    const { order = [], kept = [] } = ordered ?? {}
     this.#waits = waitsOf(ranges, order, moments)
     this.firsts = [...ids].map((name) => {
       const { place, count } = (storage as FunctionStorage).ids(name)
       return { ids: place, firsts: this.#offsetOf(firstsOf(name)), count }
     })
     const ofNext = storage ? readsOfNext(this.#ranges, fn.updated ?? new Set(), storage) : new Set()
-    this.transfers = order.map(({ kind, range, after }) => {
+    this.transfers = order.map(({ kind, range, after }): Transfer => {
+      if (kind === 'keep') {
+        const { from, bytes } = kept[range] as KeptPiece
+        return { kind, from, bytes, after }
+      }
       const placed = this.#ranges[range] as PlacedRange
       const isNext = kind === 'read' && ofNext.has(placed)
       return this.#transfer(isNext ? 'readNext' : kind, placed, after, storage as FunctionStorage)
@@ -171,8 +199,29 @@ export class FunctionPlaces {
       })),
       launchOf: this.#cut.flatMap(({ first, last }, launch) => Array.from({ length: last - first + 1 }, () => launch)),
       regions,
-      ...(planned && storage && ranges.length > 0 ? { storage: this.#storageUse(planned, storage, moments) } : {}),
+      ...(planned && ordered && storage && order.length > 0
+        ? { storage: this.#storageUse(planned, ordered, storage, moments) }
+        : {}),
     }
+  }
+
+  /** Whether a version stands behind the function. */
+  #ends({ updates }: ScheduledFunction, { hasVersions }: FunctionStorage): boolean {
+    if (updates) return updates === 'end'
+    return this.#ranges.some(({ isWritten, range }) => isWritten && hasVersions(range.tensor))
+  }
+
+  /** What is carried over is what it will be behind the last launch that writes it. */
+  #carriedPlaces(regions: readonly LoweredRegion[], { carried }: FunctionStorage): CarriedPlace[] {
+    const after = new Map<string, number>()
+    regions.forEach(({ references, kernel }, place) => {
+      const { last } = this.#cut[place] as CutLaunch
+      references.forEach((reference, argument) => {
+        if (reference.kind !== 'declared' || kernel.arguments[argument]?.access === 'read') return
+        after.set(reference.name, last + 1)
+      })
+    })
+    return carried.map(({ name, offset, bytes }) => ({ offset, bytes, after: after.get(name) ?? 0 }))
   }
 
   place(node: Node): Place {
@@ -238,7 +287,12 @@ export class FunctionPlaces {
     return place.offset
   }
 
-  #transfer(kind: Transfer['kind'], { range, offset }: PlacedRange, after: number, storage: FunctionStorage): Transfer {
+  #transfer(
+    kind: RangeTransfer['kind'],
+    { range, offset }: PlacedRange,
+    after: number,
+    storage: FunctionStorage,
+  ): RangeTransfer {
     const { tensor, from, bytes, named } = range
     const common = { kind, tensor, from, bytes, offset, after }
     if (!named) return common
@@ -247,7 +301,12 @@ export class FunctionPlaces {
     return { ...common, rows: { ids: place, firsts, count: named.count, rowBytes: named.rowBytes } }
   }
 
-  #storageUse(planned: FunctionTransfers, { tensors }: FunctionStorage, moments: number): StorageUse {
+  #storageUse(
+    planned: FunctionTransfers,
+    { order, kept, stallSeconds }: OrderedTransfers,
+    { tensors }: FunctionStorage,
+    moments: number,
+  ): StorageUse {
     const names = new Map([...tensors].map(([name, { place }]) => [tensorKey(place), name]))
     const ranges = this.#ranges.map((one) => {
       const { tensor, from, named } = one.range
@@ -255,13 +314,16 @@ export class FunctionPlaces {
       return { ...one, label: named ? `rows of ${name} that ${named.ids} name` : `${name} from byte ${from}` }
     })
     const alive = liveBytes(ranges.map(lifeOf), moments)
-    const { readBytes, writtenBytes, computeSeconds, stallSeconds } = planned
+    const { readBytes, computeSeconds } = planned
+    const keptBytes = kept.reduce((sum, { bytes }) => sum + bytes, 0)
     return {
       ranges,
+      kept,
+      order,
       reads: ranges.filter(({ isRead }) => isRead).length,
       readBytes,
-      writes: ranges.filter(({ isWritten }) => isWritten).length,
-      writtenBytes,
+      writes: ranges.filter(({ isWritten }) => isWritten).length + kept.length,
+      writtenBytes: planned.writtenBytes + keptBytes,
       windowBytes: alive.reduce((most, bytes) => Math.max(most, bytes), 0),
       computeSeconds,
       stallSeconds,

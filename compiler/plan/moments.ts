@@ -67,14 +67,23 @@ export interface TransferPlan {
   readonly stallSeconds: number
 }
 
+/** Bytes of the state that are kept, when so many moments are over. */
+export interface KeptPiece {
+  readonly from: number
+  readonly bytes: number
+  readonly after: number
+}
+
 /** One of a function's transfers, which are made in this order. */
 export interface PlannedTransfer {
-  readonly kind: 'read' | 'write'
-  /** Position in the plan. */
+  readonly kind: 'read' | 'write' | 'keep'
+  /** Position in the plan, or among the pieces that are kept. */
   readonly range: number
   /** Moments that must be over before it may begin. */
   readonly after: number
 }
+
+type RangeMove = PlannedTransfer & { readonly kind: 'read' | 'write' }
 
 /** A range among values in memory. */
 export function lifeOf({ bytes, start, end }: Pick<PlannedRange, 'bytes' | 'start' | 'end'>): Lifetime {
@@ -82,8 +91,8 @@ export function lifeOf({ bytes, start, end }: Pick<PlannedRange, 'bytes' | 'star
 }
 
 /** All reads and writes of a plan in an order that one thread can keep: what may begin first comes first. */
-export function transfersOf(ranges: readonly PlannedRange[]): PlannedTransfer[] {
-  const transfers = ranges.flatMap(({ start, last, isRead, isWritten }, range): PlannedTransfer[] => [
+export function transfersOf(ranges: readonly PlannedRange[]): RangeMove[] {
+  const transfers = ranges.flatMap(({ start, last, isRead, isWritten }, range): RangeMove[] => [
     ...(isRead ? [{ kind: 'read' as const, range, after: start }] : []),
     ...(isWritten ? [{ kind: 'write' as const, range, after: last + 1 }] : []),
   ])
@@ -100,6 +109,8 @@ export function waitsOf(
 ): Int32Array {
   const waits = new Int32Array(moments)
   transfers.forEach(({ kind, range }, place) => {
+    // The end of the function waits for what is kept, and for everything.
+    if (kind === 'keep') return
     const { first, end } = ranges[range] as PlannedRange
     const moment = kind === 'read' ? first : end + 1
     if (moment < moments) waits[moment] = Math.max(waits[moment] ?? 0, place + 1)
@@ -115,18 +126,19 @@ export interface Simulated {
   readonly stallSeconds: number
   /** When each moment begins to compute. */
   readonly begins: readonly number[]
-  /** What is moved, in the order of `transfersOf`, and when each is begun and done. */
+  /** What is moved, in its order, and when each is begun and done. */
   readonly transfers: readonly PlannedTransfer[]
   readonly begun: Float64Array
   readonly done: Float64Array
 }
 
-/** A function as it would run by the plan's own figures. */
+/** A function as it would run by the plan's own figures; with what is kept, its transfers are given. */
 export function simulate(
   ranges: readonly PlannedRange[],
   { seconds, read, write }: Pick<Timeline, 'seconds' | 'read' | 'write'>,
+  transfers: readonly PlannedTransfer[] = transfersOf(ranges),
+  kept: readonly KeptPiece[] = [],
 ): Simulated {
-  const transfers = transfersOf(ranges)
   const waits = waitsOf(ranges, transfers, seconds.length)
   const over = new Float64Array(seconds.length + 1)
   const begins: number[] = []
@@ -137,9 +149,8 @@ export function simulate(
     if (next >= count) return
     for (; next < count; next++) {
       const { kind, range, after } = transfers[next] as PlannedTransfer
-      const moved = ranges[range] as PlannedRange
       begun[next] = Math.max(free, over[after] ?? 0)
-      const { bytes, requests } = moved
+      const { bytes, requests = 1 } = (kind === 'keep' ? kept : ranges)[range] as KeptPiece & { requests?: number }
       const taken = requestSeconds(bytes, kind === 'read' ? read : write, requests)
       free = (begun[next] as number) + taken
       done[next] = free

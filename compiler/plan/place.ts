@@ -13,10 +13,12 @@ import type { ValueRef } from '../schedule/scope.ts'
 import { declaredBytes } from '../schedule/shards.ts'
 import { align, placeInArena, unplaced } from './arena.ts'
 import type { Placing } from './arena.ts'
+import { carriedValues, isCarried } from './carried.ts'
 import { FunctionPlaces } from './functionPlaces.ts'
-import type { ArenaUse, StreamedTensors } from './functionPlaces.ts'
+import type { ArenaUse, CarriedValue, StreamedTensors } from './functionPlaces.ts'
 import { Origins } from './origin.ts'
 import type { KernelOrigin } from './origin.ts'
+import { rangeTransfers } from './program.ts'
 import type { Launch, Place, Program, ProgramFunction, ProgramOutput, ProgramValue, RowsRead, TensorPlace } from './program.ts' // prettier-ignore
 import { StoragePlanner, tensorKey } from './storage.ts'
 import type { ProgramNeeds, StorageOptions } from './storage.ts'
@@ -122,8 +124,9 @@ function worthKeeping(
   chosen: readonly string[] = [],
 ): Set<string> {
   const moved = new Map<string, number>()
-  for (const { transfers = [] } of planned.program.functions)
-    for (const { tensor, bytes } of transfers) moved.set(tensorKey(tensor), (moved.get(tensorKey(tensor)) ?? 0) + bytes)
+  for (const { transfers } of planned.program.functions)
+    for (const { tensor, bytes } of rangeTransfers(transfers))
+      moved.set(tensorKey(tensor), (moved.get(tensorKey(tensor)) ?? 0) + bytes)
   const times = ({ place, ...value }: ProgramValue): number =>
     'index' in place ? (moved.get(tensorKey(place)) ?? 0) / value.bytes : 0
   let room = bytes
@@ -168,6 +171,8 @@ function planWith(
     kept: values.keptBytes + values.bytes('state'),
     ids: (ids: string) => values.ids(ids),
     hasVersions: (tensor: TensorPlace) => values.hasVersions(tensor),
+    carried: values.carried,
+    carriedBytes: values.carriedBytes,
   }
   const useful = functions.filter((fn) => !fn.forVersions || values.list.some(({ versions }) => versions))
   const planned = useful.map((fn): ProgramFunction => {
@@ -212,7 +217,7 @@ function planWith(
     // Either half of an update may have nothing in storage.
     const updates = fn.updates
       ? values.list.some(({ versions }) => versions)
-      : transfers.some(({ kind, tensor }) => kind === 'write' && values.hasVersions(tensor))
+      : rangeTransfers(transfers).some(({ kind, tensor }) => kind === 'write' && values.hasVersions(tensor))
     return {
       name: fn.fn.name,
       launches,
@@ -234,6 +239,7 @@ function planWith(
     functions: planned,
     arenaBytes: Math.max(0, ...arenas.map((arena) => arena.peak)),
     stateBytes: values.bytes('state'),
+    ...(values.counts.stored > 0 ? { carriedBytes: values.carriedBytes } : {}),
     inputBytes: values.bytes('inputs'),
     frozenCount: values.counts.frozen,
     storedCount: values.counts.stored,
@@ -248,10 +254,17 @@ class DeclaredPlaces {
   readonly #used = { state: 0, inputs: 0 }
   readonly #graph: Graph
   readonly counts = { frozen: 0, stored: 0 }
+  /** Of the state, from its beginning. */
+  readonly carriedBytes: number
 
   constructor(graph: Graph, isStreamed: (declared: Declaration) => boolean, sums: ReadonlySet<string> = new Set()) {
     this.#graph = graph
-    for (const declared of graph.declarations.values()) {
+    const declarations = [...graph.declarations.values()]
+    const isKept = (declared: Declaration): boolean =>
+      !isStreamed(declared) && !sums.has(declared.name) && isCarried(declared)
+    // What a version in storage holds of the state lies at its beginning.
+    const isStored = declarations.some((declared) => declared.role !== 'frozen' && isStreamed(declared))
+    const declare = (declared: Declaration): void => {
       const { name, role, dtype, stored, initial, rows } = declared
       const streamed = isStreamed(declared)
       const sum = sums.has(name)
@@ -263,6 +276,19 @@ class DeclaredPlaces {
       }
       this.#declare(name, role, dtype, shapeOf(stored), initial, more)
     }
+    if (isStored) declarations.filter(isKept).forEach(declare)
+    this.carriedBytes = this.#used.state
+    declarations.filter((declared) => !isStored || !isKept(declared)).forEach(declare)
+    const order = new Map(declarations.map(({ name }, place) => [name, place]))
+    this.list.sort((a, b) => (order.get(a.name) ?? 0) - (order.get(b.name) ?? 0))
+  }
+
+  /** What a version holds of the state in memory, in the order of offsets. */
+  get carried(): CarriedValue[] {
+    const found = carriedValues({ values: this.list }).flatMap(({ name, bytes, place }): CarriedValue[] =>
+      place.space === 'state' && place.offset < this.carriedBytes ? [{ name, bytes, offset: place.offset }] : [],
+    )
+    return found.sort((a, b) => a.offset - b.offset)
   }
 
   /** Tensors that are not in memory. */

@@ -64,11 +64,29 @@ export interface Part {
   readonly windows: readonly Window[]
 }
 
+/** Something on its way between storage and memory; a function makes them in order. */
+export type Transfer = RangeTransfer | KeepTransfer
+
+/** Those of ranges. */
+export function rangeTransfers(transfers: readonly Transfer[] = []): RangeTransfer[] {
+  return transfers.filter((transfer) => transfer.kind !== 'keep')
+}
+
+/** Bytes of the state in memory on their way to the version that an update makes: of what a step carries over, all but what is in storage. */
+export interface KeepTransfer {
+  readonly kind: 'keep'
+  /** Bytes into the state. */
+  readonly from: number
+  readonly bytes: number
+  /** As of a range. */
+  readonly after: number
+}
+
 /**
- * A range of a tensor on its way from storage to the arena or back; a function makes them in order. `readNext`: of the version that
+ * A range of a tensor on its way from storage to the arena or back. `readNext`: of the version that
  * the update under way makes, where it was written before.
  */
-export interface Transfer {
+export interface RangeTransfer {
   readonly kind: 'read' | 'readNext' | 'write'
   readonly tensor: TensorPlace
   /** Bytes into the tensor; 0 with `rows`. */
@@ -157,6 +175,8 @@ export interface Program {
   readonly functions: readonly ProgramFunction[]
   readonly arenaBytes: number
   readonly stateBytes: number
+  /** Of the state, from its beginning: what a step carries over in memory. Absent where nothing that changes is in storage. */
+  readonly carriedBytes?: number
   readonly inputBytes: number
   /** Number of `frozen` places. */
   readonly frozenCount: number

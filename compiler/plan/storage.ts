@@ -11,7 +11,10 @@ import type { CutPart, PartUse, StreamedArgument } from './parts.ts'
 import type { Program, TensorPlace } from './program.ts'
 import { planTransfers } from './transfers.ts'
 import type { MemoryFor } from './transfers.ts'
-import type { PlannedRange, RangeUse, TransferPlan } from './moments.ts'
+import { keptPieces, withKept } from './keeping.ts'
+import type { CarriedPlace } from './keeping.ts'
+import { simulate, transfersOf } from './moments.ts'
+import type { KeptPiece, PlannedRange, PlannedTransfer, RangeUse, TransferPlan } from './moments.ts'
 import type { Rates, StorageRate } from './rates.ts'
 
 export interface StorageOptions {
@@ -109,7 +112,24 @@ export class StoragePlanner {
     const { read, write = read } = this.#options
     const timeline = { uses: changedAlike(uses), live, seconds, budget: room, read, write }
     const plan = planTransfers(timeline, memoryFor)
-    return { ...plan, ranges: plan.ranges.map((one) => ({ ...one, range: ranges.get(one.key) as TensorRange })) }
+    return {
+      ...plan,
+      seconds,
+      ranges: plan.ranges.map((one) => ({ ...one, range: ranges.get(one.key) as TensorRange })),
+    }
+  }
+
+  /** All transfers of a plan in their order, with what is kept of the state. */
+  ordered(
+    { ranges, seconds }: FunctionTransfers,
+    values: readonly CarriedPlace[],
+    carriedBytes: number,
+  ): OrderedTransfers {
+    const { shardBytes, read, write = read } = this.#options
+    const pace = { seconds, read, write }
+    const kept = keptPieces(values, carriedBytes, shardBytes)
+    const order = kept.length === 0 ? transfersOf(ranges) : withKept(ranges, kept, pace)
+    return { order, kept, stallSeconds: simulate(ranges, pace, order, kept).stallSeconds }
   }
 }
 
@@ -125,6 +145,15 @@ export type PlacedTransferRange = PlannedRange & { readonly range: TensorRange }
 
 export interface FunctionTransfers extends TransferPlan {
   readonly ranges: readonly PlacedTransferRange[]
+  /** How long each moment computes. */
+  readonly seconds: readonly number[]
+}
+
+export interface OrderedTransfers {
+  readonly order: readonly PlannedTransfer[]
+  readonly kept: readonly KeptPiece[]
+  /** What computing waits with those. */
+  readonly stallSeconds: number
 }
 
 /** Ranges of equal bytes of a tensor are one range. */

@@ -4,6 +4,7 @@
 import { InternalError } from '../diagnostic.ts'
 import { Costs } from './costs.ts'
 import { simulate } from './moments.ts'
+import type { KeptPiece } from './moments.ts'
 import type { PlannedProgram } from './place.ts'
 import type { Rates, StorageRate } from './rates.ts'
 
@@ -52,9 +53,16 @@ export function timetables(
         if (!region) throw new InternalError(`launch ${launch} of ${name} was never scheduled`)
         return costs.secondsOf(region, parts)
       })
-      const ranges = storage?.ranges ?? []
-      const { begins, computeSeconds, stallSeconds, ...simulated } = simulate(ranges, { seconds, read, write })
+      const { ranges = [], order = [], kept = [] } = storage ?? {}
+      const pace = { seconds, read, write }
+      const { begins, computeSeconds, stallSeconds, ...simulated } = simulate(ranges, pace, order, kept)
       const moves = simulated.transfers.map(({ kind, range }, place): TimedMove => {
+        if (kind === 'keep') {
+          const { from, bytes } = kept[range] as KeptPiece
+          const [begin = NaN, end = NaN] = [simulated.begun[place], simulated.done[place]]
+          const tensor = `what is in memory from byte ${from}`
+          return { kind: 'write', tensor, bytes, begin, end, moment: seconds.length }
+        }
         const { label, bytes, first, end } = ranges[range] as (typeof ranges)[number]
         const [begin = NaN, done = NaN] = [simulated.begun[place], simulated.done[place]]
         return { kind, tensor: label, bytes, begin, end: done, moment: kind === 'read' ? first : end + 1 }

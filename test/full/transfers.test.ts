@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { chooseToolChain } from '../../backends/neon/toolchain/index.ts'
-import type { Program, Transfer } from '../../compiler/plan/program.ts'
+import type { Program, RangeTransfer } from '../../compiler/plan/program.ts'
 import { count, storedProgram } from '../neon/storedProgram.ts'
 import { golden } from '../support/golden.ts'
 import { storedProbe } from '../support/storedProbe.ts'
@@ -28,13 +28,18 @@ function runs(isWanted: (place: number) => boolean): { id: number; length: numbe
 
 /** What storage is told in a step, by the tables: rows are all asked for before the first one is moved. */
 function told({ functions, values }: Program): string[] {
-  const nameOf = (tensor: Transfer['tensor']): string => {
+  const nameOf = (tensor: RangeTransfer['tensor']): string => {
     const value = values.find(
       ({ place }) => 'index' in place && place.space === tensor.space && place.index === tensor.index,
     )
     return value?.name ?? ''
   }
-  const rowsOf = (kind: string, tensor: Transfer['tensor'], rowBytes: number, isWanted: (place: number) => boolean) => {
+  const rowsOf = (
+    kind: string,
+    tensor: RangeTransfer['tensor'],
+    rowBytes: number,
+    isWanted: (place: number) => boolean,
+  ) => {
     const places = runs(isWanted).map(({ id, length }) => `${nameOf(tensor)} ${id * rowBytes} ${length * rowBytes}`)
     return [...places.map((place) => `ask ${place}`), ...places.map((place) => `${kind} ${place}`)]
   }
@@ -43,10 +48,13 @@ function told({ functions, values }: Program): string[] {
     // Neighbours that are equal are read once.
     ...rows.flatMap(({ tensor, rowBytes }) => rowsOf('read', tensor, rowBytes, (place) => ids[place] !== ids[place - 1])), // prettier-ignore
     ...(updates ? ['begin update 0 0'] : []),
-    ...transfers.flatMap(({ kind, tensor, from, bytes, rows: named }) =>
-      named ? rowsOf(kind, tensor, named.rowBytes, isFirst) : [`${kind} ${nameOf(tensor)} ${from} ${bytes}`],
-    ),
-    ...(updates ? [`end update 0 ${storedProgram.stateBytes}`] : []),
+    ...transfers.flatMap((transfer) => {
+      const { kind, from, bytes } = transfer
+      if (kind === 'keep') return [`write carried ${from} ${bytes}`]
+      const { tensor, rows: named } = transfer
+      return named ? rowsOf(kind, tensor, named.rowBytes, isFirst) : [`${kind} ${nameOf(tensor)} ${from} ${bytes}`]
+    }),
+    ...(updates ? ['end update 0 0'] : []),
   ])
 }
 

@@ -232,8 +232,15 @@ void update(heddle::StateFile& file) {
     }
   }
   scramble(now.state, state_bytes);
+  // In pieces, in any order.
+  for (int64_t from = 120; from >= 0; from -= 120) {
+    const int64_t bytes = from == 0 ? 120 : state_bytes - from;
+    const heddle::FilePlace place = file.next_place(heddle::StateFile::carried, from);
+    check(heddle::write_range(place.file, place.offset, bytes, now.state + from), "a write failed");
+    file.wrote_next(heddle::StateFile::carried, from, bytes, now.state + from);
+  }
   held[file.version() + 1] = now;
-  check(file.end_update(now.state, state_bytes, message), message);
+  check(file.end_update(message), message);
   check(file.sum() == sum_of_now(), "the sum of an update is another");
   stands = file.version();
 }
@@ -251,7 +258,7 @@ int main(int count, char** words) {
   program.values = values;
   program.value_count = value_count;
   program.stored_count = value_count;
-  program.state_bytes = state_bytes;
+  program.carried_bytes = state_bytes;
   static heddle::StateFile file;
   check(file.reserve(program), "no memory");
   check(file.create(words[1], heddle::Text(message, HEDDLE_MESSAGE_BYTES)), message);

@@ -13,6 +13,7 @@ const heddle_program& table = heddle_program_table;
 // Every tensor in memory, those with versions twice.
 struct Memory {
   unsigned char* tensors[16][2];
+  unsigned char carried[2][1024] = {};  // by version
   int standing = 0;
   bool updating = false;
   bool says = false;
@@ -52,6 +53,12 @@ int32_t fetch(void* context, int32_t tensor, int64_t from, int64_t bytes, int32_
 
 int32_t store(void* context, int32_t tensor, int64_t from, int64_t bytes, const void* data, char* message) {
   Memory& memory = *static_cast<Memory*>(context);
+  if (tensor < 0) {
+    if (!request(memory, "write", "carried", from, bytes, message)) return 1;
+    if (!memory.updating || from + bytes > table.carried_bytes) abort();
+    memcpy(memory.carried[1 - memory.standing] + from, data, static_cast<size_t>(bytes));
+    return 0;
+  }
   const heddle_value& value = *value_of(tensor);
   if (!request(memory, "write", value.name, from, bytes, message)) return 1;
   if (value.versions && !memory.updating) abort();
@@ -66,9 +73,9 @@ int32_t begin_update(void* context, char* message) {
   return 0;
 }
 
-int32_t end_update(void* context, const void*, int64_t bytes, char* message) {
+int32_t end_update(void* context, char* message) {
   Memory& memory = *static_cast<Memory*>(context);
-  if (!request(memory, "end", "update", 0, bytes, message)) return 1;
+  if (!request(memory, "end", "update", 0, 0, message)) return 1;
   memory.updating = false;
   memory.standing = 1 - memory.standing;
   return 0;
@@ -141,6 +148,7 @@ struct Run {
   // Of all that stands.
   uint64_t hash() {
     uint64_t hash = 14695981039346656037u;
+    for (int64_t index = 0; index < table.carried_bytes; index++) hash = (hash ^ memory.carried[memory.standing][index]) * 1099511628211u;
     for (int32_t tensor = table.checkpoint_count; tensor < table.checkpoint_count + table.stored_count; tensor++) {
       const heddle_value& value = *value_of(tensor);
       const unsigned char* data = memory.tensors[tensor][value.versions ? memory.standing : 0];
@@ -270,6 +278,22 @@ struct Damaged {
   Damaged(const Damaged&) = delete;
   Damaged& operator=(const Damaged&) = delete;
 
+  // The first transfer of what is carried over.
+  heddle_transfer* keep() {
+    int32_t index = 0;
+    while (transfers[2][index].kind != HEDDLE_KEEP) index++;
+    return &transfers[2][index];
+  }
+
+  // Reads something instead.
+  void keep_nothing() {
+    for (int32_t index = 0; index < functions[2].transfer_count; index++) {
+      const int32_t after = transfers[2][index].after;
+      if (transfers[2][index].kind == HEDDLE_KEEP) transfers[2][index] = transfers[2][0];
+      transfers[2][index].after = after;
+    }
+  }
+
   heddle_value& value(const char* name) {
     int32_t index = 0;
     while (strcmp(values[index].name, name) != 0) index++;
@@ -317,9 +341,20 @@ void print_faults() {
   damage("transfer of less than any kind", [](Damaged& d) { d.transfers[2][0].kind = -1; });
   damage("the next version of what has none", [](Damaged& d) { d.transfers[2][0].kind = HEDDLE_READ_NEXT; d.value("weight").versions = 0; });
   damage("the next version without an update", [](Damaged& d) { d.transfers[0][0].kind = HEDDLE_READ_NEXT; });
+  damage("kept without an update", [](Damaged& d) { *d.keep() = d.transfers[2][0]; d.transfers[0][1].kind = HEDDLE_KEEP; });
+  damage("kept of a tensor", [](Damaged& d) { d.keep()->tensor = {HEDDLE_IN_STORAGE, 0}; });
+  damage("kept from the arena", [](Damaged& d) { d.keep()->offset = 64; });
+  damage("kept by ids", [](Damaged& d) { d.keep()->named = 0; });
+  damage("kept of nothing", [](Damaged& d) { d.keep()->bytes = 0; });
+  damage("kept before the state", [](Damaged& d) { d.keep()->from = -64; });
+  damage("kept beyond what is carried over", [](Damaged& d) { d.keep()->from += 64; });
+  damage("kept twice", [](Damaged& d) { d.keep()->from = 0; });
+  damage("not all kept", [](Damaged& d) { d.keep()->bytes -= 4; });
+  damage("more carried over than there is", [](Damaged& d) { d.program.carried_bytes = d.program.state_bytes + 1; });
+  damage("carried over before the state", [](Damaged& d) { d.program.carried_bytes = -1; });
   damage("fetched rows of a next version", [](Damaged& d) { d.rows[0].next = 1; });
-  damage("an update that is more than whole", [](Damaged& d) { d.functions[2].updates = 4; });
-  damage("an update that never ends", [](Damaged& d) { d.functions[2].updates = HEDDLE_BEGINS; });
+  damage("an update that is more than whole", [](Damaged& d) { d.keep_nothing(); d.functions[2].updates = 4; });
+  damage("an update that never ends", [](Damaged& d) { d.keep_nothing(); d.functions[2].updates = HEDDLE_BEGINS; });
   damage("an update that never begins", [](Damaged& d) { d.functions[2].updates = HEDDLE_ENDS; });
   damage("transfer of memory", [](Damaged& d) { d.transfers[2][0].tensor = {HEDDLE_IN_STATE, 0}; });
   damage("transfer of no tensor", [](Damaged& d) { d.transfers[2][0].tensor.offset_or_index = -1; });

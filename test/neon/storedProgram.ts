@@ -203,6 +203,12 @@ class FunctionBuilder {
     return this
   }
 
+  /** What is carried over in memory goes to the version, behind what was launched so far. */
+  keep(from: number, bytes: number): this {
+    this.#transfers.push({ kind: 'keep', from, bytes, after: this.#moment })
+    return this
+  }
+
   made(more: Partial<ProgramFunction> = {}): ProgramFunction {
     return { name: this.#name, launches: this.#launches, outputs: [], transfers: this.#transfers, ...more }
   }
@@ -229,6 +235,9 @@ const ranges = sumRows + aligned(count * rowBytes)
 const step7 = aligned(7 * rowBytes)
 const named: NamedRows = { ids, firsts, count, rowBytes }
 
+/** All of the state in memory. */
+const carriedBytes = used.state
+
 export const storedProgram: Program = {
   name: 'stored',
   sizes: [],
@@ -248,11 +257,14 @@ export const storedProgram: Program = {
     new FunctionBuilder('apply')
       .inParts('updateMatrix', [weight, momentWeight, gradWeight], [weight, momentWeight, gradWeight], 7, ranges)
       .launch('finish', sumWeight, step)
+      .keep(64, carriedBytes - 64)
+      .keep(0, 64)
       .inParts('updateRows', [embedding, gradEmbedding], [embedding, gradEmbedding], 5, ranges)
       .made({ updates: 'whole' }),
   ],
   arenaBytes: ranges + 6 * step7,
   stateBytes: used.state,
+  carriedBytes,
   inputBytes: used.inputs,
   frozenCount: 1,
   storedCount: used.stored,

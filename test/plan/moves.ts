@@ -42,6 +42,8 @@ export interface Moves {
     { readonly units: number; readonly hasVersions: boolean; readonly isUpdated?: boolean }
   >
   readonly memory: number
+  /** A tensor that is in memory all the time, from a place on that nothing else has. */
+  readonly resident?: { readonly tensor: string; readonly offset: number }
   readonly values: readonly MovedValue[]
   readonly transfers: readonly MovedTransfer[]
   readonly moments: readonly { readonly waits: number; readonly uses: readonly MovedUse[] }[]
@@ -101,6 +103,8 @@ class Run {
       this.#written.set(name, hasVersions ? next : (this.#read.get(name) as Int32Array))
       this.#times.set(name, new Int32Array(units).fill(isUpdated ? 1 : 0))
     }
+    const { resident } = moves
+    if (resident) this.#memory.set(this.#latest.get(resident.tensor) as Int32Array, resident.offset)
   }
 
   run(): void {

@@ -19,7 +19,13 @@ export interface MovesSeen {
   written: number
   /** Sums that are not read, since they count as zero, and what was just updated. */
   next: number
+  /** Transfers of what is carried over in memory, and those that are made before the last other one. */
+  kept: number
+  between: number
 }
+
+/** What is carried over in memory, as a tensor. */
+const CARRIED = 'carried'
 
 export function programMoves(
   { program, arenas }: PlannedProgram,
@@ -67,18 +73,39 @@ class FunctionMoves {
       }))
     })
     assert.equal(moments.length, this.#use.launchOf.length)
+    const { transfers = [] } = this.#fn
+    const units = this.#carriedBytes
+    const last = transfers.findLastIndex(({ kind }) => kind !== 'keep')
+    this.#seen.between += transfers.filter(({ kind }, place) => kind === 'keep' && place < last).length
     return {
-      tensors: new Map(
-        streamed.map(({ name, place, bytes, versions = false }) => [keyOf(place as TensorPlace), { units: bytes, hasVersions: versions, isUpdated: this.#scheduled.updated?.has(name) ?? false }]), // prettier-ignore
-      ),
-      memory: this.#use.peak,
+      ...(units > 0 ? { resident: { tensor: CARRIED, offset: this.#use.peak } } : {}),
+      tensors: new Map([
+        ...(units > 0 ? [[CARRIED, { units, hasVersions: true, isUpdated: false }] as const] : []),
+        ...streamed.map(({ name, place, bytes, versions = false }) => [keyOf(place as TensorPlace), { units: bytes, hasVersions: versions, isUpdated: this.#scheduled.updated?.has(name) ?? false }] as const), // prettier-ignore
+      ]),
+      memory: this.#use.peak + units,
       values: this.#values,
-      transfers: (this.#fn.transfers ?? []).map((transfer) => this.#transfer(transfer)),
+      transfers: transfers.map((transfer) => this.#transfer(transfer)),
       moments,
     }
   }
 
-  #transfer({ kind, tensor, from, bytes, offset, after, rows }: Transfer): MovedTransfer {
+  /** 0 where no version stands behind the function. */
+  get #carriedBytes(): number {
+    const { updates } = this.#fn
+    return updates === 'whole' || updates === 'end' ? (this.#program.carriedBytes ?? 0) : 0
+  }
+
+  #carried(from: number, bytes: number): MovedRange {
+    return { tensor: CARRIED, units: spanOf(from, bytes), offset: this.#use.peak + from }
+  }
+
+  #transfer(transfer: Transfer): MovedTransfer {
+    if (transfer.kind === 'keep') {
+      this.#seen.kept++
+      return { kind: 'write', range: this.#carried(transfer.from, transfer.bytes), after: transfer.after }
+    }
+    const { kind, tensor, from, bytes, offset, after, rows } = transfer
     if (kind === 'write') this.#seen.written++
     if (kind === 'readNext') this.#seen.next++
     if (!rows) return { kind, range: { tensor: keyOf(tensor), units: spanOf(from, bytes), offset }, after }
@@ -125,6 +152,10 @@ class FunctionMoves {
         const range = this.#rows(keyOf(tensor), place.offset, { count, rowBytes })
         assert.equal(this.#rangeAt(moment, place.offset)?.range.bytes, count * rowBytes)
         return [{ range, isRead: true, isWritten }]
+      }
+      if (place.space === 'state' && isWritten && place.offset < this.#carriedBytes) {
+        const range = this.#carried(place.offset, bufferElements(buffer) * dtypeBytes[buffer.dtype])
+        return [{ range, isRead: false, isWritten }]
       }
       const isStreamed = this.#program.values.some((value) => value.streamed && value.place === place)
       if (!('index' in place) || !isStreamed) return []

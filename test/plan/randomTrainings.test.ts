@@ -22,7 +22,7 @@ import { checkPlanned, storageOf, streamedOf, sumsOf } from './streaming.ts'
 
 const MODELS = 14
 const GRAPHS = 8
-const seen = { named: 0, fresh: 0, written: 0, next: 0 }
+const seen = { named: 0, fresh: 0, written: 0, next: 0, kept: 0, between: 0 }
 const cut = { read: 0, written: 0, named: 0 }
 
 function sample(count: number, seed: number): number[][] {

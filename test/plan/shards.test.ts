@@ -78,7 +78,7 @@ describe('plans of what moves when', () => {
     it(`${nameOf(options)}: nothing overwrites what is still needed, and everything arrives`, () => {
       const state = options.adaptation === 'full'
       const sizes = new Set<number>()
-      const seen = { named: 0, fresh: 0, written: 0, next: 0 }
+      const seen = { named: 0, fresh: 0, written: 0, next: 0, kept: 0, between: 0 }
       for (const shardBytes of [96, 1024]) {
         const { graph } = training({ ...options, storage: storageOf(shardBytes, state) })
         const profile = { ...smallProfile(4), shardBytes, shardsState: state }

@@ -78,9 +78,12 @@ function checkArena({ arenas, program }: PlannedProgram): void {
     transfers.forEach(({ after }, place) =>
       assert.ok(after >= (transfers[place - 1]?.after ?? 0), `${fn}: a transfer is overtaken`),
     )
+    const kept = transfers.flatMap(({ kind, bytes }) => (kind === 'keep' ? [bytes] : []))
+    const ends = planned?.updates === 'whole' || planned?.updates === 'end'
+    assert.equal(kept.reduce((sum, bytes) => sum + bytes, 0), ends ? program.carriedBytes : 0) // prettier-ignore
     const moments = (planned?.launches ?? []).flatMap(({ parts }, launched) => (parts ?? [0]).map(() => launched))
     assert.deepEqual(launchOf, moments)
     assert.equal(transfers.filter(({ kind }) => kind === 'read' || kind === 'readNext').length, storage?.reads ?? 0)
-    assert.equal(transfers.filter(({ kind }) => kind === 'write').length, storage?.writes ?? 0)
+    assert.equal(transfers.filter(({ kind }) => kind === 'write' || kind === 'keep').length, storage?.writes ?? 0)
   }
 }

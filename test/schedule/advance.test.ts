@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { Provenance } from '../../compiler/graph/node.ts'
+import { rangeTransfers } from '../../compiler/plan/program.ts'
 import { planProgram } from '../../compiler/plan/place.ts'
 import { withAdvance } from '../../compiler/schedule/advance.ts'
 import { interleave } from '../../compiler/schedule/interleave.ts'
@@ -78,10 +79,12 @@ describe('an update beside the next pass', () => {
 
   it('neither writes sums as zeros nor reads them, where what adds to them covers them', () => {
     const { program } = planProgram('test', graph, functions, new Provenance(), { storage, sums: sumsOf(graph) })
-    const { transfers = [], updates } = program.functions.find(({ name }) => name === 'advance') ?? {}
+    const { transfers: all, updates } = program.functions.find(({ name }) => name === 'advance') ?? {}
     assert.equal(updates, 'end')
     const lines = program.values.flatMap(({ name, place, streamed }) => {
-      const own = transfers.filter(({ tensor }) => streamed && 'index' in place && tensor.index === place.index)
+      const own = rangeTransfers(all).filter(
+        ({ tensor }) => streamed && 'index' in place && tensor.index === place.index,
+      )
       const counts = ['read', 'readNext', 'write'].map((kind) => [kind, own.filter((one) => one.kind === kind).length])
       return own.length === 0 ? [] : [`${name}: ${counts.map(([kind, count]) => `${count} ${kind}`).join(', ')}`]
     })

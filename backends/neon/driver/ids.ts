@@ -3,6 +3,7 @@
 
 import type { Expr, Kernel, Stmt } from '../../../compiler/kernel/ir.ts'
 import type { Atom, Index } from '../../../compiler/kernel/index.ts'
+import { rangeTransfers } from '../../../compiler/plan/program.ts'
 import type { Program, ProgramFunction, RowsRead } from '../../../compiler/plan/program.ts'
 
 type MovedRows = Pick<RowsRead, 'tensor' | 'ids' | 'rowBytes'>
@@ -37,8 +38,11 @@ export function idBounds(program: Program): Map<string, number> {
 }
 
 /** Rows of tensors that a function needs, or moves, by ids. */
-function movedRows({ rows = [], transfers = [] }: ProgramFunction): MovedRows[] {
-  return [...rows, ...transfers.flatMap(({ tensor, rows: named }) => (named ? [{ tensor, ...named }] : []))]
+function movedRows({ rows = [], transfers }: ProgramFunction): MovedRows[] {
+  return [
+    ...rows,
+    ...rangeTransfers(transfers).flatMap(({ tensor, rows: named }) => (named ? [{ tensor, ...named }] : [])),
+  ]
 }
 
 /** By position of an argument: the least bound of a loaded index that is one of its elements. */

@@ -27,7 +27,7 @@ export function stateFileBytes(program: Program): number {
 
 /** Bytes of a slot, and where in one each stored value with versions begins. */
 function slotLayout(program: Program): { slotBytes: number; offsets: ReadonlyMap<number, number> } {
-  let slotBytes = wholeBlocks(program.stateBytes)
+  let slotBytes = wholeBlocks(program.carriedBytes ?? 0)
   const offsets = new Map<number, number>()
   const stored = program.values.flatMap(({ place, bytes, versions }) => {
     return place.space === 'stored' && versions ? [{ index: place.index, bytes }] : []

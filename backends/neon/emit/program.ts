@@ -7,8 +7,9 @@ import type { DType } from '../../../compiler/graph/axis.ts'
 import { bufferElements, gridOf } from '../../../compiler/kernel/ir.ts'
 import type { Kernel } from '../../../compiler/kernel/ir.ts'
 import { outermostLoop } from '../../../compiler/plan/footprint.ts'
+import { rangeTransfers } from '../../../compiler/plan/program.ts'
 import type {
-  Launch, NamedRows, Place, Program, ProgramFunction, ProgramValue, TensorPlace, Transfer,
+  Launch, NamedRows, Place, Program, ProgramFunction, ProgramValue, RangeTransfer, TensorPlace, Transfer,
 } from '../../../compiler/plan/program.ts' // prettier-ignore
 import { scalarPrelude } from '../isa/scalar.ts'
 import type { InstructionSet } from '../isa/table.ts'
@@ -36,7 +37,8 @@ const spaceNames: Readonly<Record<Place['space'], string>> = {
   frozen: 'HEDDLE_IN_CHECKPOINT',
   stored: 'HEDDLE_IN_STORAGE',
 }
-const transferNames: Readonly<Record<Transfer['kind'], string>> = {
+const stateBegin: Place = { space: 'state', offset: 0 }
+const transferNames: Readonly<Record<RangeTransfer['kind'], string>> = {
   read: 'HEDDLE_READ',
   readNext: 'HEDDLE_READ_NEXT',
   write: 'HEDDLE_WRITE',
@@ -170,7 +172,7 @@ class Tables {
       counted(this.#windows.length, 'windows'),
       counted(program.values.length, 'values'),
       counted(program.functions.length, 'functions'),
-      `  ${numbersText(program.arenaBytes, program.stateBytes, program.inputBytes)},`,
+      `  ${numbersText(program.arenaBytes, program.stateBytes, program.carriedBytes ?? 0, program.inputBytes)},`,
       `  ${numbersText(program.frozenCount, program.storedCount)},`,
       `  ${integerText(scratch)}, ${most},`,
       '};',
@@ -217,7 +219,10 @@ class Tables {
       return `{${launch.kernel}, ${begin}, ${stringText(launch.label)}, ${waits}}`
     })
     const named = namedRows(item.transfers ?? [])
-    const transfers = (item.transfers ?? []).map(({ kind, tensor, from, bytes, offset, after, rows }) => {
+    const transfers = (item.transfers ?? []).map((transfer) => {
+      const { kind, from, bytes, after } = transfer
+      if (kind === 'keep') return `{HEDDLE_KEEP, ${placeText(stateBegin)}, ${numbersText(from, bytes, 0, after, -1)}}`
+      const { tensor, offset, rows } = transfer
       const range = numbersText(from, bytes, offset, after, rows ? named.findIndex((one) => sameRows(one, rows)) : -1)
       return `{${transferNames[kind]}, ${placeText(tensor)}, ${range}}`
     })
@@ -248,7 +253,7 @@ class Tables {
 /** The different rows that transfers go by. */
 function namedRows(transfers: readonly Transfer[]): NamedRows[] {
   const found: NamedRows[] = []
-  for (const { rows } of transfers) {
+  for (const { rows } of rangeTransfers(transfers)) {
     if (rows && !found.some((one) => sameRows(one, rows))) found.push(rows)
   }
   return found

@@ -46,13 +46,14 @@ typedef struct {
   // Copies bytes `from` … `from` + `bytes` − 1 of a tensor, of the version that stands, or with `next` of the one that the update
   // under way makes, to which they were stored. Stored values begin as zeros.
   int32_t (*fetch)(void* context, int32_t tensor, int64_t from, int64_t bytes, int32_t next, void* to, char* message);
-  // Overwrites bytes of a stored value: of the next version where it has versions and an update is under way.
+  // Overwrites bytes of a stored value: of the next version where it has versions and an update is under way. Tensor −1 is what the
+  // session has in memory and carries over to the next step: bytes of the next version.
   int32_t (*store)(void* context, int32_t tensor, int64_t from, int64_t bytes, const void* data, char* message);
-  // An update begins: every byte of every stored value with versions will be stored once, and the version that stands stays
-  // as it is until `end_update`.
+  // An update begins: every byte of every stored value with versions, and of what the session carries over, will be stored once,
+  // and the version that stands stays as it is until `end_update`.
   int32_t (*begin_update)(void* context, char* message);
-  // The next version stands from here on, on the medium itself, `state` (what the session has in memory) with it.
-  int32_t (*end_update)(void* context, const void* state, int64_t bytes, char* message);
+  // The next version stands from here on, on the medium itself.
+  int32_t (*end_update)(void* context, char* message);
   // Bytes that will be fetched soon, or stored where `written` is not 0, so that a device may have several of them under way at
   // once; null where nothing comes of it.
   void (*ask)(void* context, int32_t tensor, int64_t from, int64_t bytes, int32_t next, int32_t written);

@@ -184,9 +184,7 @@ inline int32_t end_function(heddle_session& session, const heddle_function& func
   if (!transfers_done(mover, function.transfer_count)) return storage_failed(session);
   if ((function.updates & HEDDLE_ENDS) == 0) return HEDDLE_OK;
   const heddle_storage& storage = mover.storage;
-  if (storage.end_update(storage.context, session.spaces[HEDDLE_IN_STATE], session.program->state_bytes, mover.message) != 0) {
-    return storage_failed(session);
-  }
+  if (storage.end_update(storage.context, mover.message) != 0) return storage_failed(session);
   session.updating = 0;
   return HEDDLE_OK;
 }

@@ -10,7 +10,7 @@ extern "C" {
 #endif
 
 // Grows with every change of a struct below; the run-time refuses a table of another version.
-#define HEDDLE_PROGRAM_VERSION 4
+#define HEDDLE_PROGRAM_VERSION 5
 
 // Runs the grid points begin … end − 1 of a kernel. `sizes` are the run-time extents in the order of
 // heddle_program.sizes; `args` one pointer per argument, aligned to its element; `scratch` at least scratch_bytes, 64-byte
@@ -78,20 +78,21 @@ typedef struct {
   int32_t window_count;
 } heddle_part;
 
-// READ: of the version that stands; READ_NEXT: of the one that the update under way makes, where it was written before.
-typedef enum { HEDDLE_READ = 0, HEDDLE_WRITE = 1, HEDDLE_READ_NEXT = 2 } heddle_transfer_kind;
+// READ: of the version that stands; READ_NEXT: of the one that the update under way makes, where it was written before; KEEP: from
+// the state to the version that the update makes.
+typedef enum { HEDDLE_READ = 0, HEDDLE_WRITE = 1, HEDDLE_READ_NEXT = 2, HEDDLE_KEEP = 3 } heddle_transfer_kind;
 
 // What a function that writes values with versions does to the next version; two functions can share an update.
 typedef enum { HEDDLE_BEGINS = 1, HEDDLE_ENDS = 2 } heddle_update;
 
-// Bytes of a tensor on their way from storage into the arena, or back. Moments of a function are its launches, or each of
-// their parts.
+// Bytes of a tensor on their way from storage into the arena, or back, or of the state on their way to storage. Moments of a
+// function are its launches, or each of their parts.
 typedef struct {
   int32_t kind;  // heddle_transfer_kind
-  heddle_place tensor;
+  heddle_place tensor;  // HEDDLE_IN_STATE, 0 where it keeps
   int64_t from;
   int64_t bytes;
-  int64_t offset;
+  int64_t offset;       // into the arena; 0 where it keeps
   int32_t after;  // may begin when so many moments are over; never less than for the transfer before
   int32_t named;  // −1, or which of the function's heddle_named it is instead of one range
 } heddle_transfer;
@@ -192,6 +193,7 @@ typedef struct {
   const heddle_function* functions;
   int64_t arena_bytes;
   int64_t state_bytes;
+  int64_t carried_bytes;        // of the state, from its beginning: what a version holds of it
   int64_t input_bytes;
   int32_t checkpoint_count;     // number of tensors in HEDDLE_IN_CHECKPOINT
   int32_t stored_count;         // number of values in HEDDLE_IN_STORAGE

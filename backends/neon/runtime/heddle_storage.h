@@ -60,7 +60,7 @@ class Storage {
 
   static int32_t store(void* self, int32_t tensor, int64_t from, int64_t bytes, const void* data, char* message) {
     Storage& storage = *static_cast<Storage*>(self);
-    const int32_t index = tensor - storage.frozen_count_;
+    const int32_t index = tensor < 0 ? StateFile::carried : tensor - storage.frozen_count_;
     const FilePlace place = storage.stored.next_place(index, from);
     const double begin = now_microseconds();
     if (write_range(place.file, place.offset, bytes, data)) {
@@ -76,9 +76,9 @@ class Storage {
     return storage.of_states(storage.stored.begin_update(message));
   }
 
-  static int32_t end_update(void* self, const void* state, int64_t bytes, char* message) {
+  static int32_t end_update(void* self, char* message) {
     Storage& storage = *static_cast<Storage*>(self);
-    return storage.of_states(storage.stored.end_update(state, bytes, message));
+    return storage.of_states(storage.stored.end_update(message));
   }
 
   int32_t of_states(bool done) {

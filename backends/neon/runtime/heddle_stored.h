@@ -3,7 +3,7 @@
 //
 //   byte 0      "heddle states 2\n", bytes of a slot, bytes of the file, a number that no other file has
 //   byte 1,024  record of slot 0: its version, and a number that says the record is whole; byte 2,048: of slot 1
-//   byte 4,096  slot 0, then slot 1: the session's state, then every stored value with versions
+//   byte 4,096  slot 0, then slot 1: what the session carries over in memory, then every stored value with versions
 //   then        stored values without versions
 //
 // Numbers are of 64 bits, the lowest byte first. Everything in a slot and behind the slots begins at a multiple of 4,096, in
@@ -29,6 +29,8 @@ class StateFile {
  public:
   static constexpr int64_t block_bytes = 4096;
   static constexpr int64_t staging_bytes = 256 * 1024;
+  // What the session carries over in memory, in the place of a stored value.
+  static constexpr int32_t carried = -1;
 
   StateFile() = default;
   StateFile(const StateFile&) = delete;
@@ -49,7 +51,7 @@ class StateFile {
       const heddle_value& value = program.values[index];
       if (value.place.space == HEDDLE_IN_STORAGE) entries_[value.place.offset_or_index] = {0, value.bytes, value.versions != 0, {0, 0}};
     }
-    state_bytes_ = program.state_bytes;
+    state_bytes_ = program.carried_bytes;
     slot_bytes_ = whole_blocks(state_bytes_);
     for (int32_t index = 0; index < program.stored_count; index++) {
       if (entries_[index].versions) place_at(entries_[index], &slot_bytes_);
@@ -91,7 +93,7 @@ class StateFile {
     file_ = -1;
   }
 
-  // What the session has in memory, for versions that are made without being asked for.
+  // What the session carries over in memory, for versions that are made without an update.
   void remember(const void* state) { state_ = state; }
 
   // Scratch for whoever brings values; nothing here uses it between `begin_write` and the last `write`.
@@ -100,7 +102,7 @@ class StateFile {
   // A byte of a value, of the version that stands or of what is being made of it.
   FilePlace place(int32_t index, int64_t from) const { return {file_, offset_of(index, from, slot_)}; }
 
-  // A byte of the version that an update makes, or of a value without versions.
+  // A byte of the version that an update makes, or of a value without versions; of what is `carried` as well.
   FilePlace next_place(int32_t index, int64_t from) const { return {file_, offset_of(index, from, 1 - slot_)}; }
 
   bool updating() const { return updating_; }
@@ -123,7 +125,12 @@ class StateFile {
 
   // These bytes were written at a `next_place`.
   void wrote_next(int32_t index, int64_t from, int64_t bytes, const void* data) {
-    if (updating_) add_up(index, 1 - slot_, from, bytes, data);
+    if (!updating_) return;
+    if (index == carried) {
+      state_sums_[1 - slot_] += sum_of(data, bytes, from);
+    } else {
+      add_up(index, 1 - slot_, from, bytes, data);
+    }
   }
 
   bool read(int32_t index, int64_t from, int64_t bytes, void* to, char* message) const {
@@ -138,7 +145,9 @@ class StateFile {
   bool keep(char* message) {
     if (updating_) return say(message, "an update was begun and never finished");
     if (stands_ && !state_is_newer_) return true;
-    return make_draft(message) && make_version(slot_, state_, state_bytes_, message);
+    if (!make_draft(message) || !put(slot_begin(slot_), state_bytes_, state_, message)) return false;
+    state_sums_[slot_] = sum_of(state_, state_bytes_, 0);
+    return make_version(slot_, message);
   }
 
   int64_t version() const { return version_; }
@@ -172,12 +181,13 @@ class StateFile {
     // What was written from outside would else be lost together with what it replaced.
     if (!stands_ && version_ > 0 && !keep(message)) return false;
     updating_ = true;
+    state_sums_[1 - slot_] = 0;
     for (int32_t index = 0; index < count_; index++) entries_[index].sums[1 - slot_] = 0;
     return take_back(1 - slot_, message);
   }
 
-  bool end_update(const void* state, int64_t bytes, char* message) {
-    if (!make_version(1 - slot_, state, bytes, message)) return false;
+  bool end_update(char* message) {
+    if (!make_version(1 - slot_, message)) return false;
     slot_ = 1 - slot_;
     updating_ = false;
     return true;
@@ -207,6 +217,7 @@ class StateFile {
   int64_t slot_begin(int32_t slot) const { return block_bytes + slot * slot_bytes_; }
 
   int64_t offset_of(int32_t index, int64_t from, int32_t slot) const {
+    if (index == carried) return slot_begin(slot) + from;
     const Entry& entry = entries_[index];
     return (entry.versions ? slot_begin(slot) : 0) + entry.offset + from;
   }
@@ -296,13 +307,11 @@ class StateFile {
     return put_record(slot, 0, 0, message);
   }
 
-  // The next version is what this slot holds, together with `state`.
-  bool make_version(int32_t slot, const void* state, int64_t bytes, char* message) {
-    if (!put(slot_begin(slot), bytes, state, message)) return false;
+  // The next version is what this slot holds.
+  bool make_version(int32_t slot, char* message) {
     if (!synchronise(file_)) return unwritable(message);
     if (!put_record(slot, version_ + 1, check_of(version_ + 1, slot), message)) return false;
     version_++;
-    state_sums_[slot] = sum_of(state, bytes, 0);
     is_whole_[slot] = true;
     stands_ = true;
     state_is_newer_ = false;

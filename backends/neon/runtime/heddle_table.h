@@ -53,7 +53,7 @@ inline bool has_versions(const heddle_program& program, const heddle_place& tens
 // Whether values lie inside their spaces, and every place in storage is that of one value.
 inline bool values_fit(const heddle_program& program) {
   int64_t stored = 0;
-  int64_t stored_bytes = program.state_bytes;
+  int64_t stored_bytes = program.carried_bytes;
   for (int32_t index = 0; index < program.value_count; index++) {
     const heddle_value& value = program.values[index];
     if (!place_fits(program, value.place, value.bytes)) return false;
@@ -164,9 +164,17 @@ inline bool named_fits(const heddle_program& program, const heddle_function& fun
   return false;
 }
 
+// What is kept is of the state, for the version that the function's update ends with.
+inline bool keep_fits(const heddle_program& program, const heddle_function& function, const heddle_transfer& transfer) {
+  if ((function.updates & HEDDLE_ENDS) == 0 || transfer.named != -1) return false;
+  if (transfer.tensor.space != HEDDLE_IN_STATE || transfer.tensor.offset_or_index != 0 || transfer.offset != 0) return false;
+  return transfer.bytes > 0 && transfer.bytes <= program.carried_bytes && transfer.from >= 0 && transfer.from <= program.carried_bytes - transfer.bytes;
+}
+
 inline bool transfer_fits(const heddle_program& program, const heddle_function& function, const heddle_transfer& transfer) {
   const int64_t tensor = tensor_bytes(program, transfer.tensor);
   const bool writes = transfer.kind == HEDDLE_WRITE;
+  if (transfer.kind == HEDDLE_KEEP) return keep_fits(program, function, transfer);
   if (tensor < 0 || transfer.kind < HEDDLE_READ || transfer.kind > HEDDLE_READ_NEXT) return false;
   if (transfer.kind != HEDDLE_READ && transfer.tensor.space != HEDDLE_IN_STORAGE) return false;
   // What stands is overwritten by an update only, which writes all of it; there is a next version only meanwhile.
@@ -213,6 +221,22 @@ inline int64_t written_bytes(const heddle_function& function, const heddle_value
   return bytes;
 }
 
+// Whether a function keeps every byte of what is carried over once.
+inline bool keeps_all(const heddle_program& program, const heddle_function& function) {
+  int64_t bytes = 0;
+  for (int32_t index = 0; index < function.transfer_count; index++) {
+    const heddle_transfer& transfer = function.transfers[index];
+    if (transfer.kind != HEDDLE_KEEP) continue;
+    bytes += transfer.bytes;
+    for (int32_t other = 0; other < index; other++) {
+      const heddle_transfer& before = function.transfers[other];
+      const bool apart = before.from + before.bytes <= transfer.from || transfer.from + transfer.bytes <= before.from;
+      if (before.kind == HEDDLE_KEEP && !apart) return false;
+    }
+  }
+  return bytes == program.carried_bytes;
+}
+
 // The function that has one half of an update alone; null where there is none, or more than one.
 inline const heddle_function* half_of_update(const heddle_program& program, int32_t half) {
   const heddle_function* found = nullptr;
@@ -224,7 +248,8 @@ inline const heddle_function* half_of_update(const heddle_program& program, int3
   return found;
 }
 
-// Whether an update writes as many bytes of every value with versions as it has: the version that follows is whole.
+// Whether an update writes as many bytes of every value with versions as it has, and keeps what is carried over: the version that
+// follows is whole.
 inline bool update_is_whole(const heddle_program& program, const heddle_function& function) {
   if (function.updates < 0 || function.updates > (HEDDLE_BEGINS | HEDDLE_ENDS)) return false;
   if (function.updates == 0) return true;
@@ -240,7 +265,7 @@ inline bool update_is_whole(const heddle_program& program, const heddle_function
     const int64_t before = beginning == &function ? 0 : written_bytes(*beginning, value);
     if (before + written_bytes(function, value) != value.bytes) return false;
   }
-  return any;
+  return any && keeps_all(program, function);
 }
 
 // Null for a sound function, else what is wrong with it.
@@ -255,7 +280,7 @@ inline const char* function_fault(const heddle_program& program, const heddle_fu
   if (moments > INT32_MAX) return "a function has too many launches";
   if (!firsts_fit(program, function)) return "first occurrences lie outside of the arena";
   if (!transfers_fit(program, function, moments)) return "a transfer lies outside its tensor or the arena, or its order cannot be kept";
-  if (!update_is_whole(program, function)) return "an update does not write every value that has versions once";
+  if (!update_is_whole(program, function)) return "an update does not write every value that has versions once, or keep what is carried over";
   for (int32_t index = 0; index < function.output_count; index++) {
     const heddle_output& output = function.outputs[index];
     if (output.place.space == HEDDLE_IN_STORAGE || !place_fits(program, output.place, output.bytes)) return "an output lies outside its space";
@@ -266,7 +291,7 @@ inline const char* function_fault(const heddle_program& program, const heddle_fu
 // Null for a sound table, else what is wrong with it.
 inline const char* table_fault(const heddle_program& program) {
   if (program.version != HEDDLE_PROGRAM_VERSION) return "the program was compiled for another version of the run-time";
-  if (!plausible(program.arena_bytes) || !plausible(program.state_bytes) || !plausible(program.input_bytes) ||
+  if (!plausible(program.arena_bytes) || !plausible(program.state_bytes) || !plausible(program.carried_bytes) || program.carried_bytes > program.state_bytes || !plausible(program.input_bytes) ||
       !plausible(program.scratch_bytes) || program.most_arguments < 0 || program.size_count < 0 ||
       program.size_count > HEDDLE_MOST_SIZES || program.checkpoint_count < 0 || program.stored_count < 0 ||
       program.checkpoint_count > INT32_MAX - program.stored_count) {

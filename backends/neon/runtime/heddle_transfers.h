@@ -128,6 +128,9 @@ inline bool is_left(const Mover& mover) {
 
 inline bool move_range(Mover& mover, const heddle_transfer& transfer, int64_t from, int64_t bytes, unsigned char* memory) {
   const heddle_storage& storage = mover.storage;
+  if (transfer.kind == HEDDLE_KEEP) {
+    return storage.store(storage.context, -1, from, bytes, mover.spaces[HEDDLE_IN_STATE] + from, mover.message) == 0;
+  }
   const int32_t tensor = storage_number(*mover.program, transfer.tensor);
   switch (transfer.kind) {
     case HEDDLE_WRITE:

@@ -92,7 +92,7 @@ extern "C" const heddle_program heddle_program_table = {
   0, heddle_generated::windows,
   3, heddle_generated::values,
   2, heddle_generated::functions,
-  512, 256, 64,
+  512, 256, 0, 64,
   1, 0,
   0, 2,
 };

@@ -54,10 +54,10 @@ static const heddle_part parts[] = {
   {21, 28, 18, 27, 3},
   {28, 35, 24, 30, 3},
   {35, 40, 30, 33, 3},
-  {0, 5, 38, 36, 2},
-  {5, 10, 40, 38, 2},
-  {10, 15, 44, 40, 2},
-  {15, 19, 48, 42, 2},
+  {0, 5, 40, 36, 2},
+  {5, 10, 42, 38, 2},
+  {10, 15, 46, 40, 2},
+  {15, 19, 50, 42, 2},
 };
 static const heddle_window windows[] = {
   {0, 0, 2240},
@@ -241,6 +241,8 @@ static const heddle_transfer transfers_2[] = {
   {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 0}, 3360, 480, 4352, 6, -1},
   {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 2}, 3360, 480, 5056, 6, -1},
   {HEDDLE_WRITE, {HEDDLE_IN_STORAGE, 1}, 3360, 480, 5760, 6, -1},
+  {HEDDLE_KEEP, {HEDDLE_IN_STATE, 0}, 64, 128, 0, 7, -1},
+  {HEDDLE_KEEP, {HEDDLE_IN_STATE, 0}, 0, 64, 0, 7, -1},
   {HEDDLE_READ, {HEDDLE_IN_STORAGE, 3}, 0, 480, 2240, 7, -1},
   {HEDDLE_READ, {HEDDLE_IN_STORAGE, 4}, 0, 480, 2752, 7, -1},
   {HEDDLE_READ, {HEDDLE_IN_STORAGE, 3}, 480, 480, 3264, 7, -1},
@@ -270,7 +272,7 @@ static const heddle_firsts firsts_2[] = {
 static const heddle_function functions[] = {
   {"accumulate", 4, launches_0, 0, outputs_0, 26, transfers_0, 1, named_0, 1, rows_0, 1, firsts_0, 0},
   {"measure", 1, launches_1, 0, outputs_1, 0, transfers_1, 0, named_1, 0, rows_1, 0, firsts_1, 0},
-  {"apply", 3, launches_2, 0, outputs_2, 52, transfers_2, 0, named_2, 0, rows_2, 0, firsts_2, HEDDLE_BEGINS | HEDDLE_ENDS},
+  {"apply", 3, launches_2, 0, outputs_2, 54, transfers_2, 0, named_2, 0, rows_2, 0, firsts_2, HEDDLE_BEGINS | HEDDLE_ENDS},
 };
 }  // namespace heddle_generated
 #pragma GCC diagnostic pop
@@ -284,7 +286,7 @@ extern "C" const heddle_program heddle_program_table = {
   44, heddle_generated::windows,
   12, heddle_generated::values,
   3, heddle_generated::functions,
-  6464, 192, 2240,
+  6464, 192, 192, 2240,
   1, 5,
   0, 3,
 };
