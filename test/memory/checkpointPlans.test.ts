@@ -27,12 +27,16 @@ const decoderTargets = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up
 
 function attempts(
   config: Readonly<Record<string, unknown>>,
+  adapt: 'adapters' | 'full',
 ): (checkpoints: (graph: Graph) => Checkpoints) => { graph: Graph; fn: ScheduledFunction } {
   const model = modelFor(config, 'config.json')
   const traced = model.trace(model.readConfig(config, 'config.json'), { sequences: 1, length: 256 })
   const targets = config['model_type'] === 'gpt2' ? ['c_attn', 'c_proj', 'c_fc'] : decoderTargets
   const passes = trainingPasses({
-    adaptation: { kind: 'lora', options: { rank: 8, alpha: 16, targets, modules: traced.modules } },
+    adaptation:
+      adapt === 'full'
+        ? { kind: 'trainable', names: 'all' }
+        : { kind: 'lora', options: { rank: 8, alpha: 16, targets, modules: traced.modules } },
     optimizer: usualOptimizer,
     checkpoints: 'none',
   })
@@ -51,9 +55,10 @@ function attempts(
 describe('plans of checkpoints at real shapes', function () {
   this.timeout(600_000)
 
-  for (const { name, config, near } of models) {
-    it(`${name}: within 2 % of the bound`, () => {
-      const attempt = attempts(config)
+  const cases = models.flatMap((one) => (['adapters', 'full'] as const).map((adapt) => ({ ...one, adapt })))
+  for (const { name, config, near, adapt } of cases) {
+    it(`${name}, ${adapt}: within 2 % of the bound`, () => {
+      const attempt = attempts(config, adapt)
       const { graph, fn } = attempt((before) => everythingKept(forwardValues(before)))
       const planner = new CheckpointPlanner(fn, forwardValues(graph))
       const { leastPeak, peak } = planner

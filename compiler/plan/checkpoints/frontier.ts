@@ -9,12 +9,16 @@ export interface Frontier {
   readonly configurations: readonly Configuration[]
   /** As many bytes and seconds at most as anything beside `configurations` would take: what a lower bound may assume. */
   readonly relaxed: readonly Choice[]
+  /** The same, looked at more closely, which takes a few times as long. */
+  readonly closer: () => readonly Choice[]
 }
 
 /** So many values are decided one by one. */
 const MOST_SINGLE = 13
 /** So small a share of all that can be kept is decided together with others as small. */
 const SMALL = 1 / 2000
+/** Of so few small values every way to keep some can be looked at. */
+const FEW_SMALL = 6
 /** Where so few ways were found, small values are given up in finer steps. */
 const FEW = 100
 /** Bytes of the relaxation are rounded down to such a share of all that can be kept: fewer choices, hardly looser. */
@@ -26,6 +30,7 @@ const ROUNDING = 1 / 8192
  *
  * The smallest values are kept all, or none, or all but those that kernels make which run again anyway, or as many as it takes in
  * one order. What else could be done with them is in the relaxation: each one that is given up runs its own kernel again, and nothing besides.
+ * Looked at more closely it is what could be done with them, where they are few; only bytes are rounded then.
  */
 export function frontier(layer: Layer): Frontier {
   const { single, small } = sortedOut(layer)
@@ -43,7 +48,9 @@ export function frontier(layer: Layer): Frontier {
   decide(0, 0, search.leastSeconds(single))
   search.giveUpSmall()
   const configurations = search.found.all
-  return { configurations, relaxed: small.length === 0 ? configurations : search.relaxed.all }
+  const relaxed = small.length === 0 ? configurations : search.relaxed.all
+  let closer: readonly Choice[] | undefined
+  return { configurations, relaxed, closer: () => (closer ??= search.relaxedExactly() ?? relaxed) }
 }
 
 function sortedOut({ values }: Layer): { readonly single: readonly number[]; readonly small: readonly number[] } {
@@ -75,6 +82,8 @@ class Search {
   readonly #uses = new Map<number, { readonly first: number; readonly last: number }>()
   readonly #unit: number
   readonly #sums = new Map<string, readonly GivenUp[]>()
+  /** Ways to keep what is not small, with the bounds of what few small values can do beside each. */
+  readonly #noted: { readonly flags: Uint8Array; readonly bounds: readonly Choice[] }[] = []
 
   constructor(layer: Layer, small: readonly number[]) {
     this.#layer = layer
@@ -117,7 +126,9 @@ class Search {
     const free = this.#small.filter((value) => simulation.runsAgain(this.#kernelOf(value)))
     const costly = this.#small.filter((value) => !simulation.runsAgain(this.#kernelOf(value)))
     if (free.length > 0) this.#with(costly, (flags) => this.#consider(flags))
-    this.#relax(all, free, costly, sameTimes && this.#areAlone(costly))
+    const bounds = this.#boundsOf(all, free, costly, sameTimes && this.#areAlone(costly))
+    for (const bound of bounds) this.relaxed.add(bound)
+    if (this.#small.length <= FEW_SMALL) this.#noted.push({ flags: this.#flags.slice(), bounds })
   }
 
   /** Of what was found, also what gives up small values one kernel after another, those first that save most for their time. */
@@ -143,16 +154,40 @@ class Search {
     return measured
   }
 
+  /** What is found, and every way to keep some of the small values that may be better; undefined where there are none, or many. */
+  relaxedExactly(): readonly Choice[] | undefined {
+    if (this.#small.length === 0 || this.#small.length > FEW_SMALL) return undefined
+    const exact = new Undominated<Choice>()
+    const add = ({ kept, need, seconds }: Choice): void =>
+      exact.add({ kept: this.#rounded(kept), need: this.#rounded(need), seconds })
+    const decide = (next: number): void => {
+      const value = this.#small[next]
+      if (value === undefined) return add(this.#simulation.measure(this.#flags))
+      for (const flag of [1, 0] as const) {
+        this.keep(value, flag)
+        decide(next + 1)
+      }
+    }
+    // What was not looked at is no better than something that was found.
+    this.found.all.forEach(add)
+    for (const { flags, bounds } of this.#noted) {
+      this.#flags.set(flags)
+      if (!bounds.every((bound) => exact.beats(bound))) decide(0)
+    }
+    this.#flags.fill(0)
+    return exact.all
+  }
+
   /** What giving up some of the small values comes to at least: each one runs its own kernel again. */
-  #relax(all: Measured, free: readonly number[], costly: readonly number[], isFixed: boolean): void {
+  #boundsOf(all: Measured, free: readonly number[], costly: readonly number[], isFixed: boolean): Choice[] {
     const saved = this.#sum(free)
     const atLeast = this.#leastNeed()
-    for (const { bytes, seconds } of this.#givenUp(costly)) {
+    return this.#givenUp(costly).map(({ bytes, seconds }) => {
       const kept = this.#rounded(all.kept - saved - bytes)
       // Giving up one may have another one made earlier, with less alive, and spare a second run.
       const need = isFixed ? Math.max(all.need - saved - bytes, atLeast) : atLeast
-      this.relaxed.add({ kept, need: this.#rounded(need), seconds: all.leastSeconds + seconds })
-    }
+      return { kept, need: this.#rounded(need), seconds: all.leastSeconds + seconds }
+    })
   }
 
   /** Whenever the rest is computed again: what is kept lives to its last use, anything else from its first to its last. */

@@ -7,7 +7,7 @@ import { Costs } from '../costs.ts'
 import { usualRates } from '../rates.ts'
 import type { Rates } from '../rates.ts'
 import { leastPeak, lowerBound, solveChain } from './chain.ts'
-import type { Chain, ChainPlan } from './chain.ts'
+import type { Chain, ChainPlan, Choice } from './chain.ts'
 import { frontier } from './frontier.ts'
 import type { Frontier } from './frontier.ts'
 import { relaxedBound, solveJoint } from './joint.ts'
@@ -103,6 +103,8 @@ const WORTH = 0.01
 
 /** With a larger gap, sums of bytes are told apart more finely. */
 const GAP = 0.01
+/** With one that is larger still, the bound is made of what was looked at more closely. */
+const MOST_GAP = 0.02
 const FINE_SUMS = 1 << 19
 
 /** Plans for one function at any number of budgets. */
@@ -152,11 +154,12 @@ export class CheckpointPlanner {
 
   /** The choices, layer by layer. */
   chain(budget: number, choices: keyof Frontier = 'configurations'): Chain {
+    const listOf = (one: Frontier): readonly Choice[] => (choices === 'closer' ? one.closer() : one[choices])
     return {
       budget,
       middle: this.#timeline.middle,
       layers: this.#timeline.layers.map(({ beside }, place) =>
-        (this.#frontiers[place] as Frontier)[choices].map((one) => ({ ...one, need: one.need + beside })),
+        listOf(this.#frontiers[place] as Frontier).map((one) => ({ ...one, need: one.need + beside })),
       ),
     }
   }
@@ -165,7 +168,8 @@ export class CheckpointPlanner {
   plan(budget: number): CheckpointPlan | undefined {
     const start = performance.now()
     let found = this.#solve(budget)
-    if (found && found.gap > GAP) found = this.#solve(budget, FINE_SUMS)
+    if (found && found.gap > GAP) found = this.#solve(budget, 'relaxed', FINE_SUMS)
+    if (found && found.gap > MOST_GAP) found = this.#solve(budget, 'closer', FINE_SUMS)
     if (!found) return undefined
     const { solved, bound, gap } = found
     const chosen = this.#frontiers.map(({ configurations }, place) => configurations[solved.picks[place] as number])
@@ -271,11 +275,15 @@ export class CheckpointPlanner {
     }
   }
 
-  #solve(budget: number, mostSums?: number): { solved: ChainPlan; bound: number; gap: number } | undefined {
+  #solve(
+    budget: number,
+    bounding: Exclude<keyof Frontier, 'configurations'> = 'relaxed',
+    mostSums?: number,
+  ): { solved: ChainPlan; bound: number; gap: number } | undefined {
     const solved = solveChain(this.chain(budget), mostSums)
     if (!solved) return undefined
     const relaxed = this.#frontiers.some((one) => one.relaxed !== one.configurations)
-    const bound = relaxed ? lowerBound(this.chain(budget, 'relaxed'), solved.lowerBound, mostSums) : solved.lowerBound
+    const bound = relaxed ? lowerBound(this.chain(budget, bounding), solved.lowerBound, mostSums) : solved.lowerBound
     return { solved, bound, gap: solved.seconds === 0 ? 0 : 1 - bound / solved.seconds }
   }
 
