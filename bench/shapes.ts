@@ -8,6 +8,8 @@ export interface Shape {
   readonly config: Readonly<Record<string, unknown>>
   /** Layers that get an adapter. */
   readonly targets: readonly string[]
+  /** All linear layers of a block. */
+  readonly linear: readonly string[]
   readonly vocabulary: number
   readonly layers: number
   /** Queries' heads times their width. */
@@ -26,8 +28,9 @@ export const gpt2Config = {
 }
 
 const projections = ['q_proj', 'k_proj', 'v_proj', 'o_proj']
-/** All linear layers of a block of Llama's kin. */
-export const allLinear: readonly string[] = [...projections, 'gate_proj', 'up_proj', 'down_proj']
+/** Of a block of Llama's kin. */
+const linear = [...projections, 'gate_proj', 'up_proj', 'down_proj']
+const gpt2Linear = ['c_attn', 'c_proj', 'c_fc']
 
 const gemma3Config = {
   model_type: 'gemma3_text',
@@ -53,7 +56,8 @@ export const shapes: Readonly<Record<string, Shape>> = {
   gpt2: {
     title: 'GPT-2 124M',
     config: gpt2Config,
-    targets: ['c_attn', 'c_proj', 'c_fc'],
+    targets: gpt2Linear,
+    linear: gpt2Linear,
     vocabulary: 50257,
     layers: 12,
     attended: 768,
@@ -75,6 +79,7 @@ export const shapes: Readonly<Record<string, Shape>> = {
       hidden_act: 'silu',
     },
     targets: projections,
+    linear,
     vocabulary: 151936,
     layers: 24,
     attended: 896,
@@ -83,6 +88,7 @@ export const shapes: Readonly<Record<string, Shape>> = {
     title: 'Gemma-3-270M',
     config: { ...gemma3Config, hidden_size: 640, intermediate_size: 2048, ...gemma3Layers(18) },
     targets: projections,
+    linear,
     vocabulary: 262144,
     layers: 18,
     attended: 1024,
@@ -91,6 +97,7 @@ export const shapes: Readonly<Record<string, Shape>> = {
     title: 'Gemma-3-1B',
     config: { ...gemma3Config, hidden_size: 1152, intermediate_size: 6912, ...gemma3Layers(26) },
     targets: projections,
+    linear,
     vocabulary: 262144,
     layers: 26,
     attended: 1024,
@@ -113,6 +120,7 @@ export const shapes: Readonly<Record<string, Shape>> = {
       hidden_act: 'silu',
     },
     targets: projections,
+    linear,
     vocabulary: 151936,
     layers: 36,
     attended: 4096,

@@ -7,7 +7,7 @@ import type { Certificate } from '../../train/certificate.ts'
 import { storageOf } from '../../train/storage.ts'
 import { scheduleProfile } from '../../devices/index.ts'
 import type { DeviceProfile } from '../../devices/index.ts'
-import { allLinear, shapes } from '../shapes.ts'
+import { shapes } from '../shapes.ts'
 import type { Shape } from '../shapes.ts'
 import { compileStep } from '../step.ts'
 
@@ -49,7 +49,7 @@ export function storedStep(options: StoredStepOptions, device: DeviceProfile): S
   const usual = memory === undefined ? undefined : storageOf(device, threads, memory, { state: isFull })
   const storage = usual && { ...usual, compute: slower(usual.compute, slowness) }
   const compiled = compileStep(
-    { config: shape.config, targets: targets === 'all' ? allLinear : shape.targets },
+    { config: shape.config, targets: targets === 'all' ? shape.linear : shape.targets },
     {
       adapt: isFull ? 'full' : 'lora',
       length,

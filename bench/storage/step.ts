@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openSession } from '../../backends/neon/driver/index.ts'
-import type { Pace } from '../../backends/neon/driver/index.ts'
+import type { Pace, Session } from '../../backends/neon/driver/index.ts'
 import type { ToolChain } from '../../backends/neon/toolchain/index.ts'
 import { smallNumbers } from '../../evaluate/speed/runner.ts'
 import { randomWeights, writeTokens } from '../step.ts'
@@ -46,14 +46,15 @@ export async function runStored(
   const { program } = compiled
   const { chain, threads, steps, pace, limit } = options
   const folder = mkdtempSync(join(tmpdir(), 'heddle-bench-state-'))
-  const session = await openSession(program, {
-    toolchain: limit === undefined ? chain : limited(chain, limit, threads),
-    threads,
-    frozen: randomWeights(program, 'bf16'),
-    ...(program.storedCount > 0 ? { stored: { path: join(folder, 'trained.bin') } } : {}),
-    ...(pace ? { pace } : {}),
-  })
+  let session: Session | undefined
   try {
+    session = await openSession(program, {
+      toolchain: limit === undefined ? chain : limited(chain, limit, threads),
+      threads,
+      frozen: randomWeights(program, 'bf16'),
+      ...(program.storedCount > 0 ? { stored: { path: join(folder, 'trained.bin') } } : {}),
+      ...(pace ? { pace } : {}),
+    })
     for (const { name, role, initial, bytes } of program.values) {
       if (role === 'trainable' && !initial) await session.write(name, smallNumbers(bytes / 4))
     }
@@ -70,7 +71,7 @@ export async function runStored(
     }
     return { seconds, losses, peakBytes: (await session.stats()).peakBytes }
   } finally {
-    await session.close()
+    await session?.close()
     rmSync(folder, { recursive: true })
   }
 }
