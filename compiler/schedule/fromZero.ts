@@ -12,8 +12,20 @@ import type { LoweredRegion } from './lowering.ts'
 type Store = Extract<Stmt, { kind: 'store' }>
 type Load = Extract<Expr, { kind: 'load' }>
 
+/** Equal regions share their kernel, and plans are made again: what begins a sum is worked out once. */
+const known = new WeakMap<Kernel, Map<string, Pick<LoweredRegion, 'nest' | 'kernel'> | undefined>>()
+
 /** Without the sums that some arguments are; undefined where a kernel does not store every element of one exactly once, or reads another. */
 export function fromZero(region: LoweredRegion, sums: ReadonlySet<number>): LoweredRegion | undefined {
+  const ways = known.get(region.kernel) ?? new Map<string, Pick<LoweredRegion, 'nest' | 'kernel'> | undefined>()
+  known.set(region.kernel, ways)
+  const key = [...sums].sort((a, b) => a - b).join()
+  if (!ways.has(key)) ways.set(key, beginning(region, sums))
+  const begins = ways.get(key)
+  return begins && { ...region, nest: begins.nest, kernel: begins.kernel }
+}
+
+function beginning(region: LoweredRegion, sums: ReadonlySet<number>): LoweredRegion | undefined {
   const { nest } = region
   const buffers = [...sums].map((place) => nest.arguments[place])
   if (!buffers.every((buffer) => buffer !== undefined && isAddedTo(nest, buffer))) return undefined
