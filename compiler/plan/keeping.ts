@@ -29,7 +29,6 @@ export function keptPieces(values: readonly CarriedPlace[], total: number, most:
     const end = values[place + 1]?.offset ?? total
     if (end - begin > most) cut(value.offset)
     after = Math.max(after, value.after)
-    if (end - begin >= most) cut(end)
   })
   cut(total)
   return pieces

@@ -56,6 +56,31 @@ describe('what is carried over in memory', () => {
       { from: 192, bytes: 128, after: 1 },
       { from: 320, bytes: 64, after: 2 },
     ])
+    // Two that fill a piece share it.
+    const pair = [{ offset: 0, bytes: 64, after: 3 }, { offset: 64, bytes: 64, after: 1 }] // prettier-ignore
+    assert.deepEqual(keptPieces(pair, 128, 128), [{ from: 0, bytes: 128, after: 3 }])
+  })
+
+  it('fills the time that there is, with what is over first', () => {
+    // Two ranges of 10 bytes, read in 10 s for moments of 30 s, the second when the first moment is over: 30 s in which nothing moves.
+    const common = { bytes: 10, isRead: true, isWritten: false, requests: 1 }
+    const ranges = [
+      { ...common, key: 'a', start: 0, first: 0, last: 0, end: 0 },
+      { ...common, key: 'b', start: 1, first: 1, last: 1, end: 1 },
+    ]
+    const rate = { bytesPerSecond: 1, latencySeconds: 0 }
+    const pace = { seconds: [30, 30], read: rate, write: rate }
+    const orderOf = (...pieces: readonly (readonly [bytes: number, after: number])[]): string =>
+      withKept(
+        ranges,
+        pieces.map(([bytes, after], place) => ({ from: 100 * place, bytes, after })),
+        pace,
+      )
+        .map(({ kind, range, after }) => `${kind} ${range} ${after}`)
+        .join(', ')
+    assert.equal(orderOf([30, 0]), 'read 0 0, keep 0 0, read 1 1')
+    assert.equal(orderOf([31, 0]), 'read 0 0, read 1 1, keep 0 1')
+    assert.equal(orderOf([10, 1], [10, 0], [20, 0]), 'read 0 0, keep 1 0, keep 2 0, read 1 1, keep 0 1')
   })
 
   it('is moved where nothing else is, and the rest of it at the end', () => {
