@@ -26,6 +26,7 @@ import type { RunIdentity } from './identity.ts'
 import type { LoadedRecipe } from './loadRecipe.ts'
 import { trainToTheEnd } from './loop.ts'
 import type { LoopObserver } from './loop.ts'
+import { endsRun, withWayOn } from './lostFile.ts'
 import { frozenRanges, openTraining } from './openTraining.ts'
 import { nothingLeft, writeFinished } from './finishedRun.ts'
 import { withCulprit } from './notFinite.ts'
@@ -217,7 +218,8 @@ async function runHere(loaded: LoadedRecipe, options: RunOptions, observer: RunO
   }).catch((error: unknown) => {
     weightFiles.close()
     if (stateFile !== undefined) states.discard(stateFile)
-    throw error
+    const saved = from?.progress.step ?? 0
+    throw endsRun(error) ? withWayOn(error, saved, saved, stateFile) : error
   })
   try {
     if (from) await states.restore(from, program, session)

@@ -20,7 +20,7 @@ import type { Rates, StorageRate } from './rates.ts'
 export interface StorageOptions {
   /** Bytes that a part of a launch needs of one tensor at most, where its kernel allows that. */
   readonly shardBytes: number
-  /** Smaller tensors are in memory all the time. */
+  /** Smaller tensors are in memory all the time: at least scalars, and none of which rows are named. */
   readonly residentBytes: number
   /** Trained values, sums of gradients and the optimizer's state may lie in storage, not only frozen tensors. */
   readonly state?: boolean

@@ -60,7 +60,7 @@ export function timetables(
         if (kind === 'keep') {
           const { from, bytes } = kept[range] as KeptPiece
           const [begin = NaN, end = NaN] = [simulated.begun[place], simulated.done[place]]
-          const tensor = `what is in memory from byte ${from}`
+          const tensor = `carried over in memory, from byte ${from} of the state`
           return { kind: 'write', tensor, bytes, begin, end, moment: seconds.length }
         }
         const { label, bytes, first, end } = ranges[range] as (typeof ranges)[number]

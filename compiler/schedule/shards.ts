@@ -53,8 +53,8 @@ export function phaseSteps(
 }
 
 /**
- * Rows of a contraction's result that fill a shard of the declared value it goes to; undefined where that is in memory, or where
- * they are not the rows of `m` alone.
+ * Rows of a contraction's result that fill a shard of the declared value it goes to; undefined where that cannot come by ranges, or
+ * where they are not the rows of `m` alone. What is left in memory in the end is known later, and made by ranges all the same.
  */
 export function shardRows(lowering: Lowering, target: string | undefined, m: readonly Axis[]): number | undefined {
   const declared = target === undefined ? undefined : lowering.declaration(target)

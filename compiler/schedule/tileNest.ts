@@ -55,12 +55,14 @@ export interface TileNest {
 
 const broadcastLies: Readonly<Record<Neighbours, string>> = { k: '', m: ' of columns', none: ' apart' }
 
-/** A nest as a search knows it: equal names have equal loops and operands that lie alike. */
+/**
+ * A nest as a search knows it: equal names have equal loops and operands that lie alike. Where the result goes makes no other one:
+ * for ranges of its rows a choice is cut shorter.
+ */
 export function tileName(nest: TileNest): string {
-  const { mBound, nBound, kBound, transposes, packBroadcast, grid, memory, neighbours, shardRows } = nest
+  const { mBound, nBound, kBound, transposes, packBroadcast, grid, memory, neighbours } = nest
   const shape = `${mBound}x${nBound}x${kBound}${grid && grid.others > 1 ? ` of ${grid.others}` : ''}`
   const vector = `${transposes ? 'across' : 'along'}${memory ? ` ${memory.bytes}` : ''}`
   const copied = { no: broadcastLies[neighbours], yes: ' computed', contiguous: ' widened' }
-  const stored = shardRows === undefined ? '' : ` by ${shardRows} rows`
-  return `${shape} ${vector}${copied[packBroadcast]}${stored}`
+  return `${shape} ${vector}${copied[packBroadcast]}`
 }

@@ -89,6 +89,8 @@ describe('a choice that was found', () => {
     const choice = { ...rule, panels: rule.panels === 1 ? 2 : 1 }
     assert.deepEqual(chosen(choice), { ...choice, packs: true, from: 'search' })
     assert.deepEqual(chooseTile(nestOf(128, 3072, 769), profile).from, 'rule')
+    // A search knows nothing of budgets: what it found holds where the result goes to storage by its rows.
+    assert.deepEqual(chooseTile({ ...nest, shardRows: 27 }, { ...profile, choices: { [tileName(nest)]: choice } }), { ...choice, packs: true, from: 'search' }) // prettier-ignore
   })
 
   it('is passed over where it would spill, take huge scratch, or is no choice', () => {

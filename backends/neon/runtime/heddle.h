@@ -88,7 +88,8 @@ int64_t heddle_memory_bytes(const heddle_program* program, int32_t threads);
 // Checks the table, the memory and the frozen tensors, lays the session out and starts its threads.
 int32_t heddle_open(const heddle_config* config, heddle_session** session);
 
-// Where a value of the state or the inputs lies, by name. Frozen values have no view, nor has what is in storage.
+// Where a value of the state or the inputs lies, by name. Frozen values have no view, nor has what is in storage. State must not be
+// written while a call runs or is paused: another thread may be storing it.
 int32_t heddle_value_view(heddle_session* session, const char* name, heddle_view* view);
 
 // Where an output lies. It holds what the last call computed, so that call must have been of this function.

@@ -19,10 +19,15 @@ class Keeping {
     return value != nullptr && value->place.space == HEDDLE_IN_STORAGE ? value : nullptr;
   }
 
+  // Whether a value of this name is in memory and, with others in storage, in their versions.
+  bool is_beside(const char* name) const {
+    const heddle_value* value = named(name);
+    return value != nullptr && value->place.space == HEDDLE_IN_STATE && program_.stored_count > 0;
+  }
+
   // A value of this name in memory was written.
   void written(const char* name) {
-    const heddle_value* value = named(name);
-    if (value != nullptr && value->place.space == HEDDLE_IN_STATE) file_.state_written();
+    if (is_beside(name)) file_.state_written();
   }
 
   bool write(const heddle_value& value) {

@@ -178,12 +178,13 @@ class CommandLine {
     if (stored != nullptr && stored->bytes == bytes) return keeping_.write(*stored);
     heddle_view view;
     const bool found = heddle_value_view(session_, rest, &view) == HEDDLE_OK && view.bytes == bytes;
-    if (found) {
+    // What a step carries over may be on its way to a version.
+    if (found && !(paused_ && keeping_.is_beside(rest))) {
       if (!input_.bytes(view.data, bytes)) return false;
       keeping_.written(rest);
       return output_.begin().field("ok", true).end();
     }
-    if (paused_ && keeping_.find(rest) != nullptr) {
+    if (paused_ && (keeping_.find(rest) != nullptr || keeping_.is_beside(rest))) {
       Text(message_, HEDDLE_MESSAGE_BYTES) << "'resume' the paused call first";
     } else {
       Text(message_, HEDDLE_MESSAGE_BYTES) << "no state or input '" << rest << "' of " << bytes << " bytes";
@@ -262,7 +263,8 @@ class CommandLine {
   bool run_call() {
     const int64_t before = allocations();
     governing_.enter();
-    storage_.begin_call();
+    // A call that goes on has its storage at work.
+    if (!paused_) storage_.begin_call();
     // Before the first kernel as between two.
     const int32_t code = !stand_still()          ? HEDDLE_PAUSED
                          : what_ >= 0            ? heddle_call(session_, what_, sizes_)
