@@ -15,7 +15,10 @@ type Load = Extract<Expr, { kind: 'load' }>
 /** Equal regions share their kernel, and plans are made again: what begins a sum is worked out once. */
 const known = new WeakMap<Kernel, Map<string, Pick<LoweredRegion, 'nest' | 'kernel'> | undefined>>()
 
-/** Without the sums that some arguments are; undefined where a kernel does not store every element of one exactly once, or reads another. */
+/**
+ * The region as one that begins the sums which are the arguments at these places. Undefined where its kernel does not store every
+ * element of each exactly once, or reads one anywhere but where it stores it.
+ */
 export function fromZero(region: LoweredRegion, sums: ReadonlySet<number>): LoweredRegion | undefined {
   const ways = known.get(region.kernel) ?? new Map<string, Pick<LoweredRegion, 'nest' | 'kernel'> | undefined>()
   known.set(region.kernel, ways)
@@ -45,7 +48,7 @@ function isAddedTo(nest: Kernel, buffer: Buffer): boolean {
   const [only, ...others] = storesOf(nest.body, buffer.name, [])
   if (!only || others.length > 0 || !coversAll(nest, only, buffer)) return false
   const own = JSON.stringify(only.store.indices)
-  const inside = loadsOf(only.store.value, buffer.name)
+  const inside = loadsFrom(only.store.value, buffer.name)
   return (
     loadsIn(nest.body, buffer.name) === inside.length && inside.every((load) => JSON.stringify(load.indices) === own)
   )
@@ -105,7 +108,7 @@ function hasSize({ terms }: Index): boolean {
   })
 }
 
-function loadsOf(expr: Expr, buffer: string): Load[] {
+function loadsFrom(expr: Expr, buffer: string): Load[] {
   const found: Load[] = []
   visitExprs(expr, (part) => {
     if (part.kind === 'load' && part.buffer === buffer) found.push(part)
@@ -117,6 +120,6 @@ function loadsOf(expr: Expr, buffer: string): Load[] {
 function loadsIn(body: readonly Stmt[], buffer: string): number {
   return body.reduce((sum, stmt) => {
     if (stmt.kind === 'for' || stmt.kind === 'if') return sum + loadsIn(stmt.body, buffer)
-    return sum + (stmt.kind === 'store' || stmt.kind === 'let' ? loadsOf(stmt.value, buffer).length : 0)
+    return sum + (stmt.kind === 'store' || stmt.kind === 'let' ? loadsFrom(stmt.value, buffer).length : 0)
   }, 0)
 }
